@@ -1,0 +1,257 @@
+//! Loops: how a nest is computed, with nothing left for an emitter to decide.
+//!
+//! A kernel is a tree of statements over integer variables. Every value is a vector of `lanes` f32,
+//! or a mask of as many; a lane is one image where the batch is in the lanes. Values live in
+//! *registers*: small arrays whose indices are constants once unrolled loops are written out, so that
+//! an emitter keeps each element in a machine register. Memory is a set of buffers, addressed in
+//! elements by affine expressions of the variables.
+//!
+//! A `For` with several dimensions runs over their product, the last one fastest, as one loop: the
+//! registers that it carries then stay in machine registers. It may not be empty in one dimension only
+//! by accident: a dimension whose upper bound is not above the lower one makes the whole loop empty.
+//!
+//! Does not know operators, machine instructions, or where buffers lie.
+
+use super::affine::Affine;
+use super::nest::{Binary, Compare, Unary};
+use crate::ir::{DType, Scalar};
+
+/// An integer variable of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(pub u32);
+/// A register array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RegId(pub u32);
+/// A buffer of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufId(pub u32);
+/// An expression of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+/// An index of memory or of a register array.
+pub type At = Affine<Var>;
+
+/// Memory that a kernel reads or writes. The memory plan says where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    pub name: String,
+    pub dtype: DType,
+    /// Number of elements that may be accessed.
+    pub len: u64,
+}
+
+/// An array of vectors in machine registers; no dimensions: one vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reg {
+    pub name: String,
+    pub dims: Vec<u32>,
+}
+
+/// How a vector is read from memory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Read {
+    /// Consecutive elements.
+    Vector,
+    /// One element in all lanes.
+    Splat,
+    /// Lane l reads at `at + stride · index[index_at + l]`, `index` being a buffer of i32.
+    Lookup {
+        index: BufId,
+        index_at: At,
+        stride: i64,
+    },
+}
+
+/// Run-time numbers: those of the graph, and the number of images in this block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Uniform {
+    Scalar(Scalar),
+    /// Valid images in the block that the kernel is called for, as a number.
+    Valid,
+}
+
+/// Values; operands are earlier entries of the kernel's list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Expr {
+    Const(u32),
+    Uniform(Uniform),
+    /// An index as a number in all lanes.
+    Number(At),
+    /// The number of the lane plus this index.
+    Lane(At),
+    Reg(RegId, Vec<At>),
+    /// Integer elements become numbers.
+    Load(BufId, At, Read),
+    Unary(Unary, ValueId),
+    Binary(Binary, ValueId, ValueId),
+    /// `a · b + c`, rounded once where the target has that, else twice.
+    Fma(ValueId, ValueId, ValueId),
+    Select(Compare, [ValueId; 4]),
+    /// The sum of all lanes, in all lanes: pairwise, low half with high half.
+    ReduceLanes(ValueId),
+    /// Element `lane` of each of as many vectors as there are lanes.
+    Transposed(Vec<ValueId>, u8),
+}
+
+/// `⌊num / div⌋`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quotient {
+    pub num: At,
+    pub div: i64,
+}
+
+/// A dimension of a loop: `lower <= var < upper`; the greatest and the least of the bounds count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dim {
+    pub var: Var,
+    pub lower: Vec<Quotient>,
+    pub upper: Vec<Quotient>,
+    pub step: i64,
+}
+
+/// How a loop runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Serial,
+    /// Written out; its bounds are constants.
+    Unrolled,
+}
+
+/// How a vector is written to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    Vector,
+    /// The first lane alone.
+    First,
+}
+
+/// A statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stmt {
+    For {
+        dims: Vec<Dim>,
+        kind: Kind,
+        body: Vec<Stmt>,
+    },
+    /// Runs the body where all are non-negative.
+    If {
+        conditions: Vec<At>,
+        body: Vec<Stmt>,
+    },
+    Set {
+        reg: RegId,
+        index: Vec<At>,
+        value: ValueId,
+    },
+    Store {
+        buf: BufId,
+        at: At,
+        how: Write,
+        value: ValueId,
+    },
+}
+
+/// A scheduled nest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    pub name: String,
+    /// f32 lanes of a vector.
+    pub lanes: u32,
+    pub buffers: Vec<Buffer>,
+    pub vars: Vec<String>,
+    pub regs: Vec<Reg>,
+    pub exprs: Vec<Expr>,
+    pub body: Vec<Stmt>,
+    /// A variable that the caller sets, from 0 to below the number, one call for each.
+    pub tile: Option<(Var, u32)>,
+}
+
+impl Dim {
+    /// From 0 to below `n`.
+    pub fn count(var: Var, n: i64) -> Self {
+        Self::range(var, 0, n, 1)
+    }
+    /// From `lower` to below `upper` in steps.
+    pub fn range(var: Var, lower: i64, upper: i64, step: i64) -> Self {
+        let q = |c| {
+            vec![Quotient {
+                num: Affine::constant(c),
+                div: 1,
+            }]
+        };
+        Self {
+            var,
+            lower: q(lower),
+            upper: q(upper),
+            step,
+        }
+    }
+}
+
+impl Kernel {
+    /// A kernel without statements.
+    pub fn new(name: &str, lanes: u32) -> Self {
+        Self {
+            name: name.into(),
+            lanes,
+            buffers: vec![],
+            vars: vec![],
+            regs: vec![],
+            exprs: vec![],
+            body: vec![],
+            tile: None,
+        }
+    }
+    /// A new variable.
+    pub fn var(&mut self, name: &str) -> Var {
+        let taken = self
+            .vars
+            .iter()
+            .filter(|v| v.split('.').next() == Some(name))
+            .count();
+        self.vars.push(if taken == 0 {
+            name.into()
+        } else {
+            format!("{name}.{taken}")
+        });
+        Var(self.vars.len() as u32 - 1)
+    }
+    /// A new register array.
+    pub fn reg(&mut self, name: &str, dims: &[u32]) -> RegId {
+        let taken = self
+            .regs
+            .iter()
+            .filter(|v| v.name.split('.').next() == Some(name))
+            .count();
+        let name = if taken == 0 {
+            name.into()
+        } else {
+            format!("{name}.{taken}")
+        };
+        self.regs.push(Reg {
+            name,
+            dims: dims.to_vec(),
+        });
+        RegId(self.regs.len() as u32 - 1)
+    }
+    /// A new value. Values are not shared between statements: what a register holds changes.
+    pub fn value(&mut self, e: Expr) -> ValueId {
+        self.exprs.push(e);
+        ValueId(self.exprs.len() as u32 - 1)
+    }
+    pub fn constant(&mut self, x: f32) -> ValueId {
+        self.value(Expr::Const(x.to_bits()))
+    }
+    pub fn get(&mut self, reg: RegId, index: &[At]) -> ValueId {
+        self.value(Expr::Reg(reg, index.to_vec()))
+    }
+    pub fn binary(&mut self, f: Binary, a: ValueId, b: ValueId) -> ValueId {
+        self.value(Expr::Binary(f, a, b))
+    }
+}
+
+mod check;
+mod print;
+pub use check::verify;
+pub use print::text;

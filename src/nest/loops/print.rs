@@ -1,0 +1,170 @@
+//! Prints a kernel as the loops that it is.
+
+use std::fmt::Write as _;
+
+use super::super::text::{affine_text, binary_name, compare_name, unary_name};
+use super::*;
+
+/// The kernel as text, ending in a newline.
+pub fn text(k: &Kernel) -> String {
+    let mut out = format!("kernel {} lanes {} {{\n", k.name, k.lanes);
+    for b in &k.buffers {
+        let _ = writeln!(out, "    buffer {}: {}[{}]", b.name, b.dtype, b.len);
+    }
+    for r in &k.regs {
+        let dims: String = r.dims.iter().map(|d| format!("[{d}]")).collect();
+        let _ = writeln!(out, "    register {}{dims}", r.name);
+    }
+    if let Some((v, n)) = k.tile {
+        let _ = writeln!(out, "    tile {} < {n}", k.vars[v.0 as usize]);
+    }
+    let p = Printer { k };
+    p.body(&mut out, &k.body, 1);
+    out.push_str("}\n");
+    out
+}
+
+struct Printer<'a> {
+    k: &'a Kernel,
+}
+
+impl Printer<'_> {
+    fn body(&self, out: &mut String, stmts: &[Stmt], depth: usize) {
+        let pad = "    ".repeat(depth);
+        for s in stmts {
+            match s {
+                Stmt::For { dims, kind, body } => {
+                    let dims: Vec<String> = dims.iter().map(|d| self.dim(d)).collect();
+                    let kind = if *kind == Kind::Unrolled {
+                        " unrolled"
+                    } else {
+                        ""
+                    };
+                    let _ = writeln!(out, "{pad}for {}{kind} {{", dims.join(", "));
+                    self.body(out, body, depth + 1);
+                    let _ = writeln!(out, "{pad}}}");
+                }
+                Stmt::If { conditions, body } => {
+                    let c: Vec<String> = conditions
+                        .iter()
+                        .map(|c| format!("{} >= 0", self.at(c)))
+                        .collect();
+                    let _ = writeln!(out, "{pad}if {} {{", c.join(" and "));
+                    self.body(out, body, depth + 1);
+                    let _ = writeln!(out, "{pad}}}");
+                }
+                Stmt::Set { reg, index, value } => {
+                    let _ = writeln!(
+                        out,
+                        "{pad}{} = {}",
+                        self.reg(*reg, index),
+                        self.value(*value)
+                    );
+                }
+                Stmt::Store {
+                    buf,
+                    at,
+                    how,
+                    value,
+                } => {
+                    let how = if *how == Write::First {
+                        " (first lane)"
+                    } else {
+                        ""
+                    };
+                    let name = &self.k.buffers[buf.0 as usize].name;
+                    let _ = writeln!(
+                        out,
+                        "{pad}{name}[{}]{how} = {}",
+                        self.at(at),
+                        self.value(*value)
+                    );
+                }
+            }
+        }
+    }
+
+    fn dim(&self, d: &Dim) -> String {
+        let bound = |qs: &[Quotient], f: &str| {
+            let parts: Vec<String> = qs
+                .iter()
+                .map(|q| match q.div {
+                    1 => self.at(&q.num),
+                    _ => format!("({})/{}", self.at(&q.num), q.div),
+                })
+                .collect();
+            if parts.len() == 1 {
+                parts[0].clone()
+            } else {
+                format!("{f}({})", parts.join(", "))
+            }
+        };
+        let step = if d.step == 1 {
+            String::new()
+        } else {
+            format!(" step {}", d.step)
+        };
+        let name = &self.k.vars[d.var.0 as usize];
+        format!(
+            "{name} in {}..{}{step}",
+            bound(&d.lower, "max"),
+            bound(&d.upper, "min")
+        )
+    }
+
+    fn at(&self, a: &At) -> String {
+        affine_text(a, |v| self.k.vars[v.0 as usize].clone())
+    }
+
+    fn reg(&self, r: RegId, index: &[At]) -> String {
+        let index: String = index.iter().map(|i| format!("[{}]", self.at(i))).collect();
+        format!("{}{index}", self.k.regs[r.0 as usize].name)
+    }
+
+    fn value(&self, v: ValueId) -> String {
+        let go = |v: &ValueId| self.value(*v);
+        match &self.k.exprs[v.0 as usize] {
+            Expr::Const(bits) => format!("{}", f32::from_bits(*bits)),
+            Expr::Uniform(Uniform::Valid) => "valid".into(),
+            Expr::Uniform(Uniform::Scalar(s)) => s.name().into(),
+            Expr::Number(a) => format!("number({})", self.at(a)),
+            Expr::Lane(a) => format!("lane+({})", self.at(a)),
+            Expr::Reg(r, index) => self.reg(*r, index),
+            Expr::Load(b, at, how) => {
+                let name = &self.k.buffers[b.0 as usize].name;
+                match how {
+                    Read::Vector => format!("{name}[{}]", self.at(at)),
+                    Read::Splat => format!("splat {name}[{}]", self.at(at)),
+                    Read::Lookup {
+                        index,
+                        index_at,
+                        stride,
+                    } => format!(
+                        "{name}[{stride}*{}[{}+lane]+{}]",
+                        self.k.buffers[index.0 as usize].name,
+                        self.at(index_at),
+                        self.at(at)
+                    ),
+                }
+            }
+            Expr::Unary(f, x) => format!("{}({})", unary_name(*f), go(x)),
+            Expr::Binary(f, a, b) => format!("({} {} {})", go(a), binary_name(*f), go(b)),
+            Expr::Fma(a, b, c) => format!("fma({}, {}, {})", go(a), go(b), go(c)),
+            Expr::Select(c, [a, b, yes, no]) => {
+                format!(
+                    "({} {} {} ? {} : {})",
+                    go(a),
+                    compare_name(*c),
+                    go(b),
+                    go(yes),
+                    go(no)
+                )
+            }
+            Expr::ReduceLanes(x) => format!("reduce_lanes({})", go(x)),
+            Expr::Transposed(xs, lane) => {
+                let xs: Vec<String> = xs.iter().map(go).collect();
+                format!("transposed({})[{lane}]", xs.join(", "))
+            }
+        }
+    }
+}

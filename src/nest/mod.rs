@@ -1,0 +1,20 @@
+//! What one output element is ([`Nest`]), how it is computed ([`loops::Kernel`]), and an interpreter of both.
+//!
+//! An operator writes its formula once, as a nest; every schedule and every emitter reads that, and
+//! [`interp`] evaluates it in f64, slowly and obviously, as the oracle they are all compared with.
+//!
+//! This module does not know operators, only index arithmetic and reductions.
+
+pub mod affine;
+mod fuse;
+pub mod interp;
+pub mod loops;
+mod nest;
+mod text;
+mod verify;
+
+pub use affine::{Affine, Symbol};
+pub use fuse::{append, drop_unused};
+pub use nest::*;
+pub use text::text;
+pub use verify::verify;

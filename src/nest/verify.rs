@@ -1,0 +1,93 @@
+//! Checks a nest. A violation is a bug of the compiler, never of its input.
+//!
+//! What holds:
+//! 1. every access has one index for each axis of its tensor, and every expression reads earlier ones;
+//! 2. `Combine::None` has neither reduction axes nor a domain; every other one has reduction axes;
+//! 3. `Acc` occurs only in finishing expressions, below the width of the combiner;
+//! 4. results are stored at affine indices over own and shared axes only;
+//! 5. a temporary is stored before it is read.
+
+use std::collections::BTreeSet;
+
+use super::nest::*;
+
+/// The first violation, if there is one.
+pub fn verify(n: &Nest) -> Result<(), String> {
+    let mut stored = BTreeSet::new();
+    for (k, s) in n.stages.iter().enumerate() {
+        stage(n, s, &stored).map_err(|e| format!("nest {}, stage {k}: {e}", n.name))?;
+        stored.extend(s.outs.iter().map(|o| o.tensor));
+    }
+    Ok(())
+}
+
+fn stage(n: &Nest, s: &Stage, stored: &BTreeSet<TensorId>) -> Result<(), String> {
+    if (s.combine == Combine::None) != s.reduce.is_empty() {
+        return Err("the combiner does not fit the reduction axes".into());
+    }
+    if s.combine == Combine::None && !s.domain.is_empty() {
+        return Err("a domain without a reduction".into());
+    }
+    for (k, e) in s.exprs.iter().enumerate() {
+        let operands: Vec<ExprId> = match e {
+            Expr::Unary(_, x) => vec![*x],
+            Expr::Binary(_, a, b) => vec![*a, *b],
+            Expr::Select(_, xs) => xs.to_vec(),
+            _ => vec![],
+        };
+        if operands.iter().any(|o| o.0 as usize >= k) {
+            return Err(format!("expression {k} reads a later one"));
+        }
+        if let Expr::Load(a) = e {
+            access(n, a)?;
+            if n.tensors[a.tensor.0 as usize].role == TensorRole::Temp
+                && !stored.contains(&a.tensor)
+            {
+                return Err("a temporary is read before it is stored".into());
+            }
+        }
+    }
+    if reads_acc(s, s.body) && s.combine != Combine::None {
+        return Err("the body reads its own result".into());
+    }
+    let visible: BTreeSet<AxisId> = n.shared.iter().chain(&s.own).copied().collect();
+    for o in &s.outs {
+        access(n, o)?;
+        for i in &o.index {
+            let Index::Affine(a) = i else {
+                return Err("a result is stored by lookup".into());
+            };
+            if a.terms.iter().any(|t| !visible.contains(&t.0)) {
+                return Err("a result is stored over a reduction axis".into());
+            }
+        }
+    }
+    if s.outs.len() != s.finish.len() || s.outs.is_empty() {
+        return Err("stores and values differ in number".into());
+    }
+    Ok(())
+}
+
+fn reads_acc(s: &Stage, e: ExprId) -> bool {
+    match &s.exprs[e.0 as usize] {
+        Expr::Acc(_) => true,
+        Expr::Unary(_, x) => reads_acc(s, *x),
+        Expr::Binary(_, a, b) => reads_acc(s, *a) || reads_acc(s, *b),
+        Expr::Select(_, xs) => xs.iter().any(|x| reads_acc(s, *x)),
+        _ => false,
+    }
+}
+
+fn access(n: &Nest, a: &Access) -> Result<(), String> {
+    let t = &n.tensors[a.tensor.0 as usize];
+    if a.index.len() == t.ty.rank() {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} has {} axes and is read with {}",
+            t.name,
+            t.ty.rank(),
+            a.index.len()
+        ))
+    }
+}

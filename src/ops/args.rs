@@ -1,0 +1,199 @@
+//! Arguments of layers as operators read them: checked against a signature, without spans.
+//!
+//! Knows neither text nor graphs; the build pass makes these and attaches places to errors.
+
+use super::window::Padding;
+
+/// The value of an argument.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ArgValue {
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Name(String),
+    Text(String),
+    Tuple(Vec<ArgValue>),
+}
+
+/// An argument that a layer takes; without a default it must be given.
+#[derive(Clone, Copy, Debug)]
+pub struct Argument {
+    pub name: &'static str,
+    /// The default as it is written in the docs.
+    pub default: Option<&'static str>,
+}
+
+/// How a layer is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Signature {
+    pub name: &'static str,
+    pub arguments: &'static [Argument],
+}
+
+impl Signature {
+    /// The signature as in the docs: `Conv2d(out_channels, kernel_size, stride=1)`.
+    pub fn text(&self) -> String {
+        let args: Vec<String> = self
+            .arguments
+            .iter()
+            .map(|a| {
+                a.default
+                    .map_or(a.name.to_string(), |d| format!("{}={d}", a.name))
+            })
+            .collect();
+        if args.is_empty() {
+            self.name.into()
+        } else {
+            format!("{}({})", self.name, args.join(", "))
+        }
+    }
+}
+
+/// An argument that has the wrong kind or an impossible value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArgError {
+    pub code: &'static str,
+    /// The argument, empty for the layer as a whole.
+    pub argument: &'static str,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// The arguments of one layer by name.
+#[derive(Clone, Debug, Default)]
+pub struct Args {
+    pub values: Vec<(&'static str, ArgValue)>,
+}
+
+impl Args {
+    fn get(&self, name: &str) -> Option<&ArgValue> {
+        self.values.iter().find(|v| v.0 == name).map(|v| &v.1)
+    }
+
+    /// A whole number of at least `least`.
+    pub fn size(&self, name: &'static str, least: i64) -> Result<u32, ArgError> {
+        let value = self
+            .get(name)
+            .ok_or_else(|| wrong(name, "is missing".into()))?;
+        number(name, value, least)
+    }
+
+    /// A number, or a pair for height and width.
+    pub fn pair(&self, name: &'static str, least: i64) -> Result<[u32; 2], ArgError> {
+        let value = self
+            .get(name)
+            .ok_or_else(|| wrong(name, "is missing".into()))?;
+        pair(name, value, least)
+    }
+
+    /// The same with a default.
+    pub fn pair_or(
+        &self,
+        name: &'static str,
+        least: i64,
+        default: [u32; 2],
+    ) -> Result<[u32; 2], ArgError> {
+        self.get(name).map_or(Ok(default), |v| pair(name, v, least))
+    }
+
+    /// A whole number with a default.
+    pub fn size_or(&self, name: &'static str, least: i64, default: u32) -> Result<u32, ArgError> {
+        self.get(name)
+            .map_or(Ok(default), |v| number(name, v, least))
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&self, name: &'static str, default: bool) -> Result<bool, ArgError> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(ArgValue::Bool(b)) => Ok(*b),
+            Some(v) => Err(wrong(
+                name,
+                format!("must be true or false, not {}", describe(v)),
+            )),
+        }
+    }
+
+    /// A number, a pair, `((top, bottom), (left, right))`, or `same` where that is allowed.
+    pub fn padding(&self, name: &'static str, same_allowed: bool) -> Result<Padding, ArgError> {
+        let sides = |v: &ArgValue| match v {
+            ArgValue::Tuple(_) => pair(name, v, 0),
+            _ => number(name, v, 0).map(|p| [p, p]),
+        };
+        match self.get(name) {
+            None => Ok(Padding::Sides([[0; 2]; 2])),
+            Some(ArgValue::Name(n)) if n == "same" && same_allowed => Ok(Padding::Same),
+            Some(ArgValue::Name(n)) if n == "same" => Err(wrong(
+                name,
+                "cannot be `same` here: only a convolution keeps its size so".into(),
+            )),
+            Some(ArgValue::Tuple(t)) if t.len() == 2 => {
+                Ok(Padding::Sides([sides(&t[0])?, sides(&t[1])?]))
+            }
+            Some(v @ ArgValue::Tuple(_)) => Err(wrong(
+                name,
+                format!(
+                    "takes one value for height and one for width, not {}",
+                    describe(v)
+                ),
+            )),
+            Some(v) => sides(v).map(|s| Padding::Sides([s, s])),
+        }
+    }
+}
+
+/// An error of one argument.
+pub(super) fn wrong(argument: &'static str, message: String) -> ArgError {
+    ArgError {
+        code: "E0201",
+        argument,
+        message: format!("{argument} {message}"),
+        help: None,
+    }
+}
+
+fn number(name: &'static str, v: &ArgValue, least: i64) -> Result<u32, ArgError> {
+    match v {
+        ArgValue::Int(i) if *i < least => {
+            Err(wrong(name, format!("must be at least {least}, not {i}")))
+        }
+        ArgValue::Int(i) => u32::try_from(*i)
+            .ok()
+            .filter(|&i| i <= 1 << 30)
+            .ok_or_else(|| wrong(name, format!("is {i}; the largest size is 2^30"))),
+        v => Err(wrong(
+            name,
+            format!("must be a whole number, not {}", describe(v)),
+        )),
+    }
+}
+
+fn pair(name: &'static str, v: &ArgValue, least: i64) -> Result<[u32; 2], ArgError> {
+    match v {
+        ArgValue::Tuple(t) if t.len() == 2 => {
+            Ok([number(name, &t[0], least)?, number(name, &t[1], least)?])
+        }
+        ArgValue::Tuple(t) => Err(wrong(
+            name,
+            format!(
+                "takes one number or (height, width), not {} values",
+                t.len()
+            ),
+        )),
+        v => number(name, v, least).map(|n| [n, n]),
+    }
+}
+
+fn describe(v: &ArgValue) -> String {
+    match v {
+        ArgValue::Int(i) => i.to_string(),
+        ArgValue::Float(x) => x.to_string(),
+        ArgValue::Bool(b) => b.to_string(),
+        ArgValue::Name(n) => format!("`{n}`"),
+        ArgValue::Text(t) => format!("\"{t}\""),
+        ArgValue::Tuple(t) => format!(
+            "({})",
+            t.iter().map(describe).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}

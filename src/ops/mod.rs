@@ -1,0 +1,271 @@
+//! The operators. Each file is a family: a layer and the operators of its gradient, side by side.
+//!
+//! An operator's rules share one index formula, so they stand together: the shape rule, the gradient
+//! (graph to graph, in gather form) and the formula itself as a [`Nest`], which every backend and the
+//! interpreter read. To add one: a file here, a line in the list below, a golden. What a user can
+//! write in a model is a [`Layer`]; the others stand only in derived graphs.
+//!
+//! This module knows neither the text of models nor any backend.
+
+mod activation;
+mod args;
+mod batch;
+mod bias;
+mod conv;
+mod join;
+mod linear;
+mod loss;
+mod optim;
+mod pool;
+mod reshape;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use crate::ir::{self, NodeId, Operation, TensorType, Value};
+use crate::nest::Nest;
+pub use activation::{ReLU, ReLUGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad};
+pub use args::{ArgError, ArgValue, Args, Argument, Signature};
+pub use batch::{Fill, Gather};
+pub use bias::BiasGrad;
+pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
+pub use join::{Add, Concat, ConcatGrad};
+pub use linear::{Linear, LinearGradInput, LinearGradWeight};
+pub use loss::{Correct, CrossEntropyGrad, CrossEntropyLoss, MseGrad, MseLoss};
+pub use optim::Sgd;
+pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
+pub use reshape::{Flatten, Reshape};
+pub use window::{Padding, Window};
+
+/// The graph of a model.
+pub type Graph = ir::Graph<Op>;
+
+/// Why operands do not fit an operator: the rule with its numbers put in, and a way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeError {
+    pub code: &'static str,
+    pub message: String,
+    /// The rule with its numbers.
+    pub rule: String,
+    pub help: Option<String>,
+}
+
+/// A parameter that a layer owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// `weight` or `bias`.
+    pub name: &'static str,
+    pub dims: Vec<u32>,
+    /// Inputs of one output element, groups counted as torch does.
+    pub fan_in: u64,
+    /// Outputs that one input element takes part in, as torch counts them.
+    pub fan_out: u64,
+}
+
+/// A layer's shape rule with its numbers, and its cost for one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Formula {
+    pub shape: String,
+    /// Multiply-adds of the forward pass.
+    pub macs: u64,
+}
+
+/// The rules of an operator. There are no default bodies: an omission is a compile error.
+pub trait Operator {
+    /// Attributes as text for printed graphs; may be empty.
+    fn attributes(&self) -> String;
+    /// Types of the results.
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError>;
+    /// Gradients of the operands, `None` for those that have none.
+    fn grad(&self, cx: &mut GradCx) -> Vec<Option<Value>>;
+    /// The formula. Called only with types that `infer` accepts.
+    fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest;
+    /// Multiply-adds for one image (for the whole, where there is no batch axis).
+    fn macs(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64;
+}
+
+/// An operator that can be written in a model. Its operands are its input, then its parameters.
+pub trait Layer: Operator + Sized {
+    /// Name, arguments and defaults as written in a `.nn` file.
+    fn signature() -> Signature;
+    /// Reads the arguments.
+    fn from_args(args: &Args) -> Result<Self, ArgError>;
+    /// Parameters for an input that fits. Called before `infer`, so it must bear any input.
+    fn parameters(&self, input: &TensorType) -> Vec<Parameter>;
+    /// The shape rule with its numbers. Called only with types that `infer` accepts.
+    fn formula(&self, input: &TensorType) -> Formula;
+}
+
+/// What an operator's gradient is built from and into.
+pub struct GradCx<'a> {
+    pub graph: &'a mut Graph,
+    /// The node that is differentiated.
+    pub node: NodeId,
+    pub operands: Vec<Value>,
+    pub results: Vec<Value>,
+    /// Gradients of the results; `None` where nothing depends on one.
+    pub upstream: Vec<Option<Value>>,
+    /// Which operands need a gradient; building others costs time and is removed later.
+    pub wanted: Vec<bool>,
+}
+
+impl GradCx<'_> {
+    /// Adds an operation in the name of the differentiated layer and returns its first result.
+    pub fn emit(&mut self, op: impl Into<Op>, operands: &[Value]) -> Value {
+        let node = self.graph.node(self.node);
+        let (layer, span) = (node.layer.clone(), node.span);
+        let types: Vec<TensorType> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
+        let op = op.into();
+        let results = op.infer(&types).unwrap_or_else(|e| {
+            panic!(
+                "gradient of {} does not type: {}",
+                self.graph.node(self.node).layer,
+                e.rule
+            )
+        });
+        let node = self.graph.op(op, operands, results, &layer, span);
+        Value { node, output: 0 }
+    }
+
+    /// The gradient of the first result.
+    pub fn dy(&self) -> Option<Value> {
+        self.upstream.first().copied().flatten()
+    }
+
+    /// `build` where operand k needs a gradient.
+    pub fn when_wanted(
+        &mut self,
+        k: usize,
+        build: impl FnOnce(&mut Self) -> Value,
+    ) -> Option<Value> {
+        if self.wanted[k] {
+            Some(build(self))
+        } else {
+            None
+        }
+    }
+}
+
+macro_rules! operators {
+    (layers: $($layer:ident),+; derived: $($derived:ident),+ $(,)?) => {
+        /// Every operator; an exhaustive list, so that a match over it misses none.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[allow(clippy::large_enum_variant, reason = "attributes are small and nodes are few")]
+        pub enum Op { $($layer($layer),)+ $($derived($derived),)+ }
+
+        $(impl From<$layer> for Op { fn from(o: $layer) -> Op { Op::$layer(o) } })+
+        $(impl From<$derived> for Op { fn from(o: $derived) -> Op { Op::$derived(o) } })+
+
+        impl Op {
+            fn rules(&self) -> &dyn Operator {
+                match self { $(Op::$layer(o) => o,)+ $(Op::$derived(o) => o,)+ }
+            }
+
+            /// The layer of this name with its arguments; `None` where no layer is called so.
+            pub fn layer(name: &str, args: &Args) -> Option<Result<Op, ArgError>> {
+                $(if $layer::signature().name == name {
+                    return Some($layer::from_args(args).map(Op::from));
+                })+
+                None
+            }
+
+            /// What can be written in a model.
+            pub fn signatures() -> Vec<Signature> {
+                vec![$($layer::signature()),+]
+            }
+
+            /// Parameters of a layer; none for a derived operator.
+            pub fn parameters(&self, input: &TensorType) -> Vec<Parameter> {
+                match self { $(Op::$layer(o) => o.parameters(input),)+ _ => vec![] }
+            }
+
+            /// The shape rule of a layer with its numbers.
+            pub fn formula(&self, input: &TensorType) -> Option<Formula> {
+                match self { $(Op::$layer(o) => Some(o.formula(input)),)+ _ => None }
+            }
+        }
+
+        impl Operation for Op {
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Op::$layer(_) => stringify!($layer),)+
+                    $(Op::$derived(_) => stringify!($derived),)+
+                }
+            }
+            fn attributes(&self) -> String { self.rules().attributes() }
+        }
+    };
+}
+
+operators! {
+    layers: Conv2d, MaxPool2d, AvgPool2d, Flatten, Linear, Sigmoid, ReLU, Tanh;
+    derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
+        MaxPool2dGrad, AvgPool2dGrad, SigmoidGrad, ReLUGrad, TanhGrad, Reshape, Add, Concat, ConcatGrad,
+        CrossEntropyLoss, CrossEntropyGrad, MseLoss, MseGrad, Correct, Gather, Fill, Sgd,
+}
+
+impl Op {
+    /// See [`Operator::infer`].
+    pub fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        self.rules().infer(inputs)
+    }
+    /// See [`Operator::grad`].
+    pub fn grad(&self, cx: &mut GradCx) -> Vec<Option<Value>> {
+        self.rules().grad(cx)
+    }
+    /// See [`Operator::lower`].
+    pub fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
+        self.rules().lower(inputs, outputs)
+    }
+    /// See [`Operator::macs`].
+    pub fn macs(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
+        self.rules().macs(inputs, outputs)
+    }
+}
+
+impl ShapeError {
+    /// An error with its rule.
+    pub fn new(code: &'static str, message: &str, rule: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            rule: rule.into(),
+            help: None,
+        }
+    }
+    /// Adds a way out.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// The dimensions of an image `[channels, height, width]` with a batch axis.
+pub(crate) fn image(ty: &TensorType, who: &str) -> Result<[u32; 3], ShapeError> {
+    match (ty.is_batch(), &ty.dims[..]) {
+        (true, &[c, h, w]) => Ok([c, h, w]),
+        _ => Err(ShapeError::new(
+            "E0202",
+            &format!("{who} needs images"),
+            format!(
+                "its input has {} axes: {ty}; an image has channels, height and width",
+                ty.dims.len()
+            ),
+        )
+        .help(format!("put {who} before Flatten and Linear"))),
+    }
+}
+
+/// Where all operands have the type of the first.
+pub(crate) fn same_types(inputs: &[TensorType], who: &str) -> Result<TensorType, ShapeError> {
+    for t in inputs {
+        if *t != inputs[0] {
+            let rule = format!("{} and {t}", inputs[0]);
+            return Err(
+                ShapeError::new("E0205", &format!("the operands of {who} differ"), rule)
+                    .help("branches that are joined must yield the same shape"),
+            );
+        }
+    }
+    Ok(inputs[0].clone())
+}
