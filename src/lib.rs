@@ -1,12 +1,18 @@
 //! lenetc compiles a text that describes a convolutional network into machine code, and trains it.
-#[allow(dead_code)]
-pub mod diag {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub struct Span {
-        pub start: u32,
-        pub end: u32,
-    }
-}
+//!
+//! ```text
+//! graph of operators ─grad─▶ training graph ─lower─▶ nests ─schedule─▶ loops ─▶ an emitter
+//! ```
+//!
+//! What a value means: a graph ([`ir`]) holds typed tensors with static shapes and one leading axis, the
+//! batch, whose length is known when a step runs. An operator ([`ops`]) says what each element of its
+//! results is by one formula, a [`nest::Nest`]; the interpreter evaluates that in f64, and every schedule
+//! and emitter derives its code from the same formula.
+//!
+//! Imports run one way: `diag ← ir ← nest ← ops ← passes`.
+
+pub mod diag;
 pub mod ir;
 pub mod nest;
 pub mod ops;
+pub mod passes;

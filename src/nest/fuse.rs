@@ -3,7 +3,7 @@
 //! Does not know when that pays; [`crate::passes::fuse`] decides.
 
 use super::affine::Affine;
-use super::nest::*;
+use super::formula::*;
 use crate::ir::DType;
 
 /// Appends an elementwise `consumer` to the last stage of `producer`, whose result `shared` it reads

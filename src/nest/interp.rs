@@ -4,8 +4,8 @@
 //! nest; a kernel's buffers are given as it addresses them.
 
 use super::affine::Affine;
+use super::formula::*;
 use super::loops::{self, Kernel, Kind, Read, Stmt, Uniform, Var, Write};
-use super::nest::*;
 use crate::ir::{Leading, Scalar, TensorType};
 
 /// What is known when a step runs.

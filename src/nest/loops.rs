@@ -13,7 +13,7 @@
 //! Does not know operators, machine instructions, or where buffers lie.
 
 use super::affine::Affine;
-use super::nest::{Binary, Compare, Unary};
+use super::formula::{Binary, Compare, Unary};
 use crate::ir::{DType, Scalar};
 
 /// An integer variable of a kernel.

@@ -6,15 +6,15 @@
 //! This module does not know operators, only index arithmetic and reductions.
 
 pub mod affine;
+mod formula;
 mod fuse;
 pub mod interp;
 pub mod loops;
-mod nest;
 mod text;
 mod verify;
 
 pub use affine::{Affine, Symbol};
+pub use formula::*;
 pub use fuse::{append, drop_unused};
-pub use nest::*;
 pub use text::text;
 pub use verify::verify;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::affine::Affine;
-use super::nest::*;
+use super::formula::*;
 
 /// The nest as text, ending in a newline.
 pub fn text(n: &Nest) -> String {

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::nest::*;
+use super::formula::*;
 
 /// The first violation, if there is one.
 pub fn verify(n: &Nest) -> Result<(), String> {

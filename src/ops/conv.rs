@@ -136,10 +136,12 @@ impl Layer for Conv2d {
             self.window.rule(0, size[0]),
             self.window.rule(1, size[1])
         );
-        let out = self.infer(&[input.clone()]).map_or(vec![], |t| t);
+        let out = self
+            .infer(std::slice::from_ref(input))
+            .map_or(vec![], |t| t);
         Formula {
             shape,
-            macs: self.macs(&[input.clone()], &out),
+            macs: self.macs(std::slice::from_ref(input), &out),
         }
     }
 }
@@ -157,11 +159,11 @@ impl Operator for Conv2d {
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let [c, h, w] = image(&inputs[0], "Conv2d")?;
         for (n, what) in [(c, "input channels"), (self.out_channels, "out_channels")] {
-            if n % self.groups != 0 {
+            if !n.is_multiple_of(self.groups) {
                 let rule = format!("groups={} does not divide the {n} {what}", self.groups);
                 let fits = (1..=self.groups)
                     .rev()
-                    .find(|g| c % g == 0 && self.out_channels % g == 0);
+                    .find(|g| c.is_multiple_of(*g) && self.out_channels.is_multiple_of(*g));
                 return Err(
                     ShapeError::new("E0206", "groups do not fit the channels", rule)
                         .help(format!("groups={} fits", fits.unwrap_or(1))),
@@ -212,7 +214,7 @@ impl Operator for Conv2d {
             .within(&mut s, [a.i, a.j], [a.r, a.s], a.size, a.out);
         let mut y = s.acc(0);
         if self.bias {
-            let b = s.load(n.input(2), &[a.channel_out.clone()]);
+            let b = s.load(n.input(2), std::slice::from_ref(&a.channel_out));
             y = s.add(y, b);
         }
         s.store(n.out(0), &a.y(), y);

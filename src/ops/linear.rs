@@ -75,7 +75,7 @@ impl Layer for Linear {
         let shape = format!("out_features = {}", self.out_features);
         Formula {
             shape,
-            macs: self.macs(&[input.clone()], &[]),
+            macs: self.macs(std::slice::from_ref(input), &[]),
         }
     }
 }

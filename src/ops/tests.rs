@@ -1,1 +1,156 @@
+//! The operators' formulas against Dive into Deep Learning's examples and a naive reference.
 
+use super::*;
+use crate::nest::interp::{self, Env};
+
+const ONE: Env = Env {
+    batch: 1,
+    learning_rate: 0.0,
+};
+
+fn run(op: impl Into<Op>, inputs: &[(TensorType, Vec<f64>)], env: Env) -> Vec<Vec<f64>> {
+    let op = op.into();
+    let types: Vec<TensorType> = inputs.iter().map(|i| i.0.clone()).collect();
+    let outputs = op.infer(&types).expect("the operands fit");
+    let nest = op.lower(&types, &outputs);
+    crate::nest::verify(&nest).expect("the nest is well-formed");
+    let data: Vec<&[f64]> = inputs.iter().map(|i| i.1.as_slice()).collect();
+    interp::run(&nest, &data, env)
+}
+
+fn count(n: usize) -> Vec<f64> {
+    (0..n).map(|x| x as f64).collect()
+}
+
+fn window(kernel: [u32; 2], stride: [u32; 2], pad: [u32; 2]) -> Window {
+    let padding = Padding::Sides(pad.map(|p| [p, p]));
+    Window {
+        kernel,
+        stride,
+        padding,
+        dilation: [1, 1],
+    }
+}
+
+fn conv(window: Window) -> Conv2d {
+    Conv2d {
+        out_channels: 1,
+        window,
+        groups: 1,
+        bias: false,
+    }
+}
+
+#[test]
+fn correlation_of_the_book() {
+    let one = conv(window([2, 2], [1, 1], [0, 0]));
+    let x = (TensorType::batch([1, 3, 3]), count(9));
+    let w = (TensorType::fixed([1, 1, 2, 2]), count(4));
+    assert_eq!(
+        run(one.clone(), &[x.clone(), w.clone()], ONE)[0],
+        [19., 25., 37., 43.]
+    );
+    let more = |v: &[f64]| {
+        v.iter()
+            .copied()
+            .chain(v.iter().map(|x| x + 1.0))
+            .collect::<Vec<_>>()
+    };
+    let x = (TensorType::batch([2, 3, 3]), more(&x.1));
+    let w = (TensorType::fixed([1, 2, 2, 2]), more(&w.1));
+    assert_eq!(run(one, &[x, w], ONE)[0], [56., 72., 104., 120.]);
+}
+
+#[test]
+fn output_sizes_of_the_book() {
+    let cases = [
+        (window([3, 3], [1, 1], [1, 1]), [8, 8]),
+        (window([5, 3], [1, 1], [2, 1]), [8, 8]),
+        (window([3, 3], [2, 2], [1, 1]), [4, 4]),
+        (window([3, 5], [3, 4], [0, 1]), [2, 2]),
+    ];
+    for (w, out) in cases {
+        assert_eq!(w.out([8, 8], "kernel").expect("fits"), out);
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_fit_names_the_largest_that_does() {
+    let e = window([15, 15], [1, 1], [0, 0])
+        .out([14, 14], "kernel")
+        .expect_err("too large");
+    assert_eq!(e.rule, "height: ⌊(14 + 0 + 0 − 15) / 1⌋ + 1 = 0");
+    assert!(e.help.expect("a way out").starts_with("kernel_size=14"));
+}
+
+#[test]
+fn pooling_of_the_book() {
+    let x = (TensorType::batch([1, 4, 4]), count(16));
+    let pool = |k, s, p| {
+        run(
+            MaxPool2d {
+                window: window(k, s, p),
+            },
+            std::slice::from_ref(&x),
+            ONE,
+        )
+    };
+    assert_eq!(pool([3, 3], [3, 3], [0, 0])[0], [10.]);
+    assert_eq!(pool([3, 3], [2, 2], [1, 1])[0], [5., 7., 13., 15.]);
+    assert_eq!(pool([2, 3], [2, 3], [0, 1])[0], [5., 7., 13., 15.]);
+    let mean = run(
+        AvgPool2d {
+            window: window([2, 2], [2, 2], [1, 1]),
+        },
+        &[x],
+        ONE,
+    );
+    assert_eq!(mean[0], [0.0, 0.75, 0.75, 3.0, 7.5, 4.5, 3.0, 6.75, 3.75]);
+}
+
+#[test]
+fn the_first_of_equals_wins_and_nan_propagates() {
+    let pool = MaxPool2d {
+        window: window([2, 2], [2, 2], [0, 0]),
+    };
+    let ty = TensorType::batch([1, 2, 4]);
+    let y = run(
+        pool,
+        &[(ty, vec![1., 3., f64::NAN, 9., 3., 3., 2., 9.])],
+        ONE,
+    );
+    assert_eq!((y[0][0], y[1][0], y[1][1]), (3.0, 1.0, 0.0));
+    assert!(y[0][1].is_nan());
+}
+
+#[test]
+fn cross_entropy_of_one_row() {
+    let x = (TensorType::batch([3]), vec![1.0, 2.0, 1000.0]);
+    let t = (TensorType::batch([]), vec![1.0]);
+    let y = run(CrossEntropyLoss, &[x, t], ONE);
+    assert_eq!(y[0], [998.0]);
+}
+
+#[test]
+fn gather_divides_by_255() {
+    let data = TensorType {
+        dtype: crate::ir::DType::U8,
+        leading: crate::ir::Leading::Dataset,
+        dims: vec![1, 1, 2],
+    };
+    let index = TensorType {
+        dtype: crate::ir::DType::I32,
+        leading: crate::ir::Leading::Batch,
+        dims: vec![],
+    };
+    let env = Env {
+        batch: 2,
+        learning_rate: 0.0,
+    };
+    let y = run(
+        Gather { scale: true },
+        &[(data, vec![0., 51., 255., 102.]), (index, vec![1., 0.])],
+        env,
+    );
+    assert_eq!(y[0], [1.0, 0.4, 0.0, 0.2]);
+}

@@ -1,0 +1,135 @@
+//! Symbolic differentiation: extends a graph with the gradients of its loss and the optimizer's updates.
+//!
+//! Reverse mode, graph to graph: nodes are visited from the loss back, each operator's own rule
+//! ([`crate::ops::Operator::grad`]) builds nodes for the gradients of its operands, and where a value has
+//! several users their parts are added in the order of the users. Only values that depend on a parameter
+//! are differentiated. Gradients are in gather form, so no backend needs atomic additions.
+//!
+//! The step's loss is the mean of the examples' losses, or their sum; so the gradient of each example's
+//! loss is 1/batch, or 1. Does not know operators by name, but for those that it adds itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diag::Span;
+use crate::ir::{NodeId, NodeKind, Role, Scalar, Source, TensorType, Value};
+use crate::ops::{Add, Fill, GradCx, Graph, Op, Sgd};
+
+/// How the losses of the examples become that of the step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    Mean,
+    Sum,
+}
+
+/// Adds gradients and an [`Role::Update`] output for every parameter that the loss depends on.
+///
+/// Returns the gradient of each such parameter. Panics where the graph has no loss.
+pub fn run(g: &mut Graph, reduction: Reduction) -> BTreeMap<NodeId, Value> {
+    let loss = g
+        .output_for(Role::Loss)
+        .expect("a graph is differentiated at its loss");
+    let order = g.topological();
+    let trained = depends_on_parameters(g, &order);
+    let mut parts: BTreeMap<Value, Vec<Value>> = BTreeMap::new();
+    parts.insert(loss, vec![seed(g, reduction)]);
+    let mut gradients = BTreeMap::new();
+    for &id in order.iter().rev().filter(|id| trained.contains(id)) {
+        let outputs = g.node(id).types.len() as u32;
+        let results: Vec<Value> = (0..outputs)
+            .map(|output| Value { node: id, output })
+            .collect();
+        let upstream: Vec<Option<Value>> =
+            results.iter().map(|v| sum(g, parts.remove(v))).collect();
+        if upstream.iter().all(Option::is_none) {
+            continue;
+        }
+        match g.operation(id).cloned() {
+            None => {
+                gradients.extend(upstream[0].map(|dy| (id, dy)));
+            }
+            Some(op) => {
+                let operands = g.operands(id);
+                let wanted = operands.iter().map(|v| trained.contains(&v.node)).collect();
+                let mut cx = GradCx {
+                    graph: g,
+                    node: id,
+                    operands: operands.clone(),
+                    results,
+                    upstream,
+                    wanted,
+                };
+                let grads = op.grad(&mut cx);
+                for (operand, part) in operands.into_iter().zip(grads) {
+                    if let Some(part) = part.filter(|_| trained.contains(&operand.node)) {
+                        parts.entry(operand).or_default().push(part);
+                    }
+                }
+            }
+        }
+    }
+    update(g, &gradients);
+    gradients
+}
+
+fn depends_on_parameters(g: &Graph, order: &[NodeId]) -> BTreeSet<NodeId> {
+    let mut set = BTreeSet::new();
+    for &id in order {
+        let parameter = matches!(g.node(id).kind, NodeKind::Source(Source::Parameter { .. }));
+        if parameter || g.operands(id).iter().any(|v| set.contains(&v.node)) {
+            set.insert(id);
+        }
+    }
+    set
+}
+
+/// The gradient of each example's loss.
+fn seed(g: &mut Graph, reduction: Reduction) -> Value {
+    let source = match reduction {
+        Reduction::Mean => Source::Scalar(Scalar::InverseBatch),
+        Reduction::Sum => Source::Constant(1f32.to_bits()),
+    };
+    let scalar = g.source(source, TensorType::fixed([]), "", Span::ZERO);
+    let node = g.op(
+        Op::from(Fill),
+        &[scalar],
+        vec![TensorType::batch([])],
+        "",
+        Span::ZERO,
+    );
+    Value { node, output: 0 }
+}
+
+fn sum(g: &mut Graph, parts: Option<Vec<Value>>) -> Option<Value> {
+    let parts = parts?;
+    if let [one] = parts[..] {
+        return Some(one);
+    }
+    let ty = g.ty(parts[0]).clone();
+    let node = g.op(Op::from(Add), &parts, vec![ty], "", Span::ZERO);
+    Some(Value { node, output: 0 })
+}
+
+fn update(g: &mut Graph, gradients: &BTreeMap<NodeId, Value>) {
+    let rate = g.source(
+        Source::Scalar(Scalar::LearningRate),
+        TensorType::fixed([]),
+        "",
+        Span::ZERO,
+    );
+    for (&parameter, &gradient) in gradients {
+        let w = Value {
+            node: parameter,
+            output: 0,
+        };
+        let node = g.node(parameter);
+        let (ty, layer, span) = (node.types[0].clone(), node.layer.clone(), node.span);
+        let next = g.op(Op::from(Sgd), &[w, gradient, rate], vec![ty], &layer, span);
+        g.output(
+            Role::Update(parameter),
+            Value {
+                node: next,
+                output: 0,
+            },
+        );
+    }
+}

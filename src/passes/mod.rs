@@ -1,0 +1,5 @@
+//! Passes over the graph. Each is a function with a name; the driver verifies the graph after each.
+//!
+//! Passes know operators, but neither loops nor targets.
+
+pub mod grad;

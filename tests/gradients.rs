@@ -1,0 +1,332 @@
+//! Every gradient against central differences, in f64 through the interpreter: relative error ≤ 1e-6.
+//!
+//! A case is a small network with random weights and images; each parameter's gradient is compared
+//! element by element. The images are a parameter here too, so that gradients of inputs are covered.
+
+use lenetc::diag::Span;
+use lenetc::ir::{self, DType, Leading, NodeKind, Role, Source, TensorType, Value};
+use lenetc::nest::interp::Env;
+use lenetc::ops::*;
+use lenetc::passes::grad::{self, Reduction};
+
+const BATCH: usize = 3;
+
+/// A network under construction: layers are applied to the last value.
+struct Net {
+    g: Graph,
+    at: Value,
+    places: u32,
+}
+
+impl Net {
+    /// Starts from one learned image, repeated for the batch by a convolution of the data.
+    fn new(dims: [u32; 3]) -> Self {
+        let mut g = Graph::new("case");
+        let data = TensorType {
+            dtype: DType::F32,
+            leading: Leading::Dataset,
+            dims: dims.to_vec(),
+        };
+        let index = TensorType {
+            dtype: DType::I32,
+            leading: Leading::Batch,
+            dims: vec![],
+        };
+        let images = g.source(Source::Images, data, "", Span::ZERO);
+        let indices = g.source(Source::Indices, index, "", Span::ZERO);
+        let x = g.op(
+            Gather { scale: false }.into(),
+            &[images, indices],
+            vec![TensorType::batch(dims)],
+            "",
+            Span::ZERO,
+        );
+        let at = Value { node: x, output: 0 };
+        let net = Self { g, at, places: 0 };
+        // A depthwise 1×1 convolution in front makes the next layer's input depend on parameters.
+        let window = Window {
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: Padding::Sides([[0; 2]; 2]),
+            dilation: [1, 1],
+        };
+        net.layer(Conv2d {
+            out_channels: dims[0],
+            window,
+            groups: dims[0],
+            bias: true,
+        })
+    }
+
+    fn layer(mut self, op: impl Into<Op>) -> Self {
+        let op = op.into();
+        let mut operands = vec![self.at];
+        for p in op.parameters(self.g.ty(self.at)) {
+            let source = Source::Parameter {
+                name: format!("{}.{}", self.places, p.name),
+                place: self.places,
+            };
+            self.places += 1;
+            operands.push(
+                self.g
+                    .source(source, TensorType::fixed(p.dims), "", Span::ZERO),
+            );
+        }
+        self.apply(op, &operands)
+    }
+
+    fn apply(mut self, op: Op, operands: &[Value]) -> Self {
+        let types: Vec<TensorType> = operands.iter().map(|&v| self.g.ty(v).clone()).collect();
+        let results = op
+            .infer(&types)
+            .unwrap_or_else(|e| panic!("{}: {}", e.message, e.rule));
+        let node = self.g.op(op, operands, results, "", Span::ZERO);
+        self.at = Value { node, output: 0 };
+        self
+    }
+
+    fn targets(&mut self, dims: Vec<u32>) -> Value {
+        self.g
+            .source(Source::Targets, TensorType::batch(dims), "", Span::ZERO)
+    }
+
+    fn cross_entropy(mut self) -> Self {
+        let t = self.targets(vec![]);
+        let operands = [self.at, t];
+        self.apply(CrossEntropyLoss.into(), &operands)
+    }
+
+    fn squares(mut self, mean: bool) -> Self {
+        let t = self.targets(self.g.ty(self.at).dims.clone());
+        let operands = [self.at, t];
+        self.apply(MseLoss { mean }.into(), &operands)
+    }
+}
+
+/// Numbers in [−1, 1) that look random, the same at every run; `salt` tells tensors apart.
+fn noise(salt: u64, n: usize) -> Vec<f64> {
+    let step = |s: &mut u64| {
+        *s = s
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (*s >> 33) as f64 / (1u64 << 30) as f64 - 1.0
+    };
+    let mut state = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1;
+    (0..n).map(|_| step(&mut state)).collect()
+}
+
+fn feed(g: &Graph, s: &Source, bump: Option<(u32, usize, f64)>) -> Vec<f64> {
+    let find = |s: &Source| {
+        g.topological()
+            .into_iter()
+            .find(|&id| matches!(&g.node(id).kind, NodeKind::Source(x) if x == s))
+    };
+    let ty = g.node(find(s).expect("the source is there")).types[0].clone();
+    match s {
+        Source::Images => noise(7, ty.elements() as usize * BATCH),
+        Source::Indices => vec![2.0, 0.0, 1.0],
+        Source::Targets if ty.dims.is_empty() => vec![1.0, 0.0, 2.0],
+        Source::Targets => noise(9, ty.elements() as usize * BATCH),
+        Source::Parameter { place, .. } => {
+            let mut v = noise(u64::from(*place) + 100, ty.elements() as usize);
+            if let Some((_, k, by)) = bump.filter(|b| b.0 == *place) {
+                v[k] += by;
+            }
+            v
+        }
+        Source::Scalar(_) | Source::Constant(_) => unreachable!("the evaluator knows these"),
+    }
+}
+
+fn check(name: &str, net: Net, reduction: Reduction) {
+    let env = Env {
+        batch: BATCH,
+        learning_rate: 0.5,
+    };
+    let mut g = net.g;
+    g.output(Role::Loss, net.at);
+    let forward = g.clone();
+    let gradients = grad::run(&mut g, reduction);
+    ir::verify(&g).expect("the derived graph is well-formed");
+    let values = evaluate(&g, env, |s| feed(&g, s, None));
+    let loss = |bump| -> f64 {
+        let v = evaluate(&forward, env, |s| feed(&forward, s, Some(bump)));
+        let total: f64 = v[&net.at].iter().sum();
+        if reduction == Reduction::Mean {
+            total / BATCH as f64
+        } else {
+            total
+        }
+    };
+    assert_eq!(
+        gradients.len(),
+        net.places as usize,
+        "{name}: every parameter has a gradient"
+    );
+    for (&p, dw) in &gradients {
+        let NodeKind::Source(Source::Parameter {
+            name: parameter,
+            place,
+        }) = &g.node(p).kind
+        else {
+            panic!()
+        };
+        let dw = &values[dw];
+        let scale = dw.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
+        for (k, &analytic) in dw.iter().enumerate() {
+            let h = 1e-5;
+            let numeric = (loss((*place, k, h)) - loss((*place, k, -h))) / (2.0 * h);
+            let error = (analytic - numeric).abs() / scale;
+            assert!(
+                error <= 1e-6,
+                "{name} {parameter}[{k}]: {analytic} against {numeric}"
+            );
+        }
+    }
+}
+
+fn window(
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    padding: [[u32; 2]; 2],
+    dilation: [u32; 2],
+) -> Window {
+    Window {
+        kernel,
+        stride,
+        padding: Padding::Sides(padding),
+        dilation,
+    }
+}
+
+fn conv(out_channels: u32, window: Window, groups: u32) -> Conv2d {
+    Conv2d {
+        out_channels,
+        window,
+        groups,
+        bias: true,
+    }
+}
+
+#[test]
+fn convolutions() {
+    let cases = [
+        (
+            "plain",
+            conv(2, window([3, 2], [1, 1], [[0; 2]; 2], [1, 1]), 1),
+        ),
+        (
+            "padded",
+            conv(2, window([3, 3], [1, 1], [[1, 2], [2, 0]], [1, 1]), 1),
+        ),
+        (
+            "strided",
+            conv(2, window([3, 2], [2, 3], [[1, 1], [0, 1]], [1, 1]), 1),
+        ),
+        (
+            "dilated",
+            conv(2, window([2, 3], [1, 1], [[1, 0], [2, 2]], [3, 2]), 1),
+        ),
+        (
+            "strided and dilated",
+            conv(2, window([3, 2], [3, 2], [[2, 2], [1, 1]], [2, 3]), 1),
+        ),
+        (
+            "groups",
+            conv(4, window([2, 2], [1, 2], [[1, 1], [1, 1]], [1, 1]), 2),
+        ),
+        (
+            "stride beyond the kernel",
+            conv(2, window([1, 2], [3, 3], [[0; 2]; 2], [1, 1]), 1),
+        ),
+        (
+            "padding beyond the kernel",
+            conv(2, window([2, 1], [1, 2], [[3, 3], [2, 1]], [1, 1]), 1),
+        ),
+    ];
+    for (name, layer) in cases {
+        check(
+            name,
+            Net::new([2, 6, 5]).layer(layer).squares(true),
+            Reduction::Mean,
+        );
+    }
+    let same = Window {
+        kernel: [2, 4],
+        stride: [1, 1],
+        padding: Padding::Same,
+        dilation: [2, 1],
+    };
+    check(
+        "same",
+        Net::new([2, 6, 5]).layer(conv(2, same, 1)).squares(false),
+        Reduction::Sum,
+    );
+}
+
+#[test]
+fn pools() {
+    let overlapping = window([3, 3], [2, 1], [[1, 1], [1, 0]], [1, 1]);
+    let gaps = window([2, 1], [3, 2], [[0; 2]; 2], [1, 1]);
+    for w in [
+        overlapping,
+        gaps,
+        window([2, 2], [2, 2], [[0; 2]; 2], [1, 1]),
+    ] {
+        check(
+            "mean",
+            Net::new([2, 5, 6])
+                .layer(AvgPool2d { window: w })
+                .squares(true),
+            Reduction::Mean,
+        );
+        check(
+            "max",
+            Net::new([2, 5, 6])
+                .layer(MaxPool2d { window: w })
+                .squares(true),
+            Reduction::Mean,
+        );
+    }
+}
+
+#[test]
+fn activations_linear_and_losses() {
+    for act in [Op::from(Sigmoid), ReLU.into(), Tanh.into()] {
+        let net = Net::new([2, 2, 3]).layer(act.clone()).layer(Flatten);
+        let net = net
+            .layer(Linear {
+                out_features: 4,
+                bias: true,
+            })
+            .layer(act);
+        check(
+            "cross-entropy",
+            net.layer(Linear {
+                out_features: 3,
+                bias: false,
+            })
+            .cross_entropy(),
+            Reduction::Mean,
+        );
+    }
+}
+
+#[test]
+fn joins() {
+    for concat in [false, true] {
+        let net = Net::new([2, 3, 3]);
+        let trunk = net.at;
+        let mut net = net
+            .layer(conv(2, window([3, 3], [1, 1], [[1, 1], [1, 1]], [1, 1]), 1))
+            .layer(Tanh);
+        let left = net.at;
+        net.at = trunk;
+        let op: Op = if concat { Concat.into() } else { Add.into() };
+        check(
+            "join",
+            net.apply(op, &[left, trunk]).squares(true),
+            Reduction::Mean,
+        );
+    }
+}
