@@ -11,6 +11,7 @@
 //!
 //! Imports run one way: `diag ← ir ← nest ← ops ← passes`.
 
+pub mod backend;
 pub mod diag;
 pub mod ir;
 pub mod nest;

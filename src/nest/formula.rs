@@ -124,7 +124,7 @@ pub enum Combine {
     /// The greatest value; NaN if one is NaN.
     Max,
     /// `Acc(0)`: the greatest value; `Acc(1)`: its position, counted row-major over the reduction axes.
-    /// The first among equals; a NaN wins.
+    /// The first among equals; a NaN wins. −1 where the domain leaves no element.
     ArgMaxFirst,
 }
 

@@ -156,7 +156,7 @@ fn combine(
     });
     acc.unwrap_or_else(|| match s.combine {
         Combine::Max => vec![f64::NEG_INFINITY],
-        Combine::ArgMaxFirst => vec![f64::NEG_INFINITY, 0.0],
+        Combine::ArgMaxFirst => vec![f64::NEG_INFINITY, -1.0],
         _ => vec![0.0],
     })
 }

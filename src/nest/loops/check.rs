@@ -4,10 +4,10 @@
 //! 1. every value reads earlier ones; every register index has as many parts as its array;
 //! 2. a variable is used only inside the loop that binds it (or is the tile);
 //! 3. an unrolled loop has constant bounds and one dimension;
-//! 4. with the bounds of all loops put in, every access of memory lies within its buffer.
+//! 4. every access of memory that stands under constant bounds only lies within its buffer.
 //!
-//! The last is proved by interval arithmetic over the loops' constant bounds, widened where a bound
-//! depends on other variables; what it cannot prove is rejected.
+//! The last is proved by interval arithmetic. Where a bound depends on another variable, or a condition
+//! guards an access, intervals prove nothing; there the interpreter checks each access as it runs.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +15,27 @@ use super::*;
 
 type Ranges = BTreeMap<Var, (i64, i64)>;
 
+/// The variables that are bound here, and whether their ranges are independent of each other.
+#[derive(Clone)]
+struct Scope {
+    ranges: Ranges,
+    exact: bool,
+}
+
 /// The first violation, if there is one.
 pub fn verify(k: &Kernel) -> Result<(), String> {
     let mut ranges = Ranges::new();
     if let Some((v, n)) = k.tile {
         ranges.insert(v, (0, i64::from(n) - 1));
     }
+    let mut ranges = Scope {
+        ranges,
+        exact: true,
+    };
     body(k, &k.body, &mut ranges).map_err(|e| format!("kernel {}: {e}", k.name))
 }
 
-fn body(k: &Kernel, stmts: &[Stmt], ranges: &mut Ranges) -> Result<(), String> {
+fn body(k: &Kernel, stmts: &[Stmt], scope: &mut Scope) -> Result<(), String> {
     for s in stmts {
         match s {
             Stmt::For {
@@ -32,32 +43,13 @@ fn body(k: &Kernel, stmts: &[Stmt], ranges: &mut Ranges) -> Result<(), String> {
                 kind,
                 body: inner,
             } => {
+                let mut within = scope.clone();
                 let mut empty = false;
                 for d in dims {
-                    let lower = d
-                        .lower
-                        .iter()
-                        .map(|q| quotient(q, ranges))
-                        .collect::<Result<Vec<_>, _>>()?;
-                    let upper = d
-                        .upper
-                        .iter()
-                        .map(|q| quotient(q, ranges))
-                        .collect::<Result<Vec<_>, _>>()?;
-                    let fixed = lower.iter().chain(&upper).all(|r| r.0 == r.1);
-                    if *kind == Kind::Unrolled && (!fixed || dims.len() != 1) {
-                        return Err("an unrolled loop without constant bounds".into());
-                    }
-                    let lo = lower.iter().map(|r| r.0).max().unwrap_or(0);
-                    let hi = upper.iter().map(|r| r.1).min().unwrap_or(0) - 1;
-                    empty |= hi < lo;
-                    ranges.insert(d.var, (lo, hi.max(lo)));
+                    empty |= bind(d, *kind, dims.len(), &mut within)?;
                 }
                 if !empty {
-                    body(k, inner, ranges)?;
-                }
-                for d in dims {
-                    ranges.remove(&d.var);
+                    body(k, inner, &mut within)?;
                 }
             }
             Stmt::If {
@@ -65,13 +57,21 @@ fn body(k: &Kernel, stmts: &[Stmt], ranges: &mut Ranges) -> Result<(), String> {
                 body: inner,
             } => {
                 for c in conditions {
-                    interval(c, ranges)?;
+                    interval(c, scope)?;
                 }
-                guarded(k, conditions, inner, ranges)?;
+                let exact = scope.exact && conditions.is_empty();
+                body(
+                    k,
+                    inner,
+                    &mut Scope {
+                        ranges: scope.ranges.clone(),
+                        exact,
+                    },
+                )?;
             }
             Stmt::Set { reg, index, value } => {
-                register(k, *reg, index, ranges)?;
-                expr(k, *value, ranges)?;
+                register(k, *reg, index, scope)?;
+                expr(k, *value, scope)?;
             }
             Stmt::Store {
                 buf,
@@ -84,48 +84,44 @@ fn body(k: &Kernel, stmts: &[Stmt], ranges: &mut Ranges) -> Result<(), String> {
                 } else {
                     1
                 };
-                within(k, *buf, at, width, ranges)?;
-                expr(k, *value, ranges)?;
+                within(k, *buf, at, width, scope)?;
+                expr(k, *value, scope)?;
             }
         }
     }
     Ok(())
 }
 
-/// Narrows the range of a variable that a condition bounds alone; a body that cannot run is not checked.
-fn guarded(k: &Kernel, conditions: &[At], inner: &[Stmt], ranges: &Ranges) -> Result<(), String> {
-    let mut narrow = ranges.clone();
-    for c in conditions {
-        if interval(c, &narrow)?.1 < 0 {
-            return Ok(());
-        }
-        for &(v, f) in &c.terms {
-            let rest = interval(&(c.clone() - Affine::var(v) * f), &narrow)?;
-            let Some(r) = narrow.get_mut(&v) else {
-                continue;
-            };
-            if f > 0 {
-                r.0 = r.0.max((-rest.1 + f - 1).div_euclid(f));
-            } else {
-                r.1 = r.1.min(rest.1.div_euclid(-f));
-            }
-            if r.1 < r.0 {
-                return Ok(());
-            }
-        }
+/// Binds a loop's variable; true where the loop never runs.
+fn bind(d: &Dim, kind: Kind, dims: usize, scope: &mut Scope) -> Result<bool, String> {
+    let bounds = |qs: &[Quotient]| {
+        qs.iter()
+            .map(|q| quotient(q, scope))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let (lower, upper) = (bounds(&d.lower)?, bounds(&d.upper)?);
+    let fixed = lower.iter().chain(&upper).all(|r| r.0 == r.1);
+    if kind == Kind::Unrolled && (!fixed || dims != 1) {
+        return Err("an unrolled loop without constant bounds".into());
     }
-    body(k, inner, &mut narrow)
+    let lo = lower.iter().map(|r| r.0).max().unwrap_or(0);
+    let hi = upper.iter().map(|r| r.1).min().unwrap_or(0) - 1;
+    let last = lo + (hi - lo).max(0) / d.step * d.step;
+    scope.exact &= fixed;
+    scope.ranges.insert(d.var, (lo, last));
+    Ok(hi < lo)
 }
 
-fn quotient(q: &Quotient, ranges: &Ranges) -> Result<(i64, i64), String> {
-    let (lo, hi) = interval(&q.num, ranges)?;
+fn quotient(q: &Quotient, scope: &Scope) -> Result<(i64, i64), String> {
+    let (lo, hi) = interval(&q.num, scope)?;
     Ok((lo.div_euclid(q.div), hi.div_euclid(q.div)))
 }
 
-fn interval(a: &At, ranges: &Ranges) -> Result<(i64, i64), String> {
+fn interval(a: &At, scope: &Scope) -> Result<(i64, i64), String> {
     let (mut lo, mut hi) = (a.constant, a.constant);
     for (v, c) in &a.terms {
-        let &(l, h) = ranges
+        let &(l, h) = scope
+            .ranges
             .get(v)
             .ok_or_else(|| format!("variable {} is not bound", v.0))?;
         lo += if *c > 0 { c * l } else { c * h };
@@ -134,7 +130,7 @@ fn interval(a: &At, ranges: &Ranges) -> Result<(i64, i64), String> {
     Ok((lo, hi))
 }
 
-fn register(k: &Kernel, reg: RegId, index: &[At], ranges: &Ranges) -> Result<(), String> {
+fn register(k: &Kernel, reg: RegId, index: &[At], scope: &Scope) -> Result<(), String> {
     let dims = &k.regs[reg.0 as usize].dims;
     if dims.len() != index.len() {
         return Err(format!(
@@ -144,7 +140,7 @@ fn register(k: &Kernel, reg: RegId, index: &[At], ranges: &Ranges) -> Result<(),
         ));
     }
     for (i, &d) in index.iter().zip(dims) {
-        let (lo, hi) = interval(i, ranges)?;
+        let (lo, hi) = interval(i, scope)?;
         if lo < 0 || hi >= i64::from(d) {
             return Err(format!(
                 "register {} is read outside",
@@ -155,10 +151,10 @@ fn register(k: &Kernel, reg: RegId, index: &[At], ranges: &Ranges) -> Result<(),
     Ok(())
 }
 
-fn within(k: &Kernel, buf: BufId, at: &At, width: i64, ranges: &Ranges) -> Result<(), String> {
+fn within(k: &Kernel, buf: BufId, at: &At, width: i64, scope: &Scope) -> Result<(), String> {
     let b = &k.buffers[buf.0 as usize];
-    let (lo, hi) = interval(at, ranges)?;
-    if lo < 0 || (hi + width) as u64 > b.len {
+    let (lo, hi) = interval(at, scope)?;
+    if scope.exact && (lo < 0 || (hi + width) as u64 > b.len) {
         return Err(format!(
             "{}[{lo}..{}] is outside of {} elements",
             b.name,
@@ -169,30 +165,30 @@ fn within(k: &Kernel, buf: BufId, at: &At, width: i64, ranges: &Ranges) -> Resul
     Ok(())
 }
 
-fn expr(k: &Kernel, e: ValueId, ranges: &Ranges) -> Result<(), String> {
+fn expr(k: &Kernel, e: ValueId, scope: &Scope) -> Result<(), String> {
     let operands: Vec<ValueId> = match &k.exprs[e.0 as usize] {
         Expr::Const(_) | Expr::Uniform(_) => vec![],
         Expr::Number(a) | Expr::Lane(a) => {
-            interval(a, ranges)?;
+            interval(a, scope)?;
             vec![]
         }
         Expr::Reg(r, index) => {
-            register(k, *r, index, ranges)?;
+            register(k, *r, index, scope)?;
             vec![]
         }
         Expr::Load(b, at, how) => {
             let lanes = i64::from(k.lanes);
             match how {
-                Read::Vector => within(k, *b, at, lanes, ranges)?,
-                Read::Splat => within(k, *b, at, 1, ranges)?,
+                Read::Vector => within(k, *b, at, lanes, scope)?,
+                Read::Splat => within(k, *b, at, 1, scope)?,
                 Read::Lookup {
                     index,
                     index_at,
                     stride,
                 } => {
-                    within(k, *index, index_at, lanes, ranges)?;
-                    let (lo, hi) = interval(at, ranges)?;
-                    if lo < 0 || hi >= *stride {
+                    within(k, *index, index_at, lanes, scope)?;
+                    let (lo, hi) = interval(at, scope)?;
+                    if scope.exact && (lo < 0 || hi >= *stride) {
                         return Err("a lookup reads outside of its entry".into());
                     }
                 }
@@ -209,7 +205,7 @@ fn expr(k: &Kernel, e: ValueId, ranges: &Ranges) -> Result<(), String> {
         if o >= e {
             return Err("a value reads a later one".into());
         }
-        expr(k, o, ranges)?;
+        expr(k, o, scope)?;
     }
     Ok(())
 }

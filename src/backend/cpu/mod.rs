@@ -1,0 +1,9 @@
+//! The CPU: a block of images at a time, one image in each lane of a vector.
+//!
+//! Activations lie as `[dims…][block]`, so every operator vectorises fully whatever its channel count.
+//! Lanes beyond the valid images hold zeros where values of the whole batch are summed.
+
+mod pieces;
+mod schedule;
+
+pub use schedule::{Options, run as schedule};

@@ -1,0 +1,154 @@
+//! Removes the equations of a stage's domain: residue classes.
+//!
+//! A strided or dilated input gradient sums under `h + p − S·o − d·r = 0`. Of the own axis h one piece is
+//! made for each residue modulo S: with h = S·q + ρ, those r that can meet it are an arithmetic progression
+//! r₀ + t·step, and o is affine in q and t. What remains are inequalities, so only terms that exist are
+//! computed. Does not know lanes, tiles or memory.
+
+use std::collections::BTreeMap;
+
+use crate::nest::loops::{At, Kernel, Var};
+use crate::nest::{Affine, AxisId, Constraint, Extent, Nest, Stage};
+
+/// A part of a stage whose domain has inequalities only.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Every axis of the stage in terms of the piece's variables; the batch is left to the schedule.
+    pub axes: BTreeMap<AxisId, At>,
+    /// Variables and trip counts of the own axes, in their order.
+    pub own: Vec<(Var, i64)>,
+    /// Variables and trip counts of the reduction.
+    pub reduce: Vec<(Var, i64)>,
+    /// All of these are to be non-negative.
+    pub conditions: Vec<At>,
+}
+
+/// The pieces of a stage. Their results are disjoint and cover the stage's.
+pub fn split(k: &mut Kernel, n: &Nest, s: &Stage) -> Vec<Piece> {
+    let empty = Piece {
+        axes: BTreeMap::new(),
+        own: vec![],
+        reduce: vec![],
+        conditions: vec![],
+    };
+    let mut pieces = vec![empty];
+    let mut solved: Vec<AxisId> = Vec::new();
+    for c in &s.domain {
+        let Constraint::Zero(equation) = c else {
+            continue;
+        };
+        let e = Equation::new(n, s, equation);
+        solved.extend([e.h, e.o]);
+        solved.extend(e.r.map(|r| r.0));
+        pieces = pieces.iter().flat_map(|p| e.split(k, n, p)).collect();
+    }
+    for p in &mut pieces {
+        finish(k, n, s, p, &solved);
+    }
+    pieces
+}
+
+/// Adds the axes that no equation binds, sorts the own variables and collects the inequalities.
+fn finish(k: &mut Kernel, n: &Nest, s: &Stage, p: &mut Piece, solved: &[AxisId]) {
+    let mut bound: BTreeMap<AxisId, (Var, i64)> = BTreeMap::new();
+    for (&a, at) in &p.axes {
+        if let Some(&v) = p.own.iter().find(|v| s.own.contains(&a) && at.uses(v.0)) {
+            bound.insert(a, v);
+        }
+    }
+    p.own.clear();
+    for &a in s.own.iter().chain(&s.reduce) {
+        let Extent::Static(extent) = n.extent(a) else {
+            continue;
+        };
+        if !solved.contains(&a) {
+            let var = k.var(&n.axes[a.0 as usize].name);
+            p.axes.insert(a, Affine::var(var));
+            bound.insert(a, (var, i64::from(extent)));
+        }
+        match bound.get(&a) {
+            Some(&v) if s.own.contains(&a) => p.own.push(v),
+            Some(&v) => p.reduce.push(v),
+            None => {}
+        }
+    }
+    for c in &s.domain {
+        if let Constraint::NonNegative(a) = c {
+            p.conditions.push(a.substitute(|v| p.axes[&v].clone()));
+        }
+    }
+}
+
+/// `h + constant − stride·o − d·r = 0`
+struct Equation {
+    h: AxisId,
+    o: AxisId,
+    stride: i64,
+    r: Option<(AxisId, i64)>,
+    constant: i64,
+}
+
+impl Equation {
+    /// Panics where the equation has another form, which no operator writes.
+    fn new(n: &Nest, s: &Stage, a: &Affine<AxisId>) -> Self {
+        let own = a.terms.iter().find(|t| s.own.contains(&t.0) && t.1 == 1);
+        let h = own.expect("an equation binds one own axis").0;
+        let mut rest: Vec<(AxisId, i64)> = a.terms.iter().copied().filter(|t| t.0 != h).collect();
+        rest.sort_by_key(|t| std::cmp::Reverse(n.size(t.0)));
+        assert!(rest.len() <= 2 && rest.iter().all(|t| s.reduce.contains(&t.0) && t.1 < 0));
+        let (o, stride) = (rest[0].0, -rest[0].1);
+        let r = rest.get(1).map(|t| (t.0, -t.1));
+        Self {
+            h,
+            o,
+            stride,
+            r,
+            constant: a.constant,
+        }
+    }
+
+    fn split(&self, k: &mut Kernel, n: &Nest, p: &Piece) -> Vec<Piece> {
+        (0..self.stride.min(n.size(self.h)))
+            .map(|rho| self.piece(k, n, p, rho))
+            .collect()
+    }
+
+    fn piece(&self, k: &mut Kernel, n: &Nest, p: &Piece, rho: i64) -> Piece {
+        let mut p = p.clone();
+        let count = (n.size(self.h) - rho + self.stride - 1) / self.stride;
+        let q = k.var(&n.axes[self.h.0 as usize].name);
+        p.own.push((q, count));
+        p.axes.insert(self.h, Affine::var(q) * self.stride + rho);
+        let (r_size, d) = self.r.map_or((1, 0), |(r, d)| (n.size(r), d));
+        let base = rho + self.constant;
+        let meets = |r: &i64| (base - d * r).rem_euclid(self.stride) == 0;
+        let hits: Vec<i64> = (0..r_size.min(self.stride * 2))
+            .filter(meets)
+            .take(2)
+            .collect();
+        let first = hits.first().copied().unwrap_or(0);
+        let step = if hits.len() == 2 {
+            hits[1] - hits[0]
+        } else {
+            r_size
+        };
+        let trips = if hits.is_empty() {
+            0
+        } else {
+            (r_size - first + step - 1) / step
+        };
+        let t = k.var(&n.axes[self.r.map_or(self.o, |r| r.0).0 as usize].name);
+        p.reduce.push((t, trips));
+        if let Some((r, _)) = self.r {
+            p.axes.insert(r, Affine::var(t) * step + first);
+        }
+        // With one trip any slope will do; a zero would hide from the loop that it may be empty.
+        let slope = if trips > 1 { d * step / self.stride } else { 1 };
+        let o =
+            Affine::var(q) - Affine::var(t) * slope + (base - d * first).div_euclid(self.stride);
+        p.conditions.push(o.clone());
+        p.conditions.push(o.clone() * -1 + (n.size(self.o) - 1));
+        p.axes.insert(self.o, o);
+        p
+    }
+}

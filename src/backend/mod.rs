@@ -1,0 +1,5 @@
+//! Backends: how nests become loops on a target, and loops its code.
+//!
+//! Knows nests and loops, but no operator.
+
+pub mod cpu;
