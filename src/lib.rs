@@ -9,7 +9,7 @@
 //! results is by one formula, a [`nest::Nest`]; the interpreter evaluates that in f64, and every schedule
 //! and emitter derives its code from the same formula.
 //!
-//! Imports run one way: `diag ← ir ← nest ← ops ← passes`.
+//! Imports run one way: `diag ← ir ← nest ← ops ← passes ← backend`.
 
 pub mod backend;
 pub mod diag;

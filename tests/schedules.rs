@@ -1,5 +1,6 @@
-//! Every operator's loops against its nest, both through the f64 interpreter, for full and partial blocks.
+//! Every operator's loops and their Cranelift code against its nest in f64, for full and partial blocks.
 
+use lenetc::backend::cpu::clif::{Code, Uniforms};
 use lenetc::backend::cpu::{Options, schedule};
 use lenetc::ir::{DType, Leading, TensorType};
 use lenetc::nest::interp::{self, Env};
@@ -39,10 +40,10 @@ fn buffer(ty: &TensorType, data: &[f64], block: usize, len: u64) -> Vec<f64> {
     out
 }
 
-fn close(name: &str, got: f64, want: f64) {
+fn close(name: &str, got: f64, want: f64, tolerance: f64) {
     let same = got == want || (got.is_nan() && want.is_nan());
     assert!(
-        same || (got - want).abs() <= 1e-9 + 1e-9 * want.abs(),
+        same || (got - want).abs() <= tolerance * (1.0 + want.abs()),
         "{name}: {got} for {want}"
     );
 }
@@ -76,8 +77,23 @@ fn check(name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, block: u32)
             _ => vec![0.0; b.len as usize],
         })
         .collect();
+    let start = buffers.clone();
     interp::run_kernel(&k, &mut buffers, 0, valid, env);
-    for (t, b) in tensors.iter().zip(&buffers) {
+    compare(name, &tensors, &buffers, &want, valid, block, 1e-9);
+    let machine = run_code(&k, &start, valid);
+    compare(name, &tensors, &machine, &want, valid, block, 2e-5);
+}
+
+fn compare(
+    name: &str,
+    tensors: &[&nest::Tensor],
+    buffers: &[Vec<f64>],
+    want: &[Vec<f64>],
+    valid: usize,
+    block: u32,
+    tolerance: f64,
+) {
+    for (t, b) in tensors.iter().zip(buffers) {
         let TensorRole::Output(o) = t.role else {
             continue;
         };
@@ -92,6 +108,7 @@ fn check(name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, block: u32)
                 &format!("{name} {} of {valid} in {block}", t.name),
                 b[at],
                 w,
+                tolerance,
             );
         }
         if t.ty.is_batch() && t.ty.dims.is_empty() {
@@ -101,6 +118,45 @@ fn check(name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, block: u32)
             );
         }
     }
+}
+
+/// Runs the kernel's machine code on f32 (or integer) copies of the buffers.
+fn run_code(k: &loops::Kernel, buffers: &[Vec<f64>], valid: usize) -> Vec<Vec<f64>> {
+    let code = Code::compile(std::slice::from_ref(k)).expect("the kernel compiles");
+    let mut bytes: Vec<Vec<u8>> = buffers
+        .iter()
+        .zip(&k.buffers)
+        .map(|(data, b)| match b.dtype {
+            DType::F32 => data
+                .iter()
+                .flat_map(|&x| (x as f32).to_ne_bytes())
+                .collect(),
+            DType::I32 => data
+                .iter()
+                .flat_map(|&x| (x as i32).to_ne_bytes())
+                .collect(),
+            DType::U8 => data.iter().map(|&x| x as u8).collect(),
+        })
+        .collect();
+    let pointers: Vec<*mut u8> = bytes.iter_mut().map(Vec::as_mut_ptr).collect();
+    let uniforms = Uniforms {
+        valid: valid as f32,
+        learning_rate: 0.5,
+        inverse_batch: 1.0 / valid as f32,
+    };
+    // SAFETY: each buffer has the length that the kernel states, and nothing else uses them meanwhile.
+    unsafe { code.call(0, &pointers, &uniforms, 0) };
+    bytes
+        .iter()
+        .zip(&k.buffers)
+        .map(|(data, b)| match b.dtype {
+            DType::F32 => data
+                .chunks(4)
+                .map(|c| f64::from(f32::from_ne_bytes([c[0], c[1], c[2], c[3]])))
+                .collect(),
+            _ => vec![],
+        })
+        .collect()
 }
 
 fn data(ty: &TensorType, salt: u64, batch: usize) -> Vec<f64> {

@@ -3,6 +3,8 @@
 //! Activations lie as `[dims…][block]`, so every operator vectorises fully whatever its channel count.
 //! Lanes beyond the valid images hold zeros where values of the whole batch are summed.
 
+pub mod clif;
+mod math;
 mod pieces;
 mod schedule;
 

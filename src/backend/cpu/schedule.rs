@@ -33,6 +33,9 @@ pub struct Options {
     pub block: u32,
 }
 
+/// A variable and how many values it takes.
+type Trips = (Var, i64);
+
 /// Taps of a window are written out up to this many; a longer window is a loop.
 const MOST_UNROLLED: i64 = 12;
 /// Columns of a border are peeled up to this many tiles; a wider border is computed column by column.
@@ -108,8 +111,8 @@ struct Place<'a> {
 
 /// A tile of results: `a` channels × `x` positions from `a0`, `x0` on.
 struct Tile {
-    a: Option<(Var, i64)>,
-    x: Option<(Var, i64)>,
+    a: Option<Trips>,
+    x: Option<Trips>,
     /// Lane groups in the place of positions.
     groups: i64,
     guarded: bool,
@@ -171,7 +174,7 @@ impl Scheduler<'_> {
     fn piece(&mut self, s: &Stage, p: &Piece, shared: Option<Var>, summed: bool) -> Vec<Stmt> {
         let g = shared.unwrap_or_else(|| self.k.var("g"));
         let (channel, positions) = self.roles(s, p);
-        let columns: Vec<(Var, i64)> = p
+        let columns: Vec<Trips> = p
             .reduce
             .iter()
             .copied()
@@ -223,7 +226,7 @@ impl Scheduler<'_> {
     }
 
     /// The own axis that picks among parameters only, and the one whose positions share them.
-    fn roles(&self, s: &Stage, p: &Piece) -> (Option<(Var, i64)>, Option<(Var, i64)>) {
+    fn roles(&self, s: &Stage, p: &Piece) -> (Option<Trips>, Option<Trips>) {
         let loads: Vec<&Access> = match &s.exprs[s.body.0 as usize] {
             Expr::Binary(Binary::Mul, a, b) => [a, b]
                 .into_iter()
@@ -262,8 +265,8 @@ impl Scheduler<'_> {
     fn tiles(
         &self,
         p: &Piece,
-        columns: &[(Var, i64)],
-        positions: Option<(Var, i64)>,
+        columns: &[Trips],
+        positions: Option<Trips>,
         width: i64,
         unrolled: bool,
     ) -> Vec<(i64, i64, i64, bool)> {
@@ -312,7 +315,7 @@ impl Scheduler<'_> {
         s: &Stage,
         p: &Piece,
         t: &Tile,
-        columns: &[(Var, i64)],
+        columns: &[Trips],
         g: Var,
         summed: bool,
     ) -> Vec<Stmt> {
@@ -617,13 +620,7 @@ fn cut(n: i64, width: i64) -> Vec<(i64, i64, i64)> {
 }
 
 /// Runs `body` for each tile of an axis. A single tile still binds its variable, to a constant.
-fn loop_over(
-    axis: Option<(Var, i64)>,
-    from: i64,
-    tiles: i64,
-    width: i64,
-    body: Vec<Stmt>,
-) -> Vec<Stmt> {
+fn loop_over(axis: Option<Trips>, from: i64, tiles: i64, width: i64, body: Vec<Stmt>) -> Vec<Stmt> {
     let Some((v, _)) = axis else { return body };
     let dim = Dim::range(v, from, from + tiles * width, width);
     let kind = if tiles == 1 {

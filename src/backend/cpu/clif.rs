@@ -1,0 +1,538 @@
+//! Writes down scheduled loops as Cranelift code: f32x4 on any target that Cranelift knows.
+//!
+//! Decides nothing: unrolled loops are written out, elements of register arrays become Cranelift variables,
+//! addresses are a base, the terms of loop variables, and a constant displacement. Multiply-adds are fused
+//! where the target has the instruction; elsewhere they are a multiplication and an addition, since
+//! Cranelift would call a function for each. Does not know operators, nests or the memory plan.
+
+use std::collections::BTreeMap;
+
+use cranelift::codegen::ir::{Endianness, MemFlagsData, UserFuncName};
+use cranelift::codegen::settings;
+use cranelift::jit::{JITBuilder, JITModule};
+use cranelift::module::{Module, ModuleError, default_libcall_names};
+use cranelift::prelude::*;
+
+use super::math;
+use crate::ir::DType;
+use crate::ir::Scalar;
+use crate::nest::loops::{
+    At, BufId, Dim, Expr as V, Kernel, Kind, Quotient, Read, RegId, Stmt, Uniform, ValueId, Var,
+    Write,
+};
+use crate::nest::{Binary, Compare, Unary};
+
+/// Compiled kernels. Their memory is freed when this is dropped.
+pub struct Code {
+    module: Option<JITModule>,
+    entries: Vec<Entry>,
+}
+
+/// What a kernel is called with: its buffers, [`Uniforms`], and the number of its tile.
+pub type Entry = unsafe extern "C" fn(*const *mut u8, *const Uniforms, i64);
+
+/// Run-time numbers of a call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Uniforms {
+    /// Valid images in the block.
+    pub valid: f32,
+    pub learning_rate: f32,
+    /// One over the images of the whole batch.
+    pub inverse_batch: f32,
+}
+
+impl Code {
+    /// Compiles kernels of four lanes for this machine.
+    pub fn compile(kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "speed"),
+            ("enable_verifier", "false"),
+            ("is_pic", "false"),
+        ] {
+            flags
+                .set(name, value)
+                .map_err(|e| Box::new(ModuleError::Backend(e.into())))?;
+        }
+        let isa = cranelift::native::builder()
+            .map_err(|e| Box::new(ModuleError::Backend(std::io::Error::other(e).into())))?
+            .finish(settings::Flags::new(flags))
+            .map_err(|e| Box::new(ModuleError::Compilation(e)))?;
+        let mut code = Self {
+            module: Some(JITModule::new(JITBuilder::with_isa(
+                isa,
+                default_libcall_names(),
+            ))),
+            entries: vec![],
+        };
+        code.define(kernels)?;
+        Ok(code)
+    }
+
+    fn define(&mut self, kernels: &[Kernel]) -> Result<(), Box<ModuleError>> {
+        let Some(module) = self.module.as_mut() else {
+            return Ok(());
+        };
+        let mut ids = Vec::new();
+        let mut functions = FunctionBuilderContext::new();
+        for (index, k) in kernels.iter().enumerate() {
+            let mut context = module.make_context();
+            context.func = function(k, module.isa(), index as u32, &mut functions);
+            let id = module.declare_anonymous_function(&context.func.signature)?;
+            module.define_function(id, &mut context)?;
+            ids.push(id);
+        }
+        module.finalize_definitions()?;
+        for id in ids {
+            let code = module.get_finalized_function(id);
+            // SAFETY: the function was defined with the signature that `Entry` has.
+            self.entries
+                .push(unsafe { std::mem::transmute::<*const u8, Entry>(code) });
+        }
+        Ok(())
+    }
+
+    /// Runs a kernel on this thread.
+    ///
+    /// # Safety
+    /// `buffers` holds a pointer for each buffer of the kernel, in their order, each to as many elements as
+    /// the buffer has, and looked-up indices are below the number of entries of the data that they index.
+    /// No other thread writes what the kernel reads, or touches what it writes.
+    pub unsafe fn call(&self, kernel: usize, buffers: &[*mut u8], uniforms: &Uniforms, tile: i64) {
+        // SAFETY: the caller keeps the contract above, and the code lives as long as `self`.
+        unsafe { self.entries[kernel](buffers.as_ptr(), uniforms, tile) }
+    }
+}
+
+impl Drop for Code {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: entries are called through `self` only, so none runs or will run.
+            unsafe { module.free_memory() }
+        }
+    }
+}
+
+/// The Cranelift function of a kernel, before Cranelift optimises it.
+pub fn function(
+    k: &Kernel,
+    isa: &dyn codegen::isa::TargetIsa,
+    index: u32,
+    context: &mut FunctionBuilderContext,
+) -> codegen::ir::Function {
+    assert_eq!(k.lanes, 4, "Cranelift's vectors hold four f32");
+    let pointer = isa.pointer_type();
+    let mut signature = Signature::new(isa.default_call_conv());
+    signature.params = [pointer, pointer, types::I64].map(AbiParam::new).to_vec();
+    let mut f = codegen::ir::Function::with_name_signature(UserFuncName::user(0, index), signature);
+    let mut b = FunctionBuilder::new(&mut f, context);
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    b.seal_block(entry);
+    let (table, uniforms) = (b.block_params(entry)[0], b.block_params(entry)[1]);
+    let tile = b.block_params(entry)[2];
+    let bases = (0..k.buffers.len() as i32)
+        .map(|i| {
+            b.ins().load(
+                pointer,
+                memory().with_readonly(),
+                table,
+                i * pointer.bytes() as i32,
+            )
+        })
+        .collect();
+    let regs = k
+        .regs
+        .iter()
+        .map(|r| {
+            (0..r.dims.iter().product::<u32>())
+                .map(|_| b.declare_var(types::F32X4))
+                .collect()
+        })
+        .collect();
+    let fma = math::has_fma(isa);
+    let mut vars = BTreeMap::new();
+    if let Some((v, _)) = k.tile {
+        vars.insert(v, Index::Run(tile));
+    }
+    let mut e = Emitter {
+        k,
+        b,
+        bases,
+        uniforms,
+        regs,
+        vars,
+        fma,
+    };
+    e.body(&k.body);
+    e.b.ins().return_(&[]);
+    e.b.finalize(isa.frontend_config());
+    f
+}
+
+/// The value of a loop variable.
+#[derive(Clone, Copy)]
+enum Index {
+    Known(i64),
+    Run(Value),
+}
+
+struct Emitter<'a> {
+    k: &'a Kernel,
+    b: FunctionBuilder<'a>,
+    bases: Vec<Value>,
+    uniforms: Value,
+    regs: Vec<Vec<Variable>>,
+    vars: BTreeMap<Var, Index>,
+    fma: bool,
+}
+
+impl Emitter<'_> {
+    fn body(&mut self, stmts: &[Stmt]) {
+        for s in stmts {
+            match s {
+                Stmt::For {
+                    dims,
+                    kind: Kind::Unrolled,
+                    body,
+                } => self.unrolled(&dims[0], body),
+                Stmt::For {
+                    dims,
+                    kind: Kind::Serial,
+                    body,
+                } => self.serial(dims, body),
+                Stmt::If { conditions, body } => self.guard(conditions, body),
+                Stmt::Set { reg, index, value } => {
+                    let value = self.value(*value);
+                    let variable = self.register(*reg, index);
+                    self.b.def_var(variable, value);
+                }
+                Stmt::Store {
+                    buf,
+                    at,
+                    how,
+                    value,
+                } => {
+                    let value = self.value(*value);
+                    let value = match how {
+                        Write::Vector => value,
+                        Write::First => self.b.ins().extractlane(value, 0),
+                    };
+                    let (base, offset) = self.address(*buf, at);
+                    self.b.ins().store(memory(), value, base, offset);
+                }
+            }
+        }
+    }
+
+    /// Bounds are constants: the verifier holds that.
+    fn unrolled(&mut self, d: &Dim, body: &[Stmt]) {
+        let known = |q: &Quotient| q.num.as_constant().map_or(0, |c| c.div_euclid(q.div));
+        let lower = d.lower.iter().map(known).max().unwrap_or(0);
+        let upper = d.upper.iter().map(known).min().unwrap_or(0);
+        for i in (lower..upper).step_by(d.step as usize) {
+            self.vars.insert(d.var, Index::Known(i));
+            self.body(body);
+        }
+    }
+
+    fn serial(&mut self, dims: &[Dim], body: &[Stmt]) {
+        let [d, rest @ ..] = dims else {
+            return self.body(body);
+        };
+        let lower = self.bound(&d.lower, IntCC::SignedGreaterThan);
+        let upper = self.bound(&d.upper, IntCC::SignedLessThan);
+        let [head, inside, exit] = [(); 3].map(|()| self.b.create_block());
+        let i = self.b.append_block_param(head, types::I64);
+        self.b.ins().jump(head, &[lower.into()]);
+        self.b.switch_to_block(head);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, i, upper);
+        self.b.ins().brif(more, inside, &[], exit, &[]);
+        self.b.switch_to_block(inside);
+        self.b.seal_block(inside);
+        self.vars.insert(d.var, Index::Run(i));
+        self.serial(rest, body);
+        let next = self.b.ins().iadd_imm_s(i, d.step);
+        self.b.ins().jump(head, &[next.into()]);
+        self.b.seal_block(head);
+        self.b.seal_block(exit);
+        self.b.switch_to_block(exit);
+    }
+
+    fn bound(&mut self, qs: &[Quotient], better: IntCC) -> Value {
+        let mut best = None;
+        for q in qs {
+            let v = self.quotient(q);
+            best = Some(best.map_or(v, |b| {
+                let c = self.b.ins().icmp(better, v, b);
+                self.b.ins().select(c, v, b)
+            }));
+        }
+        best.expect("a loop has bounds")
+    }
+
+    /// ⌊num / div⌋, while the instruction rounds to zero.
+    fn quotient(&mut self, q: &Quotient) -> Value {
+        let (sum, constant) = self.affine(&q.num, 1);
+        let num = match sum {
+            None => return self.b.ins().iconst(types::I64, constant.div_euclid(q.div)),
+            Some(sum) => self.b.ins().iadd_imm_s(sum, constant),
+        };
+        if q.div == 1 {
+            return num;
+        }
+        let quotient = self.b.ins().sdiv_imm_s(num, q.div);
+        let rest = self.b.ins().srem_imm_s(num, q.div);
+        let sign = self.b.ins().sshr_imm_s(rest, 63);
+        self.b.ins().iadd(quotient, sign)
+    }
+
+    fn guard(&mut self, conditions: &[At], body: &[Stmt]) {
+        let mut test = None;
+        for c in conditions {
+            match self.affine(c, 1) {
+                (None, constant) if constant < 0 => return,
+                (None, _) => {}
+                (Some(sum), constant) => {
+                    let v = self.b.ins().iadd_imm_s(sum, constant);
+                    let holds = self
+                        .b
+                        .ins()
+                        .icmp_imm_s(IntCC::SignedGreaterThanOrEqual, v, 0);
+                    test = Some(test.map_or(holds, |t| self.b.ins().band(t, holds)));
+                }
+            }
+        }
+        let Some(test) = test else {
+            return self.body(body);
+        };
+        let [inside, exit] = [(); 2].map(|()| self.b.create_block());
+        self.b.ins().brif(test, inside, &[], exit, &[]);
+        self.b.switch_to_block(inside);
+        self.b.seal_block(inside);
+        self.body(body);
+        self.b.ins().jump(exit, &[]);
+        self.b.switch_to_block(exit);
+        self.b.seal_block(exit);
+    }
+
+    /// The part that is known at run time only, if any, and the constant; both times `scale`.
+    fn affine(&mut self, a: &At, scale: i64) -> (Option<Value>, i64) {
+        let mut constant = a.constant;
+        let mut sum = None;
+        for &(v, c) in &a.terms {
+            match self.vars[&v] {
+                Index::Known(i) => constant += c * i,
+                Index::Run(i) => {
+                    let term = if c * scale == 1 {
+                        i
+                    } else {
+                        self.b.ins().imul_imm_s(i, c * scale)
+                    };
+                    sum = Some(sum.map_or(term, |s| self.b.ins().iadd(s, term)));
+                }
+            }
+        }
+        (sum, constant * scale)
+    }
+
+    fn address(&mut self, buf: BufId, at: &At) -> (Value, i32) {
+        let size = self.k.buffers[buf.0 as usize].dtype.size_bytes() as i64;
+        let (sum, constant) = self.affine(at, size);
+        let base = self.bases[buf.0 as usize];
+        let base = sum.map_or(base, |s| self.b.ins().iadd(base, s));
+        match i32::try_from(constant) {
+            Ok(offset) => (base, offset),
+            Err(_) => (self.b.ins().iadd_imm_s(base, constant), 0),
+        }
+    }
+
+    fn register(&self, reg: RegId, index: &[At]) -> Variable {
+        let dims = &self.k.regs[reg.0 as usize].dims;
+        let slot = index.iter().zip(dims).fold(0, |s, (i, &d)| {
+            let i = i.eval(|v| match self.vars[&v] {
+                Index::Known(i) => i,
+                Index::Run(_) => panic!("a register is indexed by what is known when compiling"),
+            });
+            s * i64::from(d) + i
+        });
+        self.regs[reg.0 as usize][slot as usize]
+    }
+
+    fn value(&mut self, v: ValueId) -> Value {
+        match &self.k.exprs[v.0 as usize] {
+            V::Const(bits) => math::splat(&mut self.b, f32::from_bits(*bits)),
+            V::Uniform(u) => {
+                let offset = match u {
+                    Uniform::Valid => std::mem::offset_of!(Uniforms, valid),
+                    Uniform::Scalar(Scalar::LearningRate) => {
+                        std::mem::offset_of!(Uniforms, learning_rate)
+                    }
+                    Uniform::Scalar(Scalar::InverseBatch) => {
+                        std::mem::offset_of!(Uniforms, inverse_batch)
+                    }
+                };
+                let flags = memory().with_readonly();
+                let x = self
+                    .b
+                    .ins()
+                    .load(types::F32, flags, self.uniforms, offset as i32);
+                self.b.ins().splat(types::F32X4, x)
+            }
+            V::Number(at) => self.number(at),
+            V::Lane(at) => {
+                let first = self.number(at);
+                let lanes = math::lanes(&mut self.b);
+                self.b.ins().fadd(first, lanes)
+            }
+            V::Reg(reg, index) => {
+                let variable = self.register(*reg, index);
+                self.b.use_var(variable)
+            }
+            V::Load(buf, at, how) => self.load(*buf, at, how),
+            V::Unary(f, x) => {
+                let x = self.value(*x);
+                match f {
+                    Unary::Neg => self.b.ins().fneg(x),
+                    Unary::Exp => math::exp(&mut self.b, self.fma, x),
+                    Unary::Log => math::log(&mut self.b, self.fma, x),
+                    Unary::Tanh => math::tanh(&mut self.b, self.fma, x),
+                    Unary::Sigmoid => math::sigmoid(&mut self.b, self.fma, x),
+                }
+            }
+            V::Binary(f, x, y) => {
+                let (x, y) = (self.value(*x), self.value(*y));
+                match f {
+                    Binary::Add => self.b.ins().fadd(x, y),
+                    Binary::Sub => self.b.ins().fsub(x, y),
+                    Binary::Mul => self.b.ins().fmul(x, y),
+                    Binary::Div => self.b.ins().fdiv(x, y),
+                }
+            }
+            V::Fma(x, y, z) => {
+                let [x, y, z] = [x, y, z].map(|v| self.value(*v));
+                math::fma(&mut self.b, self.fma, x, y, z)
+            }
+            V::Select(c, xs) => {
+                let [x, y, yes, no] = xs.map(|v| self.value(v));
+                let c = match c {
+                    Compare::Lt => FloatCC::LessThan,
+                    Compare::Gt => FloatCC::GreaterThan,
+                    Compare::Eq => FloatCC::Equal,
+                    Compare::Ne => FloatCC::NotEqual,
+                };
+                math::select(&mut self.b, c, x, y, yes, no)
+            }
+            V::ReduceLanes(x) => {
+                let x = self.value(*x);
+                let sum = math::reduce(&mut self.b, x);
+                self.b.ins().splat(types::F32X4, sum)
+            }
+            V::Transposed(xs, lane) => {
+                let parts: Vec<Value> = xs.iter().map(|x| self.value(*x)).collect();
+                let lanes: Vec<Value> = parts
+                    .into_iter()
+                    .map(|p| self.b.ins().extractlane(p, *lane))
+                    .collect();
+                self.gathered(&lanes)
+            }
+        }
+    }
+
+    fn number(&mut self, at: &At) -> Value {
+        let (sum, constant) = self.affine(at, 1);
+        match sum {
+            None => math::splat(&mut self.b, constant as f32),
+            Some(sum) => {
+                let i = self.b.ins().iadd_imm_s(sum, constant);
+                let x = self.b.ins().fcvt_from_sint(types::F32, i);
+                self.b.ins().splat(types::F32X4, x)
+            }
+        }
+    }
+
+    fn load(&mut self, buf: BufId, at: &At, how: &Read) -> Value {
+        let dtype = self.k.buffers[buf.0 as usize].dtype;
+        match how {
+            Read::Lookup {
+                index,
+                index_at,
+                stride,
+            } => self.lookup(buf, at, *index, index_at, *stride),
+            Read::Vector => {
+                let (base, offset) = self.address(buf, at);
+                match dtype {
+                    DType::F32 => self.b.ins().load(types::F32X4, memory(), base, offset),
+                    DType::I32 => {
+                        let v = self.b.ins().load(types::I32X4, memory(), base, offset);
+                        self.b.ins().fcvt_from_sint(types::F32X4, v)
+                    }
+                    DType::U8 => {
+                        let lanes: Vec<Value> = (0..4)
+                            .map(|l| self.element(dtype, base, offset + l))
+                            .collect();
+                        self.gathered(&lanes)
+                    }
+                }
+            }
+            Read::Splat => {
+                let (base, offset) = self.address(buf, at);
+                let x = self.element(dtype, base, offset);
+                self.b.ins().splat(types::F32X4, x)
+            }
+        }
+    }
+
+    /// One element as f32.
+    fn element(&mut self, dtype: DType, base: Value, offset: i32) -> Value {
+        let flags = memory();
+        match dtype {
+            DType::F32 => self.b.ins().load(types::F32, flags, base, offset),
+            DType::I32 => {
+                let v = self.b.ins().load(types::I32, flags, base, offset);
+                self.b.ins().fcvt_from_sint(types::F32, v)
+            }
+            DType::U8 => {
+                let v = self.b.ins().uload8(types::I32, flags, base, offset);
+                self.b.ins().fcvt_from_sint(types::F32, v)
+            }
+        }
+    }
+
+    fn gathered(&mut self, lanes: &[Value]) -> Value {
+        let mut out = self.b.ins().splat(types::F32X4, lanes[0]);
+        for (l, &x) in lanes.iter().enumerate().skip(1) {
+            out = self.b.ins().insertlane(out, x, l as u8);
+        }
+        out
+    }
+
+    fn lookup(&mut self, buf: BufId, at: &At, index: BufId, index_at: &At, stride: i64) -> Value {
+        let dtype = self.k.buffers[buf.0 as usize].dtype;
+        let size = dtype.size_bytes() as i64;
+        let (base, offset) = self.address(buf, at);
+        let (rows, first) = self.address(index, index_at);
+        let lanes: Vec<Value> = (0..4)
+            .map(|l| {
+                let row = self.b.ins().sload32(memory(), rows, first + 4 * l);
+                let skip = self.b.ins().imul_imm_s(row, stride * size);
+                let entry = self.b.ins().iadd(base, skip);
+                self.element(dtype, entry, offset)
+            })
+            .collect();
+        self.gathered(&lanes)
+    }
+}
+
+/// Accesses do not trap: the verifier and the interpreter hold them inside their buffers. They are aligned to
+/// elements only, so nothing is promised about vectors.
+fn memory() -> MemFlagsData {
+    MemFlagsData::new().with_notrap()
+}
+
+/// Little-endian lanes: what a bit cast between vector types needs said.
+pub(super) fn cast_flags() -> MemFlagsData {
+    MemFlagsData::new().with_endianness(Endianness::Little)
+}
