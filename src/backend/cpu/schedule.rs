@@ -38,6 +38,8 @@ type Trips = (Var, i64);
 
 /// Taps of a window are written out up to this many; a longer window is a loop.
 const MOST_UNROLLED: i64 = 12;
+/// Where lanes are summed, so many columns are written out.
+const MOST_COLUMNS: i64 = 32;
 /// Columns of a border are peeled up to this many tiles; a wider border is computed column by column.
 const MOST_PEELED: usize = 8;
 
@@ -182,8 +184,13 @@ impl Scheduler<'_> {
                 positions.is_some_and(|x| p.conditions.iter().any(|c| c.uses(r.0) && c.uses(x.0)))
             })
             .collect();
-        let unroll =
-            columns.iter().map(|c| c.1).product::<i64>() <= if summed { 32 } else { MOST_UNROLLED };
+        let most = if summed { MOST_COLUMNS } else { MOST_UNROLLED };
+        let unroll = columns.iter().map(|c| c.1).product::<i64>() <= most;
+        let free = |r: &&Trips| r.1 <= most && !p.conditions.iter().any(|c| c.uses(r.0));
+        let columns: Vec<Trips> = match p.reduce.last().filter(free) {
+            Some(&last) if columns.is_empty() && s.combine == Combine::Sum => vec![last],
+            _ => columns,
+        };
         let by_groups = positions.is_none() && channel.is_some() && !summed && shared.is_none();
         let (a_width, x_width) = match (channel, positions) {
             (Some(_), Some(_)) if unroll => (2, 5),

@@ -1,0 +1,180 @@
+//! Time and GFLOP/s of LeNet's contractions on one core, a block of 16 images at a time, beside the speed of
+//! bare multiply-adds on twelve vectors of the same width. Run with `cargo bench`; quote ratios of one run only.
+
+use std::time::Instant;
+
+use lenetc::backend::cpu::clif::{Code, Uniforms};
+use lenetc::backend::cpu::{Options, schedule};
+use lenetc::ir::{Leading, TensorType};
+use lenetc::nest::Affine;
+use lenetc::nest::loops::{Dim, Expr, Kernel, Kind, Stmt, Write};
+use lenetc::ops::*;
+
+const BLOCK: u32 = 16;
+const REPEATS: usize = 200;
+
+/// Twelve independent chains of multiply-adds; the loop runs 4,000 times.
+fn peak() -> (Kernel, f64) {
+    let mut k = Kernel::new("peak", 4);
+    k.buffers.push(lenetc::nest::loops::Buffer {
+        name: "out".into(),
+        dtype: lenetc::ir::DType::F32,
+        len: 48,
+    });
+    let out = lenetc::nest::loops::BufId(0);
+    let (reg, i, t) = (k.reg("acc", &[12]), k.var("i"), k.var("t"));
+    let old = k.get(reg, &[Affine::var(t)]);
+    let (x, y) = (k.constant(0.999), k.constant(1e-3));
+    let fma = k.value(Expr::Fma(old, x, y));
+    let step = vec![Stmt::Set {
+        reg,
+        index: vec![Affine::var(t)],
+        value: fma,
+    }];
+    let last = k.get(reg, &[Affine::var(t)]);
+    let store = vec![Stmt::Store {
+        buf: out,
+        at: Affine::var(t) * 4,
+        how: Write::Vector,
+        value: last,
+    }];
+    let twelve = |body| Stmt::For {
+        dims: vec![Dim::count(t, 12)],
+        kind: Kind::Unrolled,
+        body,
+    };
+    k.body = vec![
+        Stmt::For {
+            dims: vec![Dim::count(i, 4000)],
+            kind: Kind::Serial,
+            body: vec![twelve(step)],
+        },
+        twelve(store),
+    ];
+    (k, 4000.0 * 12.0 * 8.0)
+}
+
+fn seconds(k: &Kernel) -> f64 {
+    let code = Code::compile(std::slice::from_ref(k)).expect("the kernel compiles");
+    let mut data: Vec<Vec<f32>> = k
+        .buffers
+        .iter()
+        .map(|b| vec![0.01; b.len as usize + 16])
+        .collect();
+    let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
+    let uniforms = Uniforms {
+        valid: BLOCK as f32,
+        learning_rate: 0.1,
+        inverse_batch: 1.0,
+    };
+    let run = || {
+        let start = Instant::now();
+        // SAFETY: every buffer has at least the length that the kernel states.
+        unsafe { code.call(0, &pointers, &uniforms, 0) };
+        start.elapsed().as_secs_f64()
+    };
+    (0..REPEATS).map(|_| run()).fold(f64::INFINITY, f64::min)
+}
+
+fn main() {
+    let (k, flops) = peak();
+    let peak = flops / seconds(&k) / 1e9;
+    println!("{:28} {peak:8.1} GFLOP/s", "multiply-adds alone");
+    let window = |pad| Window {
+        kernel: [5, 5],
+        stride: [1, 1],
+        padding: Padding::Sides([[pad; 2]; 2]),
+        dilation: [1, 1],
+    };
+    let conv = |out_channels, pad| Conv2d {
+        out_channels,
+        window: window(pad),
+        groups: 1,
+        bias: true,
+    };
+    let (conv1, conv2) = (conv(6, 2), conv(16, 0));
+    let [x1, y1, x2, y2] =
+        [[1, 28, 28], [6, 28, 28], [6, 14, 14], [16, 10, 10]].map(TensorType::batch);
+    let [w1, w2] = [vec![6, 1, 5, 5], vec![16, 6, 5, 5]].map(TensorType::fixed);
+    let [b1, b2, b3] = [6, 16, 120].map(|n| TensorType::fixed([n]));
+    let (x3, y3, w3) = (
+        TensorType::batch([400]),
+        TensorType::batch([120]),
+        TensorType::fixed([120, 400]),
+    );
+    let cases: Vec<(&str, Op, Vec<TensorType>)> = vec![
+        (
+            "conv1 forward",
+            conv1.clone().into(),
+            vec![x1.clone(), w1, b1],
+        ),
+        (
+            "conv1 weight gradient",
+            Conv2dGradWeight { conv: conv1 }.into(),
+            vec![y1, x1],
+        ),
+        (
+            "conv2 forward",
+            conv2.clone().into(),
+            vec![x2.clone(), w2.clone(), b2],
+        ),
+        (
+            "conv2 weight gradient",
+            Conv2dGradWeight {
+                conv: conv2.clone(),
+            }
+            .into(),
+            vec![y2.clone(), x2],
+        ),
+        (
+            "conv2 input gradient",
+            Conv2dGradInput {
+                conv: conv2,
+                input: [6, 14, 14],
+            }
+            .into(),
+            vec![w2, y2],
+        ),
+        (
+            "linear forward",
+            Linear {
+                out_features: 120,
+                bias: true,
+            }
+            .into(),
+            vec![x3.clone(), w3.clone(), b3],
+        ),
+        (
+            "linear input gradient",
+            LinearGradInput.into(),
+            vec![w3, y3.clone()],
+        ),
+        (
+            "linear weight gradient",
+            LinearGradWeight.into(),
+            vec![y3, x3],
+        ),
+    ];
+    for (name, op, inputs) in cases {
+        let outputs = op.infer(&inputs).expect("LeNet's shapes fit");
+        let k = schedule(
+            &op.lower(&inputs, &outputs),
+            Options {
+                lanes: 4,
+                block: BLOCK,
+            },
+        );
+        assert!(inputs.iter().all(|t| t.leading != Leading::Dataset));
+        let flops = 2.0 * op.macs(&inputs, &outputs) as f64 * f64::from(BLOCK);
+        let start = Instant::now();
+        drop(Code::compile(std::slice::from_ref(&k)));
+        let compile = start.elapsed().as_secs_f64() * 1e3;
+        let time = seconds(&k);
+        let rate = flops / time / 1e9;
+        let share = 100.0 * rate / peak;
+        println!(
+            "{name:28} {rate:8.1} GFLOP/s {share:5.0} % {:8.2} µs/image, compiled in {compile:.1} ms",
+            time * 1e6 / f64::from(BLOCK)
+        );
+    }
+}
