@@ -1,1 +1,3 @@
-//! What a compiled program needs while it runs.
+//! What a compiled program needs while it runs. Imports nothing of the compiler.
+
+pub mod rng;
