@@ -1,3 +1,4 @@
 //! What a compiled program needs while it runs. Imports nothing of the compiler.
 
 pub mod rng;
+pub mod weights;
