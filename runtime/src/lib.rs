@@ -1,4 +1,5 @@
 //! What a compiled program needs while it runs. Imports nothing of the compiler.
 
+pub mod data;
 pub mod rng;
 pub mod weights;
