@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use cranelift::codegen::ir::{Endianness, MemFlagsData, UserFuncName};
+use cranelift::codegen::ir::{BlockArg, Endianness, MemFlagsData, UserFuncName};
 use cranelift::codegen::settings;
 use cranelift::jit::{JITBuilder, JITModule};
 use cranelift::module::{Module, ModuleError, default_libcall_names};
@@ -238,27 +238,78 @@ impl Emitter<'_> {
         }
     }
 
+    /// One loop over the product of the dimensions, tested at its end: counters carry over like those of an
+    /// odometer, so that accumulators pass through one loop only and stay in machine registers.
     fn serial(&mut self, dims: &[Dim], body: &[Stmt]) {
-        let [d, rest @ ..] = dims else {
-            return self.body(body);
-        };
-        let lower = self.bound(&d.lower, IntCC::SignedGreaterThan);
-        let upper = self.bound(&d.upper, IntCC::SignedLessThan);
-        let [head, inside, exit] = [(); 3].map(|()| self.b.create_block());
-        let i = self.b.append_block_param(head, types::I64);
-        self.b.ins().jump(head, &[lower.into()]);
-        self.b.switch_to_block(head);
-        let more = self.b.ins().icmp(IntCC::SignedLessThan, i, upper);
-        self.b.ins().brif(more, inside, &[], exit, &[]);
+        let lower: Vec<Value> = dims
+            .iter()
+            .map(|d| self.bound(&d.lower, IntCC::SignedGreaterThan))
+            .collect();
+        let upper: Vec<Value> = dims
+            .iter()
+            .map(|d| self.bound(&d.upper, IntCC::SignedLessThan))
+            .collect();
+        let [inside, exit] = [(); 2].map(|()| self.b.create_block());
+        let counters: Vec<Value> = dims
+            .iter()
+            .map(|_| self.b.append_block_param(inside, types::I64))
+            .collect();
+        let start: Vec<BlockArg> = lower.iter().map(|&v| v.into()).collect();
+        let some = self.not_empty(&lower, &upper);
+        self.b.ins().brif(some, inside, &start, exit, &[]);
         self.b.switch_to_block(inside);
+        for (d, &i) in dims.iter().zip(&counters) {
+            self.vars.insert(d.var, Index::Run(i));
+        }
+        self.body(body);
+        let (next, more) = self.advance(dims, &counters, &lower, &upper);
+        self.b.ins().brif(more, inside, &next, exit, &[]);
         self.b.seal_block(inside);
-        self.vars.insert(d.var, Index::Run(i));
-        self.serial(rest, body);
-        let next = self.b.ins().iadd_imm_s(i, d.step);
-        self.b.ins().jump(head, &[next.into()]);
-        self.b.seal_block(head);
         self.b.seal_block(exit);
         self.b.switch_to_block(exit);
+    }
+
+    fn not_empty(&mut self, lower: &[Value], upper: &[Value]) -> Value {
+        let tests: Vec<Value> = lower
+            .iter()
+            .zip(upper)
+            .map(|(&l, &u)| self.b.ins().icmp(IntCC::SignedLessThan, l, u))
+            .collect();
+        tests[1..]
+            .iter()
+            .fold(tests[0], |all, &t| self.b.ins().band(all, t))
+    }
+
+    /// The counters of the next round, and whether there is one.
+    fn advance(
+        &mut self,
+        dims: &[Dim],
+        counters: &[Value],
+        lower: &[Value],
+        upper: &[Value],
+    ) -> (Vec<BlockArg>, Value) {
+        let mut next: Vec<BlockArg> = counters.iter().map(|&i| i.into()).collect();
+        let mut carry: Option<Value> = None;
+        for k in (0..dims.len()).rev() {
+            let stepped = self.b.ins().iadd_imm_s(counters[k], dims[k].step);
+            let i = carry.map_or(stepped, |c| self.b.ins().select(c, stepped, counters[k]));
+            let over = self
+                .b
+                .ins()
+                .icmp(IntCC::SignedGreaterThanOrEqual, i, upper[k]);
+            let i = if k == 0 {
+                i
+            } else {
+                self.b.ins().select(over, lower[k], i)
+            };
+            next[k] = i.into();
+            if k == 0 {
+                let more = self.b.ins().icmp(IntCC::SignedLessThan, i, upper[0]);
+                return (next, more);
+            }
+            carry = Some(over);
+        }
+        unreachable!("a loop has a dimension")
     }
 
     fn bound(&mut self, qs: &[Quotient], better: IntCC) -> Value {
