@@ -1,5 +1,7 @@
 //! What a compiled program needs while it runs. Imports nothing of the compiler.
 
 pub mod data;
+pub mod exec;
+pub mod memory;
 pub mod rng;
 pub mod weights;

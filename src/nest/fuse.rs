@@ -30,6 +30,11 @@ pub fn append(
         return None;
     }
     let at = last.outs.iter().position(|o| o.tensor == shared)?;
+    // A result that several stages write is complete only after the last of them.
+    let writers = producer.stages.iter().filter(|s| s.outs.iter().any(|o| o.tensor == shared));
+    if writers.count() > 1 {
+        return None;
+    }
     if producer.ty(shared).dtype != DType::F32 {
         return None;
     }
@@ -182,4 +187,108 @@ pub fn drop_unused(nest: &mut Nest, used: impl Fn(u32) -> bool) {
         stage.finish.retain(|_| *k.next().unwrap_or(&true));
     }
     nest.stages.retain(|s| !s.outs.is_empty());
+}
+
+/// Writes `number` wherever operand `k`, a tensor of rank zero, is read.
+pub fn inline(nest: &mut Nest, k: u32, number: Expr) {
+    let Some(tensor) = nest.with_role(TensorRole::Input(k)) else {
+        return;
+    };
+    for e in nest.stages.iter_mut().flat_map(|s| &mut s.exprs) {
+        if matches!(e, Expr::Load(a) if a.tensor == tensor) {
+            *e = number.clone();
+        }
+    }
+}
+
+/// Drops expressions that no result depends on, and tensors that no formula touches.
+pub fn prune(nest: &mut Nest) {
+    for s in &mut nest.stages {
+        drop_expressions(s);
+    }
+    let mut used = vec![false; nest.tensors.len()];
+    for_each_access(nest, |a| {
+        used[a.tensor.0 as usize] = true;
+        for i in &a.index {
+            if let Index::Lookup(t, _) = i {
+                used[t.0 as usize] = true;
+            }
+        }
+    });
+    let mut next = 0;
+    let number: Vec<TensorId> = used
+        .iter()
+        .map(|&u| {
+            next += u32::from(u);
+            TensorId(next.saturating_sub(1))
+        })
+        .collect();
+    for_each_access(nest, |a| {
+        a.tensor = number[a.tensor.0 as usize];
+        for i in &mut a.index {
+            if let Index::Lookup(t, _) = i {
+                *t = number[t.0 as usize];
+            }
+        }
+    });
+    let mut used = used.into_iter();
+    nest.tensors.retain(|_| used.next() == Some(true));
+}
+
+fn for_each_access(nest: &mut Nest, mut f: impl FnMut(&mut Access)) {
+    for s in &mut nest.stages {
+        s.outs.iter_mut().for_each(&mut f);
+        for e in &mut s.exprs {
+            if let Expr::Load(a) = e {
+                f(a);
+            }
+        }
+    }
+}
+
+/// Operands are earlier entries, so one pass from the end finds all that is needed.
+fn drop_expressions(s: &mut Stage) {
+    let mut needed = vec![false; s.exprs.len()];
+    for e in s.finish.iter().chain([&s.body]) {
+        needed[e.0 as usize] = true;
+    }
+    for k in (0..s.exprs.len()).rev() {
+        if needed[k] {
+            operands(&s.exprs[k]).for_each(|x| needed[x.0 as usize] = true);
+        }
+    }
+    let mut kept = 0;
+    let number: Vec<ExprId> = needed
+        .iter()
+        .map(|&n| {
+            kept += u32::from(n);
+            ExprId(kept.saturating_sub(1))
+        })
+        .collect();
+    let moved = |e: &mut ExprId| *e = number[e.0 as usize];
+    for e in &mut s.exprs {
+        match e {
+            Expr::Unary(_, x) => moved(x),
+            Expr::Binary(_, a, b) => {
+                moved(a);
+                moved(b);
+            }
+            Expr::Select(_, xs) => xs.iter_mut().for_each(moved),
+            Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => {}
+        }
+    }
+    s.finish.iter_mut().for_each(moved);
+    moved(&mut s.body);
+    let mut needed = needed.into_iter();
+    s.exprs.retain(|_| needed.next() == Some(true));
+}
+
+fn operands(e: &Expr) -> impl Iterator<Item = ExprId> {
+    let list: &[ExprId] = match e {
+        Expr::Unary(_, x) => std::slice::from_ref(x),
+        Expr::Binary(_, a, b) => return vec![*a, *b].into_iter(),
+        Expr::Select(_, xs) => xs,
+        Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => &[],
+    };
+    list.to_vec().into_iter()
 }

@@ -15,6 +15,6 @@ mod verify;
 
 pub use affine::{Affine, Symbol};
 pub use formula::*;
-pub use fuse::{append, drop_unused};
+pub use fuse::{append, drop_unused, inline, prune};
 pub use text::text;
 pub use verify::verify;

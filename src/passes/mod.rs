@@ -2,4 +2,8 @@
 //!
 //! Passes know operators, but neither loops nor targets.
 
+pub mod cse;
+pub mod dce;
+pub mod fold;
+pub mod fuse;
 pub mod grad;

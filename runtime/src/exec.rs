@@ -1,0 +1,452 @@
+//! Runs compiled programs on a pool of threads.
+//!
+//! A program is a list of phases. In [`Phase::Blocks`] the images of a batch are cut into blocks; each block
+//! goes through all calls of the phase on one thread, in that thread's arena. The blocks fall into at most
+//! [`MOST_SHARDS`] contiguous shards, by the number of blocks alone; a shard adds the gradients of its blocks,
+//! in their order, into memory of its own. [`Phase::Reduce`] adds the shards by a fixed tree into the first,
+//! and [`Phase::Once`] runs calls once, after everything before. So the results do not depend on the number of
+//! threads. This module does not know operators or graphs: a program is function pointers and places.
+
+use std::any::Any;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use crate::memory::Region;
+
+/// Blocks of a batch are spread over so many shards at most. Fixed, since it decides the order of sums.
+pub const MOST_SHARDS: usize = 8;
+/// Shards together take no more than this, but there is always one.
+pub const MOST_SHARD_BYTES: usize = 64 << 20;
+/// Floats that are reduced over all shards by one thread before it takes the next.
+const REDUCED_AT_ONCE: usize = 2048;
+
+/// A compiled kernel: pointers to its buffers, the run-time numbers, and the number of its tile.
+pub type Entry = unsafe extern "C" fn(*const *mut u8, *const Uniforms, i64);
+
+/// Run-time numbers of a call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Uniforms {
+    /// Valid images in the block.
+    pub valid: f32,
+    pub learning_rate: f32,
+    /// One over the images of the whole batch.
+    pub inverse_batch: f32,
+}
+
+/// Where a buffer of a call lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The examples of the data set.
+    Inputs,
+    /// Their classes or target values.
+    Targets,
+    /// Positions of the batch's images in the data set, i32.
+    Indices,
+    /// The loss of each example, f32.
+    Losses,
+    /// 1 for each example whose class is right, f32.
+    Correct,
+    /// Bytes from the start of the worker's arena.
+    Arena(usize),
+    /// Bytes from the start of the shard's gradients.
+    Shard(usize),
+    /// Bytes from the start of the parameters.
+    Parameters(usize),
+}
+
+/// A kernel with its buffers.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub name: String,
+    pub entry: Entry,
+    pub buffers: Vec<Place>,
+}
+
+/// A part of a step that needs all of the one before.
+#[derive(Clone, Debug)]
+pub enum Phase {
+    Blocks(Vec<Call>),
+    Reduce,
+    Once(Vec<Call>),
+}
+
+/// What a program needs to run.
+pub struct Program {
+    /// Images in a block.
+    pub block: usize,
+    pub arena_bytes: usize,
+    /// Gradients of all parameters.
+    pub shard_bytes: usize,
+    pub parameter_bytes: usize,
+    /// A step of training.
+    pub train: Vec<Phase>,
+    /// Loss and correctness alone.
+    pub eval: Vec<Phase>,
+    /// Owns the machine code behind the entries.
+    pub code: Box<dyn Any + Send + Sync>,
+}
+
+/// Examples as compiled code reads them.
+#[derive(Clone, Copy)]
+pub struct Examples<'a> {
+    pub inputs: Bytes<'a>,
+    pub targets: Bytes<'a>,
+    /// Number of examples.
+    pub len: usize,
+}
+
+/// Elements of one of the types that data sets have.
+#[derive(Clone, Copy)]
+pub enum Bytes<'a> {
+    U8(&'a [u8]),
+    F32(&'a [f32]),
+    I32(&'a [i32]),
+    /// No targets: only where nothing reads them.
+    None,
+}
+
+impl Bytes<'_> {
+    fn start(&self) -> *mut u8 {
+        match self {
+            Bytes::U8(x) => x.as_ptr().cast_mut(),
+            Bytes::F32(x) => x.as_ptr().cast_mut().cast(),
+            Bytes::I32(x) => x.as_ptr().cast_mut().cast(),
+            Bytes::None => std::ptr::null_mut(),
+        }
+    }
+    fn len(&self) -> usize {
+        match self {
+            Bytes::U8(x) => x.len(),
+            Bytes::F32(x) => x.len(),
+            Bytes::I32(x) => x.len(),
+            Bytes::None => 0,
+        }
+    }
+}
+
+/// Which phases to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Train,
+    Eval,
+}
+
+/// Time of each call, summed over the blocks that ran.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    pub name: String,
+    pub time: Duration,
+    pub calls: u64,
+}
+
+/// A program with its memory: parameters, arenas, shards and what a batch leaves.
+pub struct Machine {
+    program: Program,
+    parameters: Region,
+    arenas: Vec<Region>,
+    shards: Vec<Region>,
+    indices: Vec<i32>,
+    losses: Vec<f32>,
+    correct: Vec<f32>,
+}
+
+/// Start of each region for one block, or for none.
+#[derive(Clone, Copy)]
+struct Frame {
+    inputs: *mut u8,
+    targets: *mut u8,
+    indices: *mut i32,
+    losses: *mut f32,
+    correct: *mut f32,
+    arena: *mut u8,
+    shard: *mut u8,
+    parameters: *mut u8,
+}
+
+// SAFETY: blocks that run at the same time have their own arena, shard and slices of the batch's arrays;
+// data and parameters are only read while blocks run.
+unsafe impl Send for Frame {}
+// SAFETY: as above.
+unsafe impl Sync for Frame {}
+
+impl Frame {
+    fn resolve(&self, place: Place) -> *mut u8 {
+        match place {
+            Place::Inputs => self.inputs,
+            Place::Targets => self.targets,
+            Place::Indices => self.indices.cast(),
+            Place::Losses => self.losses.cast(),
+            Place::Correct => self.correct.cast(),
+            Place::Arena(at) => self.arena.wrapping_add(at),
+            Place::Shard(at) => self.shard.wrapping_add(at),
+            Place::Parameters(at) => self.parameters.wrapping_add(at),
+        }
+    }
+
+    /// The frame of block `b`; `n` images in a block.
+    fn block(&self, b: usize, n: usize) -> Frame {
+        Frame {
+            indices: self.indices.wrapping_add(b * n),
+            losses: self.losses.wrapping_add(b * n),
+            correct: self.correct.wrapping_add(b * n),
+            ..*self
+        }
+    }
+
+    fn call(&self, c: &Call, u: &Uniforms) {
+        let mut table = [std::ptr::null_mut(); MOST_BUFFERS];
+        for (slot, &place) in table.iter_mut().zip(&c.buffers) {
+            *slot = self.resolve(place);
+        }
+        // SAFETY: the memory plan gave every buffer a place of its kernel's size, `Machine` allocated those
+        // sizes and checked the data's, and frames of concurrent blocks do not overlap where they write.
+        unsafe { (c.entry)(table.as_ptr(), u, 0) }
+    }
+}
+
+/// A kernel has at most so many buffers; a program with more is refused when it is bound.
+pub const MOST_BUFFERS: usize = 64;
+
+/// How many shards a batch of so many blocks has.
+pub fn shards(blocks: usize, shard_bytes: usize) -> usize {
+    let affordable = (MOST_SHARD_BYTES / shard_bytes.max(1)).max(1);
+    blocks.clamp(1, MOST_SHARDS.min(affordable))
+}
+
+impl Machine {
+    /// Allocates a program's memory for a pool of `threads`. Parameters are zero.
+    ///
+    /// Panics where a call has more than [`MOST_BUFFERS`] buffers.
+    pub fn new(program: Program, threads: usize) -> Self {
+        let calls = program
+            .train
+            .iter()
+            .chain(&program.eval)
+            .flat_map(|p| match p {
+                Phase::Blocks(c) | Phase::Once(c) => c.as_slice(),
+                Phase::Reduce => &[],
+            });
+        for c in calls {
+            assert!(c.buffers.len() <= MOST_BUFFERS, "{} has too many", c.name);
+        }
+        Self {
+            parameters: Region::zeroed(program.parameter_bytes),
+            arenas: (0..threads)
+                .map(|_| Region::zeroed(program.arena_bytes))
+                .collect(),
+            shards: vec![],
+            indices: vec![],
+            losses: vec![],
+            correct: vec![],
+            program,
+        }
+    }
+
+    /// A parameter's elements.
+    pub fn parameter(&self, offset_bytes: usize, len: usize) -> &[f32] {
+        self.parameters.floats(offset_bytes, len)
+    }
+
+    /// A parameter's elements, to set.
+    pub fn parameter_mut(&mut self, offset_bytes: usize, len: usize) -> &mut [f32] {
+        self.parameters.floats_mut(offset_bytes, len)
+    }
+
+    /// Loss of each example of the last batch.
+    pub fn losses(&self) -> &[f32] {
+        &self.losses[..self.indices.len()]
+    }
+
+    /// 1 for each example of the last batch whose class was right.
+    pub fn correct(&self) -> &[f32] {
+        &self.correct[..self.indices.len()]
+    }
+
+    /// Runs a step on the examples at `indices`. Call it from inside the pool that `new` was told of.
+    ///
+    /// Panics where an index is not below the number of examples, or the pool has more threads than arenas.
+    pub fn run(&mut self, mode: Mode, examples: Examples, indices: &[u32], learning_rate: f32) {
+        let frame = self.begin(examples, indices);
+        let n = self.program.block;
+        let blocks = indices.len().div_ceil(n);
+        let shards = self.shards_for(mode, blocks);
+        let program = &self.program;
+        let uniforms = |b: usize| Uniforms {
+            valid: (indices.len() - b * n).min(n) as f32,
+            learning_rate,
+            inverse_batch: 1.0 / indices.len() as f32,
+        };
+        let phases = match mode {
+            Mode::Train => &program.train,
+            Mode::Eval => &program.eval,
+        };
+        for phase in phases {
+            match phase {
+                Phase::Blocks(calls) => {
+                    let (regions, arenas) = (&self.shards, &self.arenas);
+                    (0..shards).into_par_iter().for_each(|s| {
+                        let worker = rayon::current_thread_index().unwrap_or(0);
+                        let frame = Frame {
+                            arena: arenas[worker].start(),
+                            ..with_shard(frame, regions, s, mode)
+                        };
+                        for b in share(blocks, shards, s) {
+                            let (frame, u) = (frame.block(b, n), uniforms(b));
+                            for c in calls {
+                                frame.call(c, &u);
+                            }
+                        }
+                    });
+                }
+                Phase::Reduce => reduce(&self.shards[..shards], program.shard_bytes),
+                Phase::Once(calls) => {
+                    let frame = with_shard_kept(frame, &self.shards);
+                    for c in calls {
+                        frame.call(c, &uniforms(0));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs the blocks of a step on this thread and adds each call's time to `timings`, which starts empty
+    /// or as an earlier call left it.
+    pub fn profile(&mut self, examples: Examples, indices: &[u32], timings: &mut Vec<Timing>) {
+        let frame = self.begin(examples, indices);
+        let n = self.program.block;
+        let blocks = indices.len().div_ceil(n);
+        self.shards_for(Mode::Train, 1);
+        let frame = Frame {
+            arena: self.arenas[0].start(),
+            ..with_shard(frame, &self.shards, 0, Mode::Train)
+        };
+        let mut k = 0;
+        for phase in &self.program.train {
+            let (calls, runs) = match phase {
+                Phase::Blocks(c) => (c, blocks),
+                Phase::Once(c) => (c, 1),
+                Phase::Reduce => continue,
+            };
+            timings.resize_with(timings.len().max(k + calls.len()), || Timing {
+                name: String::new(),
+                time: Duration::ZERO,
+                calls: 0,
+            });
+            for b in 0..runs {
+                let frame = frame.block(b, n);
+                let u = Uniforms {
+                    valid: (indices.len() - b * n).min(n) as f32,
+                    learning_rate: 0.0,
+                    inverse_batch: 1.0 / indices.len() as f32,
+                };
+                for (c, t) in calls.iter().zip(&mut timings[k..]) {
+                    let start = Instant::now();
+                    frame.call(c, &u);
+                    t.time += start.elapsed();
+                    t.calls += 1;
+                    t.name.clone_from(&c.name);
+                }
+            }
+            k += calls.len();
+        }
+    }
+
+    /// Checks the batch and makes room for what it leaves.
+    fn begin(&mut self, examples: Examples, indices: &[u32]) -> Frame {
+        let n = self.program.block;
+        let room = indices.len().div_ceil(n) * n;
+        for (what, data) in [("inputs", examples.inputs), ("targets", examples.targets)] {
+            let whole = examples.len > 0 && data.len().is_multiple_of(examples.len);
+            assert!(whole, "{what} are not of whole examples");
+        }
+        self.indices.clear();
+        self.indices.extend(indices.iter().map(|&i| {
+            assert!((i as usize) < examples.len, "there is no example {i}");
+            i as i32
+        }));
+        // Lanes beyond the last image read the first example; nothing uses what they compute.
+        self.indices.resize(room, 0);
+        self.losses.resize(room.max(self.losses.len()), 0.0);
+        self.correct.resize(room.max(self.correct.len()), 0.0);
+        let frame = Frame {
+            inputs: examples.inputs.start(),
+            targets: examples.targets.start(),
+            indices: self.indices.as_mut_ptr(),
+            losses: self.losses.as_mut_ptr(),
+            correct: self.correct.as_mut_ptr(),
+            arena: std::ptr::null_mut(),
+            shard: std::ptr::null_mut(),
+            parameters: self.parameters.start(),
+        };
+        self.indices.truncate(indices.len());
+        frame
+    }
+
+    fn shards_for(&mut self, mode: Mode, blocks: usize) -> usize {
+        let bytes = self.program.shard_bytes;
+        let wanted = match mode {
+            Mode::Train => shards(blocks, bytes),
+            // Nothing is summed over blocks, so they may fall to threads as they like.
+            Mode::Eval => return blocks,
+        };
+        while self.shards.len() < wanted {
+            self.shards.push(Region::zeroed(bytes));
+        }
+        wanted
+    }
+}
+
+/// The blocks of shard `s`: contiguous, and sizes differ by one at most.
+fn share(blocks: usize, shards: usize, s: usize) -> std::ops::Range<usize> {
+    blocks * s / shards..blocks * (s + 1) / shards
+}
+
+/// The frame of a shard that starts: its gradients are zero.
+fn with_shard(frame: Frame, shards: &[Region], s: usize, mode: Mode) -> Frame {
+    if mode == Mode::Eval {
+        return frame;
+    }
+    let shard = &shards[s];
+    // SAFETY: the region is this shard's alone until the phase ends.
+    unsafe { std::ptr::write_bytes(shard.start(), 0, shard.len_bytes()) };
+    Frame {
+        shard: shard.start(),
+        ..frame
+    }
+}
+
+fn with_shard_kept(frame: Frame, shards: &[Region]) -> Frame {
+    let shard = shards
+        .first()
+        .map_or(std::ptr::null_mut(), |s| s.start());
+    Frame { shard, ..frame }
+}
+
+/// Adds all shards into the first by a binary tree over neighbours: (0+1)+(2+3), …
+fn reduce(shards: &[Region], len_bytes: usize) {
+    let floats = len_bytes / 4;
+    let chunks = floats.div_ceil(REDUCED_AT_ONCE);
+    (0..chunks).into_par_iter().for_each(|c| {
+        let from = c * REDUCED_AT_ONCE;
+        let len = REDUCED_AT_ONCE.min(floats - from);
+        let mut step = 1;
+        while step < shards.len() {
+            for i in (0..shards.len() - step).step_by(2 * step) {
+                // SAFETY: this chunk of two different shards is touched by this task alone.
+                let (sum, part) = unsafe {
+                    let at = |k: usize| shards[k].start().cast::<f32>().add(from);
+                    (
+                        std::slice::from_raw_parts_mut(at(i), len),
+                        std::slice::from_raw_parts(at(i + step), len),
+                    )
+                };
+                for (a, b) in sum.iter_mut().zip(part) {
+                    *a += *b;
+                }
+            }
+            step *= 2;
+        }
+    });
+}
