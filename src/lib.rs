@@ -9,11 +9,14 @@
 //! results is by one formula, a [`nest::Nest`]; the interpreter evaluates that in f64, and every schedule
 //! and emitter derives its code from the same formula.
 //!
-//! Imports run one way: `diag ← ir ← nest ← ops ← passes ← backend`.
+//! Imports run one way: `diag ← syntax ← ir ← nest ← ops ← passes ← backend ← driver ← train ← main`.
 
 pub mod backend;
 pub mod diag;
+
 pub mod ir;
 pub mod nest;
 pub mod ops;
 pub mod passes;
+pub mod syntax;
+

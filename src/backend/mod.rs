@@ -3,3 +3,4 @@
 //! Knows nests and loops, but no operator.
 
 pub mod cpu;
+pub mod memory;

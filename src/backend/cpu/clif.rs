@@ -28,19 +28,7 @@ pub struct Code {
     entries: Vec<Entry>,
 }
 
-/// What a kernel is called with: its buffers, [`Uniforms`], and the number of its tile.
-pub type Entry = unsafe extern "C" fn(*const *mut u8, *const Uniforms, i64);
-
-/// Run-time numbers of a call.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Uniforms {
-    /// Valid images in the block.
-    pub valid: f32,
-    pub learning_rate: f32,
-    /// One over the images of the whole batch.
-    pub inverse_batch: f32,
-}
+pub use lenetc_runtime::exec::{Entry, Uniforms};
 
 impl Code {
     /// Compiles kernels of four lanes for this machine.
@@ -93,6 +81,11 @@ impl Code {
         Ok(())
     }
 
+    /// A kernel's entry; valid while `self` lives.
+    pub fn entry(&self, kernel: usize) -> Entry {
+        self.entries[kernel]
+    }
+
     /// Runs a kernel on this thread.
     ///
     /// # Safety
@@ -104,6 +97,11 @@ impl Code {
         unsafe { self.entries[kernel](buffers.as_ptr(), uniforms, tile) }
     }
 }
+
+// SAFETY: finished code is only read and run; the module is touched again only when it is dropped.
+unsafe impl Send for Code {}
+// SAFETY: as above.
+unsafe impl Sync for Code {}
 
 impl Drop for Code {
     fn drop(&mut self) {

@@ -6,6 +6,8 @@
 pub mod clif;
 mod math;
 mod pieces;
+mod program;
 mod schedule;
 
+pub use program::{ParameterPlace, Plan, plan};
 pub use schedule::{Options, run as schedule};

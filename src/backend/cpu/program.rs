@@ -1,0 +1,250 @@
+//! From groups of operators to a program: block size, kernels, the place of every value, phases.
+//!
+//! Values with one entry for each image live in the worker's arena, by liveness; losses and the counts of right
+//! answers in arrays of the whole batch; gradients of parameters in the shard; a parameter's next value where
+//! the parameter is. Groups without a batch axis (the optimizer) run once, after the shards are added up; all
+//! others run for every block.
+//!
+//! Does not know operators, nor how a kernel computes.
+
+use std::collections::BTreeMap;
+
+use lenetc_runtime::exec::{Call, Phase, Place, Program};
+
+use super::clif::Code;
+use super::schedule::{Options, run as schedule};
+use crate::backend::memory::{self, Interval};
+use crate::ir::{DType, Leading, NodeKind, Role, Source, Value};
+use crate::nest::loops::Kernel;
+use crate::ops::Graph;
+use crate::passes::fuse::{Group, storage};
+
+/// f32 in a vector of Cranelift's.
+const LANES: u32 = 4;
+/// Images in a block at most. Constants, not the machine's caches, decide: block sizes are part of the order of
+/// sums, and results must not depend on the machine.
+const LARGEST_BLOCK: u32 = 16;
+/// A worker's arena should stay below this, so that it fits the second-level cache beside the weights.
+const ARENA_BYTES: u64 = 5 << 18;
+
+/// A parameter in the program's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterPlace {
+    pub name: String,
+    /// Position in source order.
+    pub place: u32,
+    pub offset_bytes: usize,
+    pub dims: Vec<u32>,
+}
+
+/// Where everything lies, before any code exists.
+pub struct Plan {
+    pub block: u32,
+    pub kernels: Vec<Kernel>,
+    pub places: Vec<Vec<Place>>,
+    /// Whether the group runs once a step, rather than for every block.
+    pub once: Vec<bool>,
+    /// Whether the loss or the count of right answers depends on the group.
+    pub eval: Vec<bool>,
+    pub parameters: Vec<ParameterPlace>,
+    pub arena_bytes: u64,
+    pub shard_bytes: u64,
+    pub parameter_bytes: u64,
+}
+
+/// Plans the groups of a graph for batches of `batch` images.
+pub fn plan(g: &Graph, groups: &[Group], batch: u32) -> Plan {
+    let fixed = Fixed::new(g, groups);
+    let once: Vec<bool> = groups.iter().map(|group| !touches_batch(g, group)).collect();
+    let most = batch.next_multiple_of(LANES).clamp(LANES, LARGEST_BLOCK);
+    let block = [16, 8, 4]
+        .into_iter()
+        .filter(|&b| b <= most)
+        .find(|&b| arena(g, groups, &fixed, b).1 <= ARENA_BYTES)
+        .unwrap_or(LANES);
+    let (arena, arena_bytes) = arena(g, groups, &fixed, block);
+    let place = |v: &Value| fixed.places.get(v).copied().unwrap_or_else(|| arena[v]);
+    Plan {
+        block,
+        kernels: groups
+            .iter()
+            .map(|group| schedule(&group.nest, Options { lanes: LANES, block }))
+            .collect(),
+        places: groups
+            .iter()
+            .map(|group| group.values().iter().map(place).collect())
+            .collect(),
+        eval: needed_for_eval(g, groups),
+        once,
+        parameters: fixed.parameters,
+        arena_bytes,
+        shard_bytes: fixed.shard_bytes,
+        parameter_bytes: fixed.parameter_bytes,
+    }
+}
+
+impl Plan {
+    /// Bytes that a run on `threads` threads takes for batches of `batch` images, data aside.
+    pub fn bytes(&self, batch: u32, threads: usize) -> u64 {
+        let shard = usize::try_from(self.shard_bytes).unwrap_or(usize::MAX);
+        let blocks = batch.div_ceil(self.block) as usize;
+        let shards = lenetc_runtime::exec::shards(blocks, shard) as u64;
+        self.parameter_bytes
+            .saturating_add(self.shard_bytes.saturating_mul(shards))
+            .saturating_add(self.arena_bytes.saturating_mul(threads as u64))
+            .saturating_add(u64::from(batch) * 16)
+    }
+
+    /// Compiles the kernels and puts the program together.
+    pub fn compile(&self) -> Result<Program, Box<cranelift::module::ModuleError>> {
+        let code = Code::compile(&self.kernels)?;
+        let call = |k: usize| Call {
+            name: self.kernels[k].name.clone(),
+            entry: code.entry(k),
+            buffers: self.places[k].clone(),
+        };
+        let all = 0..self.kernels.len();
+        let blocks = all.clone().filter(|&k| !self.once[k]).map(call).collect();
+        let once: Vec<Call> = all.clone().filter(|&k| self.once[k]).map(call).collect();
+        let eval = all.filter(|&k| self.eval[k]).map(call).collect();
+        let mut train = vec![Phase::Blocks(blocks)];
+        if !once.is_empty() {
+            train.extend([Phase::Reduce, Phase::Once(once)]);
+        }
+        Ok(Program {
+            block: self.block as usize,
+            arena_bytes: self.arena_bytes as usize,
+            shard_bytes: self.shard_bytes as usize,
+            parameter_bytes: self.parameter_bytes as usize,
+            train,
+            eval: vec![Phase::Blocks(eval)],
+            code: Box::new(code),
+        })
+    }
+}
+
+/// Values that do not lie in the arena.
+struct Fixed {
+    places: BTreeMap<Value, Place>,
+    parameters: Vec<ParameterPlace>,
+    shard_bytes: u64,
+    parameter_bytes: u64,
+}
+
+impl Fixed {
+    fn new(g: &Graph, groups: &[Group]) -> Self {
+        let mut f = Self {
+            places: BTreeMap::new(),
+            parameters: vec![],
+            shard_bytes: 0,
+            parameter_bytes: 0,
+        };
+        for id in g.topological() {
+            let NodeKind::Source(source) = &g.node(id).kind else {
+                continue;
+            };
+            let value = Value {
+                node: id,
+                output: 0,
+            };
+            let place = match source {
+                Source::Images => Place::Inputs,
+                Source::Targets => Place::Targets,
+                Source::Indices => Place::Indices,
+                Source::Parameter { name, place } => f.parameter(g, value, name, *place),
+                Source::Scalar(_) | Source::Constant(_) => continue,
+            };
+            f.places.insert(value, place);
+        }
+        for o in &g.outputs {
+            let place = match o.role {
+                Role::Loss => Place::Losses,
+                Role::Correct => Place::Correct,
+                Role::Logits => continue,
+                Role::Update(node) => f.places[&Value { node, output: 0 }],
+            };
+            f.places.insert(storage(g, o.value), place);
+        }
+        for v in groups.iter().flat_map(Group::stores) {
+            if g.ty(v).leading == Leading::None && !f.places.contains_key(&v) {
+                f.places.insert(v, Place::Shard(f.shard_bytes as usize));
+                f.shard_bytes += padded_bytes(g, v);
+            }
+        }
+        f
+    }
+
+    fn parameter(&mut self, g: &Graph, v: Value, name: &str, place: u32) -> Place {
+        let offset_bytes = self.parameter_bytes as usize;
+        self.parameter_bytes += padded_bytes(g, v);
+        self.parameters.push(ParameterPlace {
+            name: name.into(),
+            place,
+            offset_bytes,
+            dims: g.ty(v).dims.clone(),
+        });
+        self.parameters.sort_by_key(|p| p.place);
+        Place::Parameters(offset_bytes)
+    }
+}
+
+fn padded_bytes(g: &Graph, v: Value) -> u64 {
+    let ty = g.ty(v);
+    ty.elements()
+        .saturating_mul(ty.dtype.size_bytes())
+        .next_multiple_of(memory::ALIGNMENT_BYTES)
+}
+
+fn touches_batch(g: &Graph, group: &Group) -> bool {
+    group.values().iter().any(|&v| g.ty(v).leading != Leading::None)
+}
+
+/// The arena for blocks of `block` images: the place of each value, and its bytes.
+fn arena(g: &Graph, groups: &[Group], fixed: &Fixed, block: u32) -> (BTreeMap<Value, Place>, u64) {
+    let mut values: Vec<Value> = Vec::new();
+    let mut intervals: Vec<Interval> = Vec::new();
+    let mut number: BTreeMap<Value, usize> = BTreeMap::new();
+    for (step, group) in groups.iter().enumerate() {
+        for v in group.stores() {
+            if !fixed.places.contains_key(&v) {
+                number.insert(v, values.len());
+                values.push(v);
+                debug_assert_eq!(g.ty(v).dtype, DType::F32, "results are f32");
+                let images = g.ty(v).elements().saturating_mul(u64::from(block));
+                intervals.push(Interval {
+                    bytes: images.saturating_mul(4),
+                    born: step,
+                    dies: step,
+                });
+            }
+        }
+        for v in group.reads() {
+            if let Some(&k) = number.get(&v) {
+                intervals[k].dies = step;
+            }
+        }
+    }
+    let (offsets, total) = memory::place(&intervals);
+    let places = values
+        .into_iter()
+        .zip(offsets)
+        .map(|(v, at)| (v, Place::Arena(at as usize)))
+        .collect();
+    (places, total)
+}
+
+fn needed_for_eval(g: &Graph, groups: &[Group]) -> Vec<bool> {
+    let mut live: Vec<Value> = [Role::Loss, Role::Correct, Role::Logits]
+        .iter()
+        .filter_map(|&r| g.output_for(r))
+        .map(|v| storage(g, v))
+        .collect();
+    let mut needed = vec![false; groups.len()];
+    for (k, group) in groups.iter().enumerate().rev() {
+        needed[k] = group.stores().iter().any(|v| live.contains(v));
+        if needed[k] {
+            live.extend(group.reads());
+        }
+    }
+    needed
+}

@@ -1,0 +1,659 @@
+//! From the tree of a file to the graph of its model: names resolved, blocks and repetitions written out,
+//! shapes inferred layer by layer.
+//!
+//! The only code that sees both the text and the operators. An operator's errors have no place; this pass attaches
+//! the layer's. After an error the remaining layers are still checked for their names and arguments.
+//! Errors E04xx: E0401 an unknown layer, E0402 an argument that is unknown, missing, repeated or of the wrong
+//! kind, E0403 an expression, E0404 no or a wrong `input`, E0405 too many layers, E0406 a block that contains
+//! itself, E0407 a name defined twice, E0408 a join of branches.
+
+use std::collections::BTreeMap;
+
+use super::config::{Config, Loss};
+use crate::diag::{Diagnostic, Span};
+use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
+use crate::ops::{
+    Add, ArgValue, Args, Concat, Correct, CrossEntropyLoss, Gather, Graph, MseLoss, Op, ShapeError,
+    Signature,
+};
+use crate::syntax::ast::{
+    Arg, BinaryOp, BlockDef, Body, Branches, Call, File, Ident, Item, Layer, LayerKind, ModelDef,
+    Repeat, Value as Written, ValueKind,
+};
+
+/// Layers and repetitions that a model may be written out to.
+const MOST_LAYERS: usize = 100_000;
+/// Blocks within blocks.
+const DEEPEST: usize = 64;
+/// Elements of one image's activations, or of one parameter.
+const LARGEST: u64 = 1 << 30;
+
+/// A layer as `check` lists it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its path, as `3` or `2.0.1`.
+    pub path: String,
+    /// As it is written, or as it was expanded.
+    pub text: String,
+    pub ty: TensorType,
+    /// The shape rule with its numbers.
+    pub rule: String,
+    pub parameters: u64,
+    /// Multiply-adds of one image, forward.
+    pub macs: u64,
+}
+
+/// A parameter and what its initial values depend on.
+#[derive(Clone, Debug)]
+pub struct ParameterInfo {
+    pub name: String,
+    /// Position in source order.
+    pub place: u32,
+    pub dims: Vec<u32>,
+    pub fan_in: u64,
+    pub fan_out: u64,
+    pub bias: bool,
+}
+
+/// A model ready for the passes.
+#[derive(Clone, Debug)]
+pub struct Built {
+    pub graph: Graph,
+    /// Channels, height and width; or what `input` says.
+    pub input: Vec<u32>,
+    /// The last layer's.
+    pub output: Vec<u32>,
+    pub rows: Vec<Row>,
+    pub parameters: Vec<ParameterInfo>,
+}
+
+/// Builds the graph of the file's model: forward pass, loss and count of right answers. `bytes` says that the data
+/// set holds bytes, which are divided by 255.
+pub fn run(file: &File, config: &Config, bytes: bool) -> (Option<Built>, Vec<Diagnostic>) {
+    let model = file.items.iter().find_map(|i| match i {
+        Item::Model(m) => Some(m),
+        _ => None,
+    });
+    let Some(model) = model else {
+        // The parser has said so.
+        return (None, vec![]);
+    };
+    let mut b = Builder {
+        blocks: BTreeMap::new(),
+        diags: vec![],
+        graph: Graph::new(&model.name.name),
+        rows: vec![],
+        parameters: vec![],
+        expanded: 0,
+        stack: vec![],
+    };
+    b.collect(file);
+    let built = b.model(model, config, bytes);
+    let ok = b.diags.is_empty();
+    let (graph, rows, parameters) = (b.graph, b.rows, b.parameters);
+    let built = built.filter(|_| ok).map(|(input, output)| Built {
+        graph,
+        input,
+        output,
+        rows,
+        parameters,
+    });
+    (built, b.diags)
+}
+
+struct Builder<'a> {
+    blocks: BTreeMap<&'a str, &'a BlockDef>,
+    diags: Vec<Diagnostic>,
+    graph: Graph,
+    rows: Vec<Row>,
+    parameters: Vec<ParameterInfo>,
+    expanded: usize,
+    /// The blocks that are being written out, outermost first.
+    stack: Vec<&'a str>,
+}
+
+/// What names stand for inside a block or a repetition.
+type Names = Vec<(String, ArgValue)>;
+type Checked<T> = Result<T, Box<Diagnostic>>;
+
+fn error(code: &'static str, message: impl Into<String>, at: Span) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error(code, message).at(at, ""))
+}
+
+impl<'a> Builder<'a> {
+    fn collect(&mut self, file: &'a File) {
+        let layers: Vec<String> = Op::signatures().iter().map(|s| s.name.into()).collect();
+        for item in &file.items {
+            let Item::Block(block) = item else { continue };
+            let name = block.name.name.as_str();
+            if JOINS.contains(&name) || name == "Identity" || name == "input" || layers.iter().any(|l| l == name) {
+                let d = Diagnostic::error("E0407", format!("`{name}` is the name of a layer"));
+                self.diags.push(d.at(block.name.span, "choose another name"));
+            } else if let Some(first) = self.blocks.insert(name, block) {
+                let d = Diagnostic::error("E0407", format!("the block `{name}` is defined twice"));
+                let d = d.at(block.name.span, "again");
+                self.diags.push(d.also(first.name.span, "first"));
+            }
+        }
+    }
+
+    fn model(&mut self, m: &'a ModelDef, config: &Config, bytes: bool) -> Option<(Vec<u32>, Vec<u32>)> {
+        let input = match self.input(m) {
+            Ok(dims) => Some(dims),
+            Err(d) => {
+                self.diags.push(*d);
+                None
+            }
+        };
+        let x = input.as_ref().map(|dims| self.examples(dims, bytes));
+        let mut index = 0;
+        let y = self.body(&m.body, &vec![], "", &mut index, x, true)?;
+        let output = self.graph.ty(y).dims.clone();
+        self.graph.output(Role::Logits, y);
+        self.loss(m, y, config);
+        input.map(|i| (i, output))
+    }
+
+    /// `input(1, 28, 28)`, the first layer of a model.
+    fn input(&self, m: &'a ModelDef) -> Checked<Vec<u32>> {
+        let first = m.body.layers.first().and_then(|l| match &l.kind {
+            LayerKind::Call(c) if c.name.name == "input" => Some(c),
+            _ => None,
+        });
+        let Some(call) = first else {
+            let d = Diagnostic::error("E0404", "the model does not say what it is fed");
+            let d = d.at(m.name.span, "");
+            return Err(Box::new(
+                d.help("begin with input(channels, height, width), as input(1, 28, 28)"),
+            ));
+        };
+        let mut dims = Vec::new();
+        for a in &call.args {
+            match (&a.name, evaluate(&a.value, &vec![])?) {
+                (None, ArgValue::Int(n)) if (1..=1 << 24).contains(&n) => dims.push(n as u32),
+                (None, _) => {
+                    return Err(error("E0404", "sizes are whole numbers of 1 to 2^24", a.span));
+                }
+                (Some(_), _) => return Err(error("E0404", "sizes of input have no names", a.span)),
+            }
+        }
+        let elements = TensorType::batch(dims.clone()).elements();
+        if !matches!(dims.len(), 1 | 3) || elements > LARGEST {
+            let d = error("E0404", "input takes channels, height and width, or one number of features", call.span);
+            return Err(Box::new(d.help("as input(1, 28, 28) or input(784)")));
+        }
+        Ok(dims)
+    }
+
+    fn examples(&mut self, dims: &[u32], bytes: bool) -> Value {
+        let dtype = if bytes { DType::U8 } else { DType::F32 };
+        let images = TensorType {
+            dtype,
+            leading: Leading::Dataset,
+            dims: dims.to_vec(),
+        };
+        let images = self.graph.source(Source::Images, images, "", Span::ZERO);
+        let indices = TensorType {
+            dtype: DType::I32,
+            leading: Leading::Batch,
+            dims: vec![],
+        };
+        let indices = self.graph.source(Source::Indices, indices, "", Span::ZERO);
+        let ty = TensorType::batch(dims.to_vec());
+        let gather = Op::from(Gather { scale: bytes });
+        let node = self.graph.op(gather, &[images, indices], vec![ty], "", Span::ZERO);
+        Value { node, output: 0 }
+    }
+
+    fn loss(&mut self, m: &ModelDef, y: Value, config: &Config) {
+        let dims = self.graph.ty(y).dims.clone();
+        let (dtype, dims) = match config.loss {
+            Loss::CrossEntropy => (DType::I32, vec![]),
+            Loss::Mse { .. } => (DType::F32, dims),
+        };
+        let targets = TensorType {
+            dtype,
+            leading: Leading::Dataset,
+            dims: dims.clone(),
+        };
+        let targets = self.graph.source(Source::Targets, targets, "", Span::ZERO);
+        let indices = self.graph.topological().into_iter().find(|&n| {
+            self.graph.node(n).kind == crate::ir::NodeKind::Source(Source::Indices)
+        });
+        let Some(node) = indices else { return };
+        let indices = Value { node, output: 0 };
+        let gather = Op::from(Gather { scale: false });
+        let ty = TensorType::batch(dims);
+        let node = self.graph.op(gather, &[targets, indices], vec![ty], "", Span::ZERO);
+        let t = Value { node, output: 0 };
+        let span = m.body.layers.last().map_or(m.name.span, |l| l.span);
+        let (loss, correct) = match config.loss {
+            Loss::CrossEntropy => (Op::from(CrossEntropyLoss), Some(Op::from(Correct))),
+            Loss::Mse { mean } => (Op::from(MseLoss { mean }), None),
+        };
+        for (op, role) in [(Some(loss), Role::Loss), (correct, Role::Correct)] {
+            let Some(op) = op else { continue };
+            match self.add(op, &[y, t], "", span) {
+                Ok(v) => self.graph.output(role, v),
+                Err(d) => return self.diags.push(*d),
+            }
+        }
+    }
+
+    /// Adds an operation where its operands fit.
+    fn add(&mut self, op: Op, operands: &[Value], path: &str, span: Span) -> Checked<Value> {
+        let types: Vec<TensorType> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
+        let results = op.infer(&types).map_err(|e| placed(e, span))?;
+        if let Some(t) = results.iter().chain(&types).find(|t| t.elements() > LARGEST) {
+            let e = ShapeError::new("E0204", "a tensor is too large", t.to_string());
+            return Err(placed(e, span));
+        }
+        let node = self.graph.op(op, operands, results, path, span);
+        Ok(Value { node, output: 0 })
+    }
+
+    /// Layers in order; `x` is missing after an error, and then only names and arguments are checked.
+    fn body(
+        &mut self,
+        body: &'a Body,
+        names: &Names,
+        prefix: &str,
+        index: &mut usize,
+        mut x: Option<Value>,
+        outermost: bool,
+    ) -> Option<Value> {
+        for (k, layer) in body.layers.iter().enumerate() {
+            if let LayerKind::Call(c) = &layer.kind
+                && c.name.name == "input"
+            {
+                if !(outermost && k == 0) {
+                    let d = error("E0404", "input stands first in the model and nowhere else", c.span);
+                    self.diags.push(*d);
+                }
+                continue;
+            }
+            let step = self.layer(layer, names, prefix, index, x);
+            x = step.unwrap_or_else(|d| {
+                self.diags.push(*d);
+                None
+            });
+            if self.expanded > MOST_LAYERS {
+                return None;
+            }
+        }
+        x
+    }
+
+    fn count(&mut self, span: Span) -> Checked<()> {
+        self.expanded += 1;
+        if self.expanded == MOST_LAYERS + 1 {
+            let message = format!("the model has more than {MOST_LAYERS} layers");
+            return Err(error("E0405", message, span));
+        }
+        Ok(())
+    }
+
+    fn layer(
+        &mut self,
+        layer: &'a Layer,
+        names: &Names,
+        prefix: &str,
+        index: &mut usize,
+        x: Option<Value>,
+    ) -> Checked<Option<Value>> {
+        self.count(layer.span)?;
+        if let LayerKind::Repeat(r) = &layer.kind {
+            return self.repeat(r, layer, names, prefix, index, x);
+        }
+        let own = layer.label.as_ref().map_or(index.to_string(), |l| l.name.clone());
+        let path = if prefix.is_empty() { own } else { format!("{prefix}.{own}") };
+        *index += 1;
+        match &layer.kind {
+            LayerKind::Branches(b) => self.branches(b, layer, names, &path, x),
+            LayerKind::Call(c) if self.blocks.contains_key(c.name.name.as_str()) => {
+                self.block(c, names, &path, x)
+            }
+            LayerKind::Call(c) if c.name.name == "Identity" => {
+                no_arguments(c)?;
+                if let Some(x) = x {
+                    self.row(&path, "Identity".into(), x, String::new(), 0, 0);
+                }
+                Ok(x)
+            }
+            LayerKind::Call(c) => self.call(c, layer.span, names, &path, x),
+            LayerKind::Repeat(_) => Ok(x),
+        }
+    }
+
+    fn repeat(
+        &mut self,
+        r: &'a Repeat,
+        layer: &'a Layer,
+        names: &Names,
+        prefix: &str,
+        index: &mut usize,
+        mut x: Option<Value>,
+    ) -> Checked<Option<Value>> {
+        if let Some(label) = &layer.label {
+            return Err(error("E0407", "a repetition has no name of its own", label.span));
+        }
+        let bound = |v: &Written| match evaluate(v, names)? {
+            ArgValue::Int(i) => Ok(i),
+            _ => Err(error("E0403", "the bounds of repeat are whole numbers", v.span)),
+        };
+        let (from, to) = (bound(&r.from)?, bound(&r.to)?);
+        let times = to.saturating_sub(from);
+        if times > MOST_LAYERS as i64 {
+            let message = format!("{times} repetitions are more than {MOST_LAYERS}");
+            return Err(error("E0405", message, r.to.span));
+        }
+        if times < 0 {
+            let message = format!("repeat from {from} to {to} would be {times} times");
+            return Err(error("E0403", message, r.to.span));
+        }
+        for i in from..to {
+            self.count(layer.span)?;
+            let mut names = names.clone();
+            if let Some(v) = &r.variable {
+                names.push((v.name.clone(), ArgValue::Int(i)));
+            }
+            let before = self.diags.len();
+            x = self.body(&r.body, &names, prefix, index, x, false);
+            if self.diags.len() > before {
+                return Ok(None);
+            }
+        }
+        Ok(x)
+    }
+
+    fn branches(
+        &mut self,
+        b: &'a Branches,
+        layer: &'a Layer,
+        names: &Names,
+        path: &str,
+        x: Option<Value>,
+    ) -> Checked<Option<Value>> {
+        let name = b.name.name.as_str();
+        if !JOINS.contains(&name) {
+            let d = Diagnostic::error("E0408", format!("`{name}` does not join branches"));
+            return Err(Box::new(d.at(b.name.span, "").help(super::suggest(name, &JOINS))));
+        }
+        if let Some(a) = b.args.first() {
+            return Err(error("E0408", format!("{name} takes no arguments"), a.span));
+        }
+        if b.branches.is_empty() {
+            return Err(error("E0408", format!("{name} has no branch"), layer.span));
+        }
+        let mut results = Vec::new();
+        for (k, branch) in b.branches.iter().enumerate() {
+            let mut index = 0;
+            results.push(self.body(branch, names, &format!("{path}.{k}"), &mut index, x, false));
+        }
+        let Some(operands) = results.into_iter().collect::<Option<Vec<Value>>>() else {
+            return Ok(None);
+        };
+        let op = if name == "Add" { Op::from(Add) } else { Op::from(Concat) };
+        let y = self.add(op, &operands, path, layer.span)?;
+        let text = format!("{name} of {} branches", operands.len());
+        self.row(path, text, y, String::new(), 0, 0);
+        Ok(Some(y))
+    }
+
+    fn block(&mut self, c: &'a Call, names: &Names, path: &str, x: Option<Value>) -> Checked<Option<Value>> {
+        let block = self.blocks[c.name.name.as_str()];
+        let name = block.name.name.as_str();
+        if self.stack.contains(&name) || self.stack.len() >= DEEPEST {
+            let d = Diagnostic::error("E0406", format!("the block `{name}` contains itself"));
+            let chain = self.stack.join(" → ");
+            return Err(Box::new(d.at(c.span, format!("{chain} → {name}"))));
+        }
+        let inner = block_names(block, c, names)?;
+        self.stack.push(name);
+        let mut index = 0;
+        let y = self.body(&block.body, &inner, path, &mut index, x, false);
+        self.stack.pop();
+        Ok(y)
+    }
+
+    fn call(&mut self, c: &'a Call, span: Span, names: &Names, path: &str, x: Option<Value>) -> Checked<Option<Value>> {
+        let name = c.name.name.as_str();
+        let Some(signature) = Op::signatures().into_iter().find(|s| s.name == name) else {
+            return Err(self.unknown(&c.name));
+        };
+        let args = read_arguments(c, &signature, names)?;
+        let op = match Op::layer(name, &args) {
+            Some(Ok(op)) => op,
+            Some(Err(e)) => return Err(bad_argument(e, c, &signature)),
+            None => return Err(self.unknown(&c.name)),
+        };
+        let Some(x) = x else { return Ok(None) };
+        let ty = self.graph.ty(x).clone();
+        let mut operands = vec![x];
+        let mut count = 0u64;
+        for p in op.parameters(&ty) {
+            let name = format!("{path}.{}", p.name);
+            if let Some(first) = self.parameters.iter().find(|q| q.name == name) {
+                let message = format!("two layers are called `{path}`");
+                let _ = first;
+                return Err(error("E0407", message, span));
+            }
+            let place = self.parameters.len() as u32;
+            let ty = TensorType::fixed(p.dims.clone());
+            count = count.saturating_add(ty.elements());
+            let source = Source::Parameter {
+                name: name.clone(),
+                place,
+            };
+            operands.push(self.graph.source(source, ty, path, span));
+            self.parameters.push(ParameterInfo {
+                name,
+                place,
+                dims: p.dims,
+                fan_in: p.fan_in,
+                fan_out: p.fan_out,
+                bias: p.name == "bias",
+            });
+        }
+        let y = self.add(op.clone(), &operands, path, span)?;
+        let (rule, macs) = op.formula(&ty).map_or((String::new(), 0), |f| (f.shape, f.macs));
+        self.row(path, op_text(&op), y, rule, count, macs);
+        Ok(Some(y))
+    }
+
+    fn unknown(&self, name: &Ident) -> Box<Diagnostic> {
+        let signatures = Op::signatures();
+        let known: Vec<&str> = signatures
+            .iter()
+            .map(|s| s.name)
+            .chain(JOINS)
+            .chain(["Identity"])
+            .chain(self.blocks.keys().copied())
+            .collect();
+        let d = Diagnostic::error("E0401", format!("there is no layer `{}`", name.name));
+        Box::new(d.at(name.span, "unknown").help(super::suggest(&name.name, &known)))
+    }
+
+    fn row(&mut self, path: &str, text: String, y: Value, rule: String, parameters: u64, macs: u64) {
+        self.rows.push(Row {
+            path: path.into(),
+            text,
+            ty: self.graph.ty(y).clone(),
+            rule,
+            parameters,
+            macs,
+        });
+    }
+}
+
+const JOINS: [&str; 2] = ["Add", "Concat"];
+
+fn op_text(op: &Op) -> String {
+    use crate::ir::Operation;
+    let attributes = op.attributes();
+    if attributes.is_empty() {
+        op.name().into()
+    } else {
+        format!("{} {attributes}", op.name())
+    }
+}
+
+fn placed(e: ShapeError, span: Span) -> Box<Diagnostic> {
+    let d = Diagnostic::error(e.code, e.message).at(span, e.rule);
+    Box::new(match e.help {
+        Some(h) => d.help(h),
+        None => d,
+    })
+}
+
+fn no_arguments(c: &Call) -> Checked<()> {
+    c.args.first().map_or(Ok(()), |a| {
+        Err(error("E0402", format!("{} takes no arguments", c.name.name), a.span))
+    })
+}
+
+fn bad_argument(e: crate::ops::ArgError, c: &Call, s: &Signature) -> Box<Diagnostic> {
+    let position = s.arguments.iter().position(|a| a.name == e.argument);
+    let arg = c.args.iter().enumerate().find(|(k, a)| match &a.name {
+        Some(n) => n.name == e.argument,
+        None => Some(*k) == position,
+    });
+    let d = Diagnostic::error(e.code, e.message).at(arg.map_or(c.span, |(_, a)| a.span), "");
+    Box::new(d.help(e.help.unwrap_or_else(|| format!("it is written {}", s.text()))))
+}
+
+/// The arguments of a layer by the names of its signature.
+fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<Args> {
+    let mut args = Args::default();
+    for (k, a) in c.args.iter().enumerate() {
+        let known = match &a.name {
+            Some(n) => s.arguments.iter().find(|x| x.name == n.name),
+            None => s.arguments.get(k),
+        };
+        let Some(known) = known else {
+            return Err(no_such_argument(c, a, s));
+        };
+        if args.values.iter().any(|v| v.0 == known.name) {
+            return Err(error("E0402", format!("`{}` is given twice", known.name), a.span));
+        }
+        args.values.push((known.name, evaluate(&a.value, names)?));
+    }
+    let given = |name: &str| args.values.iter().any(|v| v.0 == name);
+    if let Some(missing) = s.arguments.iter().find(|x| x.default.is_none() && !given(x.name)) {
+        let message = format!("{} needs `{}`", s.name, missing.name);
+        let d = error("E0402", message, c.span);
+        return Err(Box::new(d.help(format!("it is written {}", s.text()))));
+    }
+    Ok(args)
+}
+
+fn no_such_argument(c: &Call, a: &Arg, s: &Signature) -> Box<Diagnostic> {
+    let message = match &a.name {
+        Some(n) => format!("{} has no argument `{}`", c.name.name, n.name),
+        None => format!("{} takes at most {} arguments", c.name.name, s.arguments.len()),
+    };
+    let at = a.name.as_ref().map_or(a.span, |n| n.span);
+    let d = Diagnostic::error("E0402", message).at(at, "");
+    let habits = [("in_channels", "channels in are inferred"), ("in_features", "features in are inferred")];
+    let habit = a.name.as_ref().and_then(|n| habits.iter().find(|h| h.0 == n.name));
+    Box::new(match habit {
+        Some(h) => d.help(format!("{}: it is written {}", h.1, s.text())),
+        None => d.help(format!("it is written {}", s.text())),
+    })
+}
+
+/// What the parameters of a block stand for in one use of it.
+fn block_names(block: &BlockDef, c: &Call, outer: &Names) -> Checked<Names> {
+    let mut names: Names = Vec::new();
+    for (k, a) in c.args.iter().enumerate() {
+        let param = match &a.name {
+            Some(n) => block.params.iter().find(|p| p.name.name == n.name),
+            None => block.params.get(k),
+        };
+        let Some(param) = param else {
+            let d = Diagnostic::error("E0402", format!("the block `{}` has no such parameter", block.name.name));
+            return Err(Box::new(d.at(a.span, "").also(block.name.span, "defined here")));
+        };
+        if names.iter().any(|n| n.0 == param.name.name) {
+            return Err(error("E0402", format!("`{}` is given twice", param.name.name), a.span));
+        }
+        names.push((param.name.name.clone(), evaluate(&a.value, outer)?));
+    }
+    for p in &block.params {
+        if names.iter().all(|n| n.0 != p.name.name) {
+            let Some(default) = &p.default else {
+                let message = format!("the block `{}` needs `{}`", block.name.name, p.name.name);
+                let d = Diagnostic::error("E0402", message).at(c.span, "");
+                return Err(Box::new(d.also(p.name.span, "this parameter")));
+            };
+            let value = evaluate(default, &names)?;
+            names.push((p.name.name.clone(), value));
+        }
+    }
+    Ok(names)
+}
+
+/// The value of an expression; whole numbers only are computed with, and never wrap around.
+fn evaluate(v: &Written, names: &Names) -> Checked<ArgValue> {
+    Ok(match &v.kind {
+        ValueKind::Int(i) => ArgValue::Int(*i),
+        ValueKind::Float(x) => ArgValue::Float(*x),
+        ValueKind::Str(s) => ArgValue::Text(s.clone()),
+        ValueKind::Name(n) => match (names.iter().rev().find(|x| x.0 == *n), n.as_str()) {
+            (Some(known), _) => known.1.clone(),
+            (None, "true") => ArgValue::Bool(true),
+            (None, "false") => ArgValue::Bool(false),
+            (None, _) => ArgValue::Name(n.clone()),
+        },
+        ValueKind::Tuple(items) => {
+            ArgValue::Tuple(items.iter().map(|i| evaluate(i, names)).collect::<Checked<_>>()?)
+        }
+        ValueKind::Negative(x) => match evaluate(x, names)? {
+            ArgValue::Int(i) => ArgValue::Int(i.checked_neg().ok_or_else(|| overflow(v))?),
+            ArgValue::Float(x) => ArgValue::Float(-x),
+            other => return Err(not_a_number(x, &other)),
+        },
+        ValueKind::Binary { op, left, right } => {
+            let int = |x: &Written| match evaluate(x, names)? {
+                ArgValue::Int(i) => Ok(i),
+                other => Err(not_a_number(x, &other)),
+            };
+            let (a, b) = (int(left)?, int(right)?);
+            if b == 0 && matches!(op, BinaryOp::Divide | BinaryOp::Remainder) {
+                return Err(error("E0403", "division by zero", v.span));
+            }
+            let result = match op {
+                BinaryOp::Add => a.checked_add(b),
+                BinaryOp::Subtract => a.checked_sub(b),
+                BinaryOp::Multiply => a.checked_mul(b),
+                BinaryOp::Divide => floor_div(a, b),
+                BinaryOp::Remainder => {
+                    floor_div(a, b).and_then(|q| q.checked_mul(b)).and_then(|p| a.checked_sub(p))
+                }
+            };
+            ArgValue::Int(result.ok_or_else(|| overflow(v))?)
+        }
+        ValueKind::List(_) | ValueKind::Call(_) | ValueKind::Record { .. } => {
+            return Err(error("E0403", "a layer's argument is a number, a tuple, a name or a string", v.span));
+        }
+    })
+}
+
+/// Rounds down.
+fn floor_div(a: i64, b: i64) -> Option<i64> {
+    let q = a.checked_div(b)?;
+    let below = a % b != 0 && (a < 0) != (b < 0);
+    Some(q - i64::from(below))
+}
+
+fn overflow(v: &Written) -> Box<Diagnostic> {
+    error("E0403", "the result does not fit 64 bits", v.span)
+}
+
+fn not_a_number(v: &Written, found: &ArgValue) -> Box<Diagnostic> {
+    let message = match found {
+        ArgValue::Name(n) => format!("`{n}` is not a parameter here"),
+        _ => "expressions are over whole numbers".into(),
+    };
+    error("E0403", message, v.span)
+}
