@@ -13,10 +13,12 @@
 
 pub mod backend;
 pub mod diag;
+pub mod driver;
 
 pub mod ir;
 pub mod nest;
 pub mod ops;
 pub mod passes;
 pub mod syntax;
+pub mod train;
 

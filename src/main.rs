@@ -1,8 +1,9 @@
-//! The command line. The reader of models and the code generator are not here yet, and it says so.
+//! The command line: parse, call, print, exit code. Nothing else prints or exits.
+
+mod cli;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    eprintln!("lenetc cannot compile models yet: the README says what is here.");
-    ExitCode::FAILURE
+    cli::run(std::env::args_os().collect())
 }

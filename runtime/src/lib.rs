@@ -2,6 +2,7 @@
 
 pub mod data;
 pub mod exec;
+pub mod init;
 pub mod memory;
 pub mod rng;
 pub mod weights;

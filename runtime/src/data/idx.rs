@@ -1,145 +1,211 @@
 //! IDX files, gzipped or not: the format of MNIST and Fashion-MNIST.
 //!
 //! A file is two zero bytes, the type of an element (8: unsigned byte), the number of dimensions, each
-//! dimension as a big-endian u32, then the elements. Inflated straight into memory of the size that the
-//! header states; one byte more or less is an error, so a file that inflates without end is refused early.
+//! dimension as a big-endian u32, then the elements, big-endian. Whether a file is gzipped is seen from its
+//! first bytes, not from its name. Also holds the subset of Fashion-MNIST that is compiled in.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{DataError, Dataset, Split};
+use super::elements::{Array, Kind, MAX_INFLATION, stream_error};
+use super::{DataError, Dataset, Place, Split};
 
-/// The largest data that is read, in bytes.
-const MAX_BYTES: u64 = 4 << 30;
+/// What the names of the files end with, beside `ubyte`; the header tells the type.
+const TYPES: [&str; 6] = ["ubyte", "byte", "short", "int", "float", "double"];
 
-/// Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and, where present, the `t10k` pair; with or
-/// without `.gz`, and with `.` or `-` before `idx`.
-pub fn load_folder(folder: &Path) -> Result<Dataset, DataError> {
-    let train = split(folder, "train")?;
-    let test = match split(folder, "t10k") {
-        Ok(s) => Some(s),
-        Err(DataError::Missing { .. }) => None,
-        Err(e) => return Err(e),
-    };
-    Ok(Dataset { train, test })
-}
-
-fn split(folder: &Path, part: &str) -> Result<Split, DataError> {
-    let path = find(folder, part, "images", 3)?;
-    let (dims, images) = read(&path, 3)?;
-    let label_path = find(folder, part, "labels", 1)?;
-    let (count, labels) = read(&label_path, 1)?;
-    if count[0] != dims[0] {
-        let problem = format!("{} labels for {} images", count[0], dims[0]);
-        return Err(DataError::Format {
-            path: label_path,
-            problem,
-        });
-    }
-    let labels = labels.into_iter().map(i32::from).collect();
-    Ok(Split {
-        images,
-        shape: [1, dims[1], dims[2]],
-        labels,
-    })
-}
-
-fn find(folder: &Path, part: &str, what: &str, rank: usize) -> Result<PathBuf, DataError> {
-    let names: Vec<String> = ["-", "."]
-        .iter()
-        .flat_map(|dot| ["", ".gz"].map(|end| format!("{part}-{what}{dot}idx{rank}-ubyte{end}")))
-        .collect();
-    let found = names.iter().map(|n| folder.join(n)).find(|p| p.is_file());
-    found.ok_or_else(|| DataError::Missing {
-        path: folder.into(),
-        names: names.join(", "),
-    })
-}
-
-/// Dimensions and elements of a file.
-fn read(path: &Path, rank: usize) -> Result<(Vec<usize>, Vec<u8>), DataError> {
-    let file = File::open(path).map_err(|source| DataError::Io {
-        path: path.into(),
-        source,
-    })?;
-    let file = BufReader::new(file);
-    let result = if path.extension().is_some_and(|e| e == "gz") {
-        parse(MultiGzDecoder::new(file), rank)
-    } else {
-        parse(file, rank)
-    };
-    result.map_err(|e| match e {
-        Problem::Io(source) => DataError::Io {
-            path: path.into(),
-            source,
-        },
-        Problem::Format(problem) => DataError::Format {
-            path: path.into(),
-            problem,
-        },
-    })
-}
-
-enum Problem {
-    Io(io::Error),
-    Format(String),
-}
-
-impl From<io::Error> for Problem {
-    fn from(e: io::Error) -> Self {
-        match e.kind() {
-            io::ErrorKind::UnexpectedEof => Problem::Format("it ends too early".into()),
-            _ => Problem::Io(e),
+/// Reads the pair `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and, where one of its files is there, the
+/// `t10k` pair; with or without `.gz`, with `.` or `-` before `idx`.
+///
+/// Images are `[N, H, W]`, `[N, C, H, W]` or `[N, n]` of u8, f32 or f64. Labels are `[N]` integers; floats are values
+/// to be met.
+pub fn load_folder(dir: &Path) -> Result<Dataset, DataError> {
+    match std::fs::metadata(dir) {
+        Ok(m) if m.is_dir() => {}
+        Ok(_) => return Err(DataError::NoFolder { path: dir.into() }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(DataError::NoFolder { path: dir.into() });
+        }
+        Err(source) => {
+            let place = place(dir);
+            return Err(DataError::Io { place, source });
         }
     }
+    if !holds_data(dir) {
+        return Err(DataError::NoDataSet { path: dir.into() });
+    }
+    let train = split(dir, "train")?;
+    let test = has_part(dir, "t10k").then(|| split(dir, "t10k"));
+    Dataset::new(dir, train, test.transpose()?)
 }
 
-fn parse(mut from: impl Read, rank: usize) -> Result<(Vec<usize>, Vec<u8>), Problem> {
-    let mut magic = [0; 4];
-    from.read_exact(&mut magic)?;
-    if magic != [0, 0, 8, rank as u8] {
-        let text =
-            format!("it does not start as an IDX file of {rank} dimensions of bytes: {magic:02x?}");
-        return Err(Problem::Format(text));
-    }
-    let mut dims = Vec::new();
-    for _ in 0..rank {
-        let mut size = [0; 4];
-        from.read_exact(&mut size)?;
-        dims.push(u32::from_be_bytes(size) as usize);
-    }
-    let len = dims
+/// Whether the folder holds a file that only a data set has, be the set whole or not.
+pub(super) fn holds_data(dir: &Path) -> bool {
+    has_part(dir, "train") || has_part(dir, "t10k")
+}
+
+fn has_part(dir: &Path, part: &str) -> bool {
+    ["images", "labels"]
         .iter()
-        .try_fold(1u64, |n, &d| n.checked_mul(d as u64))
-        .filter(|&n| n <= MAX_BYTES);
-    let len = len
-        .ok_or_else(|| Problem::Format(format!("{dims:?} is more than the 4 GiB that are read")))?;
-    // Memory grows with what is really there: a header alone cannot make the program take gigabytes.
-    let mut data = Vec::with_capacity(len.min(64 << 20) as usize);
-    from.by_ref().take(len).read_to_end(&mut data)?;
-    if (data.len() as u64) < len {
-        return Err(Problem::Format(format!(
-            "it holds {} of {len} bytes",
-            data.len()
-        )));
+        .any(|what| file(dir, part, what).is_some())
+}
+
+fn split(dir: &Path, part: &str) -> Result<Split, DataError> {
+    let path = |what, rank| {
+        file(dir, part, what).ok_or_else(|| DataError::MissingFile {
+            path: dir.into(),
+            file: format!("{part}-{what}-idx{rank}-ubyte"),
+        })
+    };
+    let (images, labels) = (path("images", 3)?, path("labels", 1)?);
+    let targets = open(&labels)?.targets()?;
+    Split::read(open(&images)?, targets)
+}
+
+/// The first name that is there; `ubyte`, the usual one, is tried first.
+fn file(dir: &Path, part: &str, what: &str) -> Option<PathBuf> {
+    let ranks: &[u8] = if what == "images" {
+        &[3, 4, 2]
+    } else {
+        &[1, 2]
+    };
+    for kind in TYPES {
+        for rank in ranks {
+            for (dot, end) in [("-", ""), ("-", ".gz"), (".", ""), (".", ".gz")] {
+                let path = dir.join(format!("{part}-{what}{dot}idx{rank}-{kind}{end}"));
+                if path.is_file() {
+                    return Some(path);
+                }
+            }
+        }
     }
-    if from.read(&mut [0])? != 0 {
-        return Err(Problem::Format(format!(
-            "it holds more than the {len} bytes of {dims:?}"
-        )));
+    None
+}
+
+fn place(path: &Path) -> Place {
+    Place {
+        path: path.into(),
+        array: None,
     }
-    Ok((dims, data))
+}
+
+fn open(path: &Path) -> Result<Array<'static>, DataError> {
+    let io = |source| DataError::Io {
+        place: place(path),
+        source,
+    };
+    let file = File::open(path).map_err(io)?;
+    let len = file.metadata().map_err(io)?.len();
+    array(place(path), BufReader::with_capacity(1 << 16, file), len)
+}
+
+/// Inflates if need be, and reads the header. `len` is the size of what is behind `from`, in bytes.
+fn array<'a>(place: Place, mut from: impl BufRead + 'a, len: u64) -> Result<Array<'a>, DataError> {
+    let zipped = match from.fill_buf() {
+        Ok(start) => start.starts_with(&[0x1f, 0x8b]),
+        Err(source) => return Err(DataError::Io { place, source }),
+    };
+    let (from, available): (Box<dyn Read + 'a>, u64) = if zipped {
+        let inflated = MultiGzDecoder::new(from);
+        (Box::new(inflated), len.saturating_mul(MAX_INFLATION))
+    } else {
+        (Box::new(from), len)
+    };
+    header(place, from, available)
+}
+
+fn header<'a>(
+    place: Place,
+    mut from: Box<dyn Read + 'a>,
+    available: u64,
+) -> Result<Array<'a>, DataError> {
+    let mut magic = [0; 4];
+    read_header(&place, &mut from, &mut magic)?;
+    let kind = match (magic, element(magic[2])) {
+        ([0, 0, _, rank], Some(kind)) if rank > 0 => kind,
+        _ => {
+            return Err(DataError::Magic {
+                place,
+                expected: "an IDX file (two zero bytes, a type from 08 to 0e, a number of dimensions)",
+                found: magic.to_vec(),
+            });
+        }
+    };
+    let mut shape = Vec::new();
+    for _ in 0..magic[3] {
+        let mut size = [0; 4];
+        read_header(&place, &mut from, &mut size)?;
+        shape.push(u32::from_be_bytes(size) as usize);
+    }
+    Ok(Array {
+        place,
+        kind,
+        big_endian: true,
+        shape,
+        available,
+        from,
+    })
+}
+
+fn read_header(place: &Place, from: &mut dyn Read, bytes: &mut [u8]) -> Result<(), DataError> {
+    from.read_exact(bytes).map_err(|e| match e.kind() {
+        io::ErrorKind::UnexpectedEof => DataError::Header {
+            place: place.clone(),
+            problem: "is cut off".into(),
+        },
+        _ => stream_error(place.clone(), e),
+    })
+}
+
+fn element(code: u8) -> Option<Kind> {
+    match code {
+        0x08 => Some(Kind::U8),
+        0x09 => Some(Kind::I8),
+        0x0b => Some(Kind::I16),
+        0x0c => Some(Kind::I32),
+        0x0d => Some(Kind::F32),
+        0x0e => Some(Kind::F64),
+        _ => None,
+    }
+}
+
+/// The first 10,000 training and the first 2,000 test examples of Fashion-MNIST, which are compiled in: bytes of
+/// shape `[1, 28, 28]` in ten classes.
+pub fn subset() -> Dataset {
+    let pair = |images: &'static [u8], labels: &'static [u8]| {
+        let targets = compiled_in(labels)?.targets()?;
+        Split::read(compiled_in(images)?, targets)
+    };
+    let whole = "the data that is compiled in is whole, as a test holds";
+    let train = pair(
+        include_bytes!("../../data/fashion-mnist/train-images-idx3-ubyte.gz"),
+        include_bytes!("../../data/fashion-mnist/train-labels-idx1-ubyte.gz"),
+    );
+    let test = pair(
+        include_bytes!("../../data/fashion-mnist/t10k-images-idx3-ubyte.gz"),
+        include_bytes!("../../data/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
+    );
+    Dataset {
+        train: train.expect(whole),
+        test: Some(test.expect(whole)),
+    }
+}
+
+fn compiled_in(bytes: &'static [u8]) -> Result<Array<'static>, DataError> {
+    array(place(Path::new("(compiled in)")), bytes, bytes.len() as u64)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::io::Write;
+
+    use super::super::{Inputs, Targets};
     use super::*;
 
-    fn file(dims: &[u32], data: &[u8]) -> Vec<u8> {
-        let header = [0, 0, 8, dims.len() as u8];
+    pub fn idx(code: u8, dims: &[u32], data: &[u8]) -> Vec<u8> {
+        let header = [0, 0, code, dims.len() as u8];
         header
             .into_iter()
             .chain(dims.iter().flat_map(|d| d.to_be_bytes()))
@@ -147,64 +213,183 @@ mod tests {
             .collect()
     }
 
+    fn gz(parts: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        for part in parts {
+            gz.write_all(&part).expect("writes");
+        }
+        gz.finish().expect("ends")
+    }
+
+    /// A folder of two training images of 1 × 3 bytes.
+    pub fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let images = idx(8, &[2, 1, 3], &[1, 2, 3, 4, 5, 6]);
+        put(folder.path(), "train-images-idx3-ubyte", &images);
+        put(
+            folder.path(),
+            "train-labels.idx1-ubyte",
+            &idx(8, &[2], &[9, 0]),
+        );
+        folder
+    }
+
+    pub fn put(folder: &Path, name: &str, bytes: &[u8]) {
+        std::fs::write(folder.join(name), bytes).expect("writes");
+    }
+
+    fn inputs(bytes: &[u8]) -> Result<(Inputs, Vec<usize>), DataError> {
+        array(place(Path::new("a")), bytes, bytes.len() as u64)?.inputs()
+    }
+
+    fn problem(bytes: &[u8]) -> String {
+        inputs(bytes).expect_err("is refused").to_string()
+    }
+
     #[test]
     fn a_folder_is_read_with_its_optional_test_set() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let put = |name: &str, bytes: &[u8]| {
-            std::fs::write(folder.path().join(name), bytes).expect("writes")
-        };
-        assert!(matches!(
-            load_folder(folder.path()),
-            Err(DataError::Missing { .. })
-        ));
-        put(
-            "train-images-idx3-ubyte",
-            &file(&[2, 1, 3], &[1, 2, 3, 4, 5, 6]),
-        );
-        put("train-labels.idx1-ubyte", &file(&[2], &[9, 0]));
+        let folder = folder();
         let data = load_folder(folder.path()).expect("reads");
+        assert_eq!(data.train.inputs, Inputs::U8(vec![1, 2, 3, 4, 5, 6]));
+        assert_eq!(data.train.targets, Targets::Classes(vec![9, 0]));
+        assert_eq!((data.train.shape, data.test), (vec![1, 1, 3], None));
+
+        let floats: Vec<u8> = [0.5f32; 3].iter().flat_map(|x| x.to_be_bytes()).collect();
+        let other = idx(0x0d, &[1, 1, 3], &floats);
+        put(folder.path(), "t10k-images-idx3-float.gz", &gz([other]));
+        let half = load_folder(folder.path()).expect_err("has half a pair");
+        assert!(matches!(half, DataError::MissingFile { .. }), "{half}");
+        let label = idx(0x0c, &[1], &[0, 0, 1, 0]);
+        put(folder.path(), "t10k-labels-idx1-int", &label);
+        let differ = load_folder(folder.path()).expect_err("differs");
+        assert!(matches!(differ, DataError::Differ { .. }), "{differ}");
+
+        let bytes = idx(8, &[1, 1, 3], &[7, 8, 9]);
+        put(folder.path(), "t10k-images-idx3-ubyte", &bytes);
+        let test = load_folder(folder.path()).expect("reads").test;
+        let test = test.expect("a test set");
+        assert_eq!(test.inputs, Inputs::U8(vec![7, 8, 9]));
         assert_eq!(
-            (data.train.shape, data.train.labels),
-            ([1, 1, 3], vec![9, 0])
+            (test.targets, test.shape),
+            (Targets::Classes(vec![256]), vec![1, 1, 3])
         );
-        assert!(data.test.is_none());
-        put("train-labels.idx1-ubyte", &file(&[1], &[9]));
-        assert!(matches!(
-            load_folder(folder.path()),
-            Err(DataError::Format { .. })
-        ));
     }
 
     #[test]
-    fn gzipped_files_are_inflated() {
-        use std::io::Write;
-        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        gz.write_all(&file(&[4], &[1, 2, 3, 4])).expect("writes");
-        let bytes = gz.finish().expect("ends");
-        let (dims, data) = parse(MultiGzDecoder::new(&bytes[..]), 1)
-            .ok()
-            .expect("reads");
-        assert_eq!((dims, data), (vec![4], vec![1, 2, 3, 4]));
+    fn a_folder_without_data_is_told_from_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let empty = load_folder(folder.path());
+        assert!(matches!(empty, Err(DataError::NoDataSet { .. })));
+        let none = load_folder(&folder.path().join("none"));
+        assert!(matches!(none, Err(DataError::NoFolder { .. })));
     }
 
     #[test]
-    fn a_file_that_lies_about_its_length_is_refused() {
-        let whole = file(&[2, 2, 2], &[0; 8]);
-        for len in 0..whole.len() {
+    fn labels_must_be_as_many_as_images_and_not_negative() {
+        let folder = folder();
+        let labels = |bytes: &[u8]| {
+            put(folder.path(), "train-labels.idx1-ubyte", bytes);
+            load_folder(folder.path()).expect_err("is refused")
+        };
+        for count in [1, 3] {
+            let error = labels(&idx(8, &[count], &vec![0; count as usize]));
             assert!(
-                matches!(parse(&whole[..len], 3), Err(Problem::Format(_))),
-                "{len} bytes"
+                matches!(error, DataError::Count { inputs: 2, .. }),
+                "{error}"
             );
         }
-        let longer = file(&[2, 2, 2], &[0; 9]);
-        assert!(matches!(parse(&longer[..], 3), Err(Problem::Format(_))));
-        let huge = file(&[u32::MAX; 3], &[]);
-        assert!(matches!(parse(&huge[..], 3), Err(Problem::Format(_))));
-        assert!(matches!(parse(io::repeat(0), 3), Err(Problem::Format(_))));
-        let bomb = file(&[1, 1, 1], &[]);
-        assert!(matches!(
-            parse(bomb.chain(io::repeat(0)), 3),
-            Err(Problem::Format(_))
-        ));
+        let error = labels(&idx(9, &[2], &[0, 0xff])).to_string();
+        assert!(error.ends_with("label 1 is -1; a class is a number from 0 to 2147483647"));
+    }
+
+    #[test]
+    fn a_gzipped_file_is_known_by_its_first_bytes() {
+        let read = inputs(&gz([idx(8, &[2, 2], &[1, 2, 3, 4])])).expect("reads");
+        assert_eq!(read, (Inputs::U8(vec![1, 2, 3, 4]), vec![2]));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_or_longer_is_an_error() {
+        let whole = idx(8, &[2, 2, 2], &[5; 8]);
+        let zipped = gz([whole.clone()]);
+        for file in [&whole, &zipped] {
+            inputs(file).expect("the whole file is read");
+            for len in 0..file.len() {
+                assert!(inputs(&file[..len]).is_err(), "{len} bytes");
+            }
+            for end in [&[0][..], &[0; 9], &[0; 100], b"\x1f\x8b"] {
+                assert!(inputs(&[file, end].concat()).is_err(), "{end:?}");
+            }
+        }
+        assert_eq!(
+            problem(&whole[..21]),
+            "a: it ends after 5 of the 8 bytes that its header announces"
+        );
+        assert_eq!(problem(&whole[..9]), "a: its header is cut off");
+    }
+
+    #[test]
+    fn a_flipped_bit_in_a_gzipped_file_never_panics_and_is_found_by_the_checksum() {
+        let data: Vec<u8> = (0..=255).collect();
+        let file = gz([idx(8, &[1, 16, 16], &data)]);
+        let whole = inputs(&file).expect("reads");
+        for bit in 0..file.len() * 8 {
+            let mut damaged = file.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // Flags, time and system in the gzip header say nothing about the data.
+            assert!(
+                inputs(&damaged).is_ok_and(|d| d == whole) && bit / 8 < 10
+                    || inputs(&damaged).is_err(),
+                "bit {bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_start_is_named() {
+        for magic in [*b"PK\x03\x04", [0, 1, 8, 3], [0, 0, 10, 3], [0, 0, 8, 0]] {
+            let file = [&magic[..], &[0; 64]].concat();
+            assert!(problem(&file).contains("does not start like an IDX file"));
+        }
+        assert!(inputs(&[]).is_err());
+        let many = [&[0, 0, 8, 255][..], &[0, 0, 0, 1].repeat(255), &[1]].concat();
+        assert!(matches!(inputs(&many), Err(DataError::Shape { .. })));
+    }
+
+    #[test]
+    fn a_gzip_bomb_is_left_at_its_first_byte_too_many() {
+        let million = vec![0; 1 << 20];
+        let head = idx(8, &[1, 1, 1], &[7]);
+        let bomb = gz(std::iter::once(head).chain(std::iter::repeat_n(million, 1 << 10)));
+        let start = std::time::Instant::now();
+        let error = problem(&bomb);
+        assert!(error.ends_with("goes on after the 1 bytes that its header announces"));
+        assert!(start.elapsed().as_millis() < 100, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_header_larger_than_the_file_takes_no_memory() {
+        let file = idx(8, &[1 << 12, 1 << 10, 1 << 10], &[0; 3]);
+        assert!(problem(&file).contains("ends after 3 of the 4294967296 bytes"));
+        let file = idx(8, &[u32::MAX; 3], &[]);
+        assert!(problem(&file).contains("more than the 4 GiB"));
+        assert!(problem(&idx(8, &[2, 0, 3], &[])).contains("holds no element"));
+    }
+
+    #[test]
+    fn the_subset_is_whole() {
+        let data = subset();
+        let test = data.test.expect("a test set");
+        for (split, n) in [(data.train, 10_000), (test, 2_000)] {
+            assert_eq!((split.len(), &split.shape[..]), (n, &[1, 28, 28][..]));
+            let Inputs::U8(images) = split.inputs else {
+                panic!("bytes")
+            };
+            assert_eq!(images.len(), n * 784);
+            let Targets::Classes(classes) = split.targets else {
+                panic!("classes")
+            };
+            assert!((0..10).all(|c| classes.contains(&c)) && classes.iter().all(|&c| c < 10));
+        }
     }
 }

@@ -1,0 +1,189 @@
+//! What can be written on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A compiler for small convolutional networks.
+///
+/// `lenetc FILE` is short for `lenetc train FILE`.
+#[derive(Parser, Debug)]
+#[command(name = "lenetc", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Compile a model and train it
+    Train(TrainArgs),
+    /// Show diagnostics and a table of the layers
+    Check {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// Diagnostics as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a stage of the compilation as text
+    Emit {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[arg(long, value_enum)]
+        stage: Stage,
+        /// 0 leaves out the optional passes
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+        opt: u8,
+    },
+    /// Loss and accuracy on the test set
+    Eval(EvalArgs),
+    /// Write files in the canonical layout
+    Fmt {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Change nothing; exit 1 where a file is not in the layout
+        #[arg(long)]
+        check: bool,
+    },
+    /// List what --target and --device can be here
+    Devices,
+    /// Compile time, examples a second, and the time of each kernel
+    Bench(BenchArgs),
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct ModelArgs {
+    /// The model
+    pub file: PathBuf,
+    /// Replace an entry of train, as train.batch_size=32 or train.optimizer.lr=0.5
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[arg(long, value_enum, default_value_t = Target::Cpu)]
+    pub target: Target,
+    /// The code generator; auto takes the best that the processor has
+    #[arg(long, value_enum, default_value_t = Isa::Auto)]
+    pub isa: Isa,
+    /// 0 leaves out the optional passes
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub opt: u8,
+    /// The device of the target
+    #[arg(long, default_value = "0")]
+    pub device: String,
+    /// Threads; as many as the machine has by default
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The folder or file of the data set
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[arg(long)]
+    pub epochs: Option<u32>,
+    /// Stop after so many updates
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Weights to start from (safetensors)
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Where the weights are written at the end (safetensors)
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// A line of JSON for each step and each epoch
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    /// Take the examples in their order
+    #[arg(long)]
+    pub no_shuffle: bool,
+    /// Print the closing lines only
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct EvalArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Seconds for each figure
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Cpu,
+    Cuda,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    Auto,
+    Cranelift,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Ast,
+    Ir,
+    Grad,
+    Fused,
+    Plan,
+    Nest,
+    Loops,
+    Clif,
+    Asm,
+    Cuda,
+    Ptx,
+    Dot,
+}
+
+const COMMANDS: [&str; 8] = ["train", "check", "emit", "eval", "fmt", "devices", "bench", "help"];
+
+/// Puts `train` before a file or an option of train.
+pub fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
+    let own = ["-h", "--help", "-V", "--version"];
+    let first = args.get(1).and_then(|a| a.to_str()).unwrap_or("");
+    if args.len() > 1 && !COMMANDS.contains(&first) && !own.contains(&first) {
+        args.insert(1, "train".into());
+    }
+    args
+}
+
+impl ModelArgs {
+    /// The `--set` entries.
+    pub fn overrides(&self) -> Vec<String> {
+        self.set.clone()
+    }
+}
+
+impl RunArgs {
+    /// Threads to run on.
+    pub fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(all, usize::from)
+    }
+}

@@ -1,0 +1,102 @@
+//! `lenetc bench`: compile time, examples a second, and the time of each kernel.
+
+use std::time::{Duration, Instant};
+
+use lenetc_runtime::exec::{Examples, Machine, Mode, Timing};
+use serde_json::json;
+
+use super::args::BenchArgs;
+use super::{Stop, print};
+
+/// Measures; rates are medians over runs of about a tenth of the time each.
+pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
+    let compile = compile_time(a)?;
+    let (mut session, built) = super::train::session(&a.run, |_| ())?;
+    session.initialise(&built.parameters);
+    let batch = session.config.batch_size as usize;
+    let lr = session.config.learning_rate;
+    let seconds = a.seconds.clamp(0.01, 3600.0);
+    let (train, eval, timings) = session.with(|machine, examples| {
+        let mut indices: Vec<u32> = lenetc_runtime::rng::permutation(1, 0, examples.len as u32);
+        indices.truncate(indices.len() / batch.min(indices.len()) * batch.min(indices.len()));
+        let train = rate(machine, examples, &indices, batch, Mode::Train, lr, seconds);
+        let eval = rate(machine, examples, &indices, batch, Mode::Eval, lr, seconds);
+        let mut timings: Vec<Timing> = Vec::new();
+        let start = Instant::now();
+        let mut images = 0;
+        while start.elapsed().as_secs_f64() < seconds.min(2.0) {
+            machine.profile(examples, &indices[..batch.min(indices.len())], &mut timings);
+            images += batch.min(indices.len());
+        }
+        (train, eval, (timings, images))
+    });
+    let (timings, images) = timings;
+    if a.json {
+        let kernels: Vec<_> = timings
+            .iter()
+            .map(|t| json!({"name": t.name, "us_per_image": micros(t, images)}))
+            .collect();
+        let line = json!({
+            "compile_ms": compile.as_secs_f64() * 1e3,
+            "train_examples_per_sec": train,
+            "inference_images_per_sec": eval,
+            "threads": a.run.threads(),
+            "batch": batch,
+            "kernels": kernels,
+        });
+        print(&format!("{line}\n"))?;
+        return Ok(0);
+    }
+    let mut out = format!(
+        "compile    {:.1} ms, source to runnable code\ntrain      {train:.0} examples/sec at batch {batch} on {} threads\ninference  {eval:.0} images/sec\n\n",
+        compile.as_secs_f64() * 1e3,
+        a.run.threads()
+    );
+    out.push_str("kernel, one thread                          µs/image\n");
+    for t in &timings {
+        out.push_str(&format!("{:<42} {:>9.3}\n", t.name, micros(t, images)));
+    }
+    let total: f64 = timings.iter().map(|t| micros(t, images)).sum();
+    out.push_str(&format!("{:<42} {total:>9.3}\n", "total"));
+    print(&out)?;
+    Ok(0)
+}
+
+fn micros(t: &Timing, images: usize) -> f64 {
+    t.time.as_secs_f64() * 1e6 / images as f64
+}
+
+/// From the source text to runnable code; the fastest of three, since the first also warms caches.
+fn compile_time(a: &BenchArgs) -> Result<Duration, Stop> {
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let start = Instant::now();
+        let model = super::model(&a.run.model)?;
+        let built = model.build(true)?;
+        let plan = lenetc::driver::plan(model.differentiate(built.graph), a.run.opt > 0, model.config.batch_size);
+        let program = plan.compile().map_err(|e| Stop::Message(e.to_string()))?;
+        best = best.min(start.elapsed());
+        drop(program);
+    }
+    Ok(best)
+}
+
+fn rate(m: &mut Machine, x: Examples, indices: &[u32], batch: usize, mode: Mode, lr: f32, seconds: f64) -> f64 {
+    let mut rates = Vec::new();
+    for _ in 0..10 {
+        let start = Instant::now();
+        let mut done = 0;
+        'time: loop {
+            for b in indices.chunks(batch) {
+                m.run(mode, x, b, lr);
+                done += b.len();
+                if start.elapsed().as_secs_f64() > seconds / 10.0 {
+                    break 'time;
+                }
+            }
+        }
+        rates.push(done as f64 / start.elapsed().as_secs_f64());
+    }
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}

@@ -1,0 +1,121 @@
+//! The commands of `lenetc`: results go to stdout, messages and the progress bar to stderr.
+
+mod args;
+mod bench;
+mod emit;
+mod show;
+mod train;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lenetc::diag::{self, Diagnostic, Source};
+use lenetc::driver::{self, Failure, Model};
+use lenetc::syntax;
+
+use args::{Cli, Command, ModelArgs};
+
+/// An error in the input or in the run.
+const FAILED: u8 = 1;
+/// Stopped by a signal.
+const INTERRUPTED: u8 = 130;
+
+/// What ends a command: messages about the source, or a sentence.
+pub enum Stop {
+    Source(Box<Failure>),
+    Message(String),
+}
+
+impl From<Box<Failure>> for Stop {
+    fn from(f: Box<Failure>) -> Self {
+        Stop::Source(f)
+    }
+}
+
+impl From<lenetc::train::RunError> for Stop {
+    fn from(e: lenetc::train::RunError) -> Self {
+        Stop::Message(e.to_string())
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(e: std::io::Error) -> Self {
+        Stop::Message(e.to_string())
+    }
+}
+
+/// Runs the command line; the code that the program exits with.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let cli = Cli::parse_from(args::with_default_command(args));
+    let result = match &cli.command {
+        Command::Train(a) => train::run(a),
+        Command::Eval(a) => train::eval(a),
+        Command::Check { model, json } => show::check(model, *json),
+        Command::Fmt { files, check } => show::fmt(files, *check),
+        Command::Emit { model, stage, opt } => emit::run(model, *stage, *opt),
+        Command::Devices => show::devices(),
+        Command::Bench(a) => bench::run(a),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(stop) => {
+            report(&stop);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn report(stop: &Stop) {
+    let mut err = anstream::stderr().lock();
+    let text = match stop {
+        Stop::Source(f) => diag::render(&f.diagnostics, &f.source, true),
+        Stop::Message(m) => format!("error: {m}\n"),
+    };
+    // Where stderr is closed there is nobody left to tell.
+    let _ = write!(err, "{text}");
+}
+
+/// Prints to stdout. A reader that has gone away is no error.
+pub fn print(text: &str) -> Result<(), Stop> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The text of a model file.
+pub fn source(path: &Path) -> Result<Source, Stop> {
+    let cannot = |e: std::io::Error| Stop::Message(format!("cannot read {}: {e}", path.display()));
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    if file.metadata().map_err(cannot)?.is_dir() {
+        return Err(Stop::Message(format!("{} is a folder, not a model", path.display())));
+    }
+    let mut bytes = Vec::new();
+    // One byte beyond the limit shows that there are too many.
+    let mut limited = std::io::Read::take(file, syntax::MAX_BYTES as u64 + 1);
+    std::io::Read::read_to_end(&mut limited, &mut bytes).map_err(cannot)?;
+    syntax::check_bytes(&path.display().to_string(), bytes).map_err(|e| {
+        let (source, diagnostic) = *e;
+        Stop::Source(Box::new(Failure {
+            source,
+            diagnostics: vec![diagnostic],
+        }))
+    })
+}
+
+/// Reads a model, with warnings shown.
+pub fn model(a: &ModelArgs) -> Result<Model, Stop> {
+    let model = driver::read(source(&a.file)?, &a.overrides())?;
+    warn(&model.warnings, &model.source);
+    Ok(model)
+}
+
+fn warn(diagnostics: &[Diagnostic], source: &Source) {
+    if !diagnostics.is_empty() {
+        let _ = write!(anstream::stderr(), "{}", diag::render(diagnostics, source, true));
+    }
+}

@@ -1,0 +1,188 @@
+//! `lenetc train` and `lenetc eval`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lenetc::driver;
+use lenetc::train::{self, Epoch, Options, Session, Summary, Watcher};
+
+use super::args::{EvalArgs, RunArgs, Target, TrainArgs};
+use super::{INTERRUPTED, Stop, print};
+
+/// Set by the first signal.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Tensors up to this size are printed whole.
+const PRINTED_WHOLE: usize = 64;
+
+/// A session for the model, and the note about its data.
+pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut lenetc::passes::config::Config)) -> Result<(Session, lenetc::passes::build::Built), Stop> {
+    if a.target == Target::Cuda {
+        return Err(Stop::Message("there is no CUDA backend yet; --target cpu trains on the processor".into()));
+    }
+    let mut model = super::model(&a.model)?;
+    adjust(&mut model.config);
+    let built = model.build(driver::holds_bytes(&model.config))?;
+    let folder = a.model.file.parent().unwrap_or(Path::new("."));
+    let Some(source) = &model.config.data else {
+        return Err(Stop::Message(format!("{} names no data: add `data = …` to its train block", a.model.file.display())));
+    };
+    let data = train::load(source, folder, a.data.as_deref(), &built.input)?;
+    let built = if data.train.bytes() == driver::holds_bytes(&model.config) {
+        built
+    } else {
+        model.build(data.train.bytes())?
+    };
+    train::check_data(&data, &built, &model.config)?;
+    let graph = model.differentiate(built.graph.clone());
+    let plan = driver::plan(graph, a.opt > 0, model.config.batch_size);
+    let session = Session::new(&plan, data, model.config, a.threads())?;
+    Ok((session, built))
+}
+
+/// Trains.
+pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
+    let (mut session, built) = session(&a.run, |c| {
+        c.epochs = a.epochs.unwrap_or(c.epochs).max(1);
+        c.seed = a.seed.unwrap_or(c.seed);
+        c.shuffle &= !a.no_shuffle;
+    })?;
+    if let Some(note) = session.data.note.as_ref().filter(|_| !a.quiet) {
+        anstream::eprintln!("note: {note}");
+    }
+    session.initialise(&built.parameters);
+    if let Some(path) = &a.weights {
+        session.load_weights(path)?;
+    }
+    catch_signals()?;
+    let options = Options {
+        threads: a.run.threads(),
+        steps: a.steps,
+        weights: a.weights.clone(),
+        save: a.save.clone(),
+        metrics: a.metrics.clone(),
+    };
+    let mut screen = Screen::new(a.quiet);
+    let result = session.train(&options, &STOP, &mut screen);
+    screen.bar.finish_and_clear();
+    let summary = result?;
+    if let Some(path) = &a.save {
+        session.save_weights(path)?;
+    }
+    if session.config.print_parameters {
+        print(&parameters(&session))?;
+    }
+    print(&closing(&summary, options.threads))?;
+    Ok(if summary.interrupted { INTERRUPTED } else { 0 })
+}
+
+/// Evaluates.
+pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
+    let (mut session, _) = session(&a.run, |_| ())?;
+    session.load_weights(&a.weights)?;
+    let set = if session.data.test.is_some() { "test" } else { "train" };
+    let (loss, acc) = session.evaluate();
+    let acc = acc.map_or(String::new(), |a| format!(", {set} acc {a:.3}"));
+    print(&format!("{set} loss {loss:.3}{acc}\n"))?;
+    Ok(0)
+}
+
+/// The first signal ends the run after its step, the second at once.
+fn catch_signals() -> Result<(), Stop> {
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    })
+    .map_err(|e| Stop::Message(format!("cannot catch signals: {e}")))
+}
+
+/// The last two lines.
+fn closing(s: &Summary, threads: usize) -> String {
+    let e = &s.last;
+    let mut line = format!("loss {:.3}", e.train_loss);
+    for (name, value) in [("train acc", e.train_acc), ("test acc", e.test_acc)] {
+        if let Some(v) = value {
+            line.push_str(&format!(", {name} {v:.3}"));
+        }
+    }
+    if e.train_loss < 0.001 {
+        line = line.replacen(&format!("{:.3}", e.train_loss), &format!("{:.6}", e.train_loss), 1);
+    }
+    if s.covered < s.examples {
+        line.push_str(&format!(" (after {} steps: {} of the {} examples of epoch {})", s.steps, s.covered, s.examples, e.epoch));
+    }
+    let plural = if threads == 1 { "" } else { "s" };
+    format!("{line}\n{:.1} examples/sec on cpu ({threads} thread{plural}, cranelift)\n", s.examples_per_sec)
+}
+
+fn parameters(s: &Session) -> String {
+    let mut out = String::new();
+    for t in s.tensors() {
+        let dims: Vec<String> = t.shape.iter().map(usize::to_string).collect();
+        let values = if t.data.len() <= PRINTED_WHOLE {
+            let list: Vec<String> = t.data.iter().map(|x| format!("{x:.5}")).collect();
+            format!("({})", list.join(", "))
+        } else {
+            let n = t.data.len() as f64;
+            let mean = t.data.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+            let var = t.data.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+            format!("mean {mean:.5}, standard deviation {:.5}", var.sqrt())
+        };
+        out.push_str(&format!("{} [{}] = {values}\n", t.name, dims.join(", ")));
+    }
+    out
+}
+
+struct Screen {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Screen {
+    fn new(quiet: bool) -> Self {
+        let bar = if quiet || !std::io::stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(1)
+        };
+        let style = "epoch {prefix} {wide_bar} {pos}/{len}  loss {msg}";
+        bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
+        Self { bar, quiet }
+    }
+
+    fn line(&self, text: &str) {
+        if !self.quiet {
+            // A closed stdout is noticed when the closing lines are printed.
+            self.bar.suspend(|| print(text).ok());
+        }
+    }
+}
+
+impl Watcher for Screen {
+    fn progress(&mut self, epoch: u32, done: usize, all: usize, loss: f64) {
+        if !self.bar.is_hidden() {
+            self.bar.set_length(all as u64);
+            self.bar.set_prefix(epoch.to_string());
+            self.bar.set_message(format!("{loss:.3}"));
+            self.bar.set_position(done as u64);
+        }
+    }
+
+    fn step(&mut self, step: u64, loss: f64) {
+        self.line(&format!("step {step}: loss {loss:.6}\n"));
+    }
+
+    fn epoch(&mut self, e: &Epoch, of: u32) {
+        let mut line = format!("epoch {:>2}/{of}: loss {:.3}", e.epoch, e.train_loss);
+        for (name, value) in [("train acc", e.train_acc), ("test loss", e.test_loss), ("test acc", e.test_acc)] {
+            if let Some(v) = value {
+                line.push_str(&format!(", {name} {v:.3}"));
+            }
+        }
+        line.push_str(&format!("  ({:.1} s)\n", e.seconds));
+        self.line(&line);
+    }
+}

@@ -1,0 +1,208 @@
+//! Runs the passes in order and verifies the graph after each: from a source text to a program.
+//!
+//! Knows every layer below it, but neither data nor the training loop; prints nothing.
+
+use crate::backend::cpu;
+use crate::diag::{Diagnostic, Severity, Source, Span};
+use crate::ir;
+use crate::ops::Graph;
+use crate::passes::build::{self, Built};
+use crate::passes::config::{self, Config, Data, Loss};
+use crate::passes::fuse::{self, Group};
+use crate::passes::{cse, dce, fold, grad};
+use crate::syntax::ast::{File, Item};
+use crate::syntax;
+
+/// Messages about a source text that cannot be used.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub source: Source,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A source text and what was read from it.
+pub struct Model {
+    pub source: Source,
+    pub file: File,
+    pub config: Config,
+    /// Whether the file has a `train` block.
+    pub trained: bool,
+    /// Messages that do not stop anything.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads a model's text and the `train` entries that replace the file's, each as `train.batch_size=32`.
+pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>> {
+    let (file, mut diagnostics) = syntax::parse(&source);
+    let entries = file.items.iter().find_map(|i| match i {
+        Item::Train(t) => Some(t.entries.as_slice()),
+        _ => None,
+    });
+    let trained = entries.is_some();
+    let (mut config, more) = config::read(entries.unwrap_or(&[]));
+    diagnostics.extend(more);
+    if has_errors(&diagnostics) {
+        // Errors of the layers are shown in the same run.
+        let bytes = holds_bytes(&config);
+        diagnostics.extend(build::run(&file, &config, bytes).1);
+        return Err(fail(source, diagnostics));
+    }
+    for text in overrides {
+        replace(&mut config, text)?;
+    }
+    Ok(Model {
+        source,
+        file,
+        config,
+        trained,
+        warnings: diagnostics,
+    })
+}
+
+fn fail(source: Source, mut diagnostics: Vec<Diagnostic>) -> Box<Failure> {
+    diagnostics.sort_by_key(|d| d.span().map_or(0, |s| s.start));
+    diagnostics.dedup();
+    Box::new(Failure {
+        source,
+        diagnostics,
+    })
+}
+
+fn has_errors(d: &[Diagnostic]) -> bool {
+    d.iter().any(|d| d.severity == Severity::Error)
+}
+
+/// Whether the data set holds bytes rather than floats, as far as the file says.
+pub fn holds_bytes(c: &Config) -> bool {
+    !matches!(c.data, Some(Data::Inline { .. } | Data::Npz(_)))
+}
+
+/// Applies one `--set`. The entry is read as if it stood in `train`.
+fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
+    let wrong = |message: &str, help: &str| {
+        let source = Source {
+            name: "--set".into(),
+            text: text.into(),
+        };
+        let d = Diagnostic::error("E0305", message).at(Span::new(0, text.len()), "").help(help);
+        fail(source, vec![d])
+    };
+    let form = "it is written --set train.batch_size=32 or --set train.optimizer.lr=0.5";
+    let (key, value) = text
+        .strip_prefix("train.")
+        .and_then(|t| t.split_once('='))
+        .ok_or_else(|| wrong("--set takes an entry of train", form))?;
+    let source = Source {
+        name: "--set".into(),
+        text: format!("model M {{ input(1) }}\ntrain {{ value = {value} }}"),
+    };
+    let (file, diags) = syntax::parse(&source);
+    let entry = file.items.iter().find_map(|i| match i {
+        Item::Train(t) if t.entries.len() == 1 && diags.is_empty() => t.entries.first(),
+        _ => None,
+    });
+    let entry = entry.ok_or_else(|| wrong("this value cannot be read", form))?;
+    config
+        .set(key.trim(), Span::ZERO, &entry.value)
+        .map_err(|d| wrong(&d.message, &d.help.join("; ")))
+}
+
+impl Model {
+    /// The graph of the forward pass; `bytes` says that the data set holds bytes.
+    pub fn build(&self, bytes: bool) -> Result<Built, Box<Failure>> {
+        let (built, diagnostics) = build::run(&self.file, &self.config, bytes);
+        match built {
+            Some(b) if !has_errors(&diagnostics) => {
+                verified(&b.graph, "build");
+                Ok(b)
+            }
+            _ => Err(fail(self.source.clone(), diagnostics)),
+        }
+    }
+
+    /// The graph of a step of training.
+    pub fn differentiate(&self, mut g: Graph) -> Graph {
+        let reduction = match self.config.loss {
+            Loss::Mse { mean: false } => grad::Reduction::Sum,
+            _ => grad::Reduction::Mean,
+        };
+        grad::run(&mut g, reduction);
+        verified(&g, "grad");
+        g
+    }
+}
+
+/// A pass that may be left out.
+type Optional = (&'static str, fn(&mut Graph));
+
+/// The passes that `--opt 0` leaves out, in their order; fusion is the last.
+pub const OPTIONAL: [Optional; 2] = [("fold", fold::run), ("cse", cse::run)];
+
+/// The groups of operators that become kernels; the graph loses what no output depends on.
+pub fn group(g: &mut Graph, optimise: bool) -> Vec<Group> {
+    if optimise {
+        for (name, pass) in OPTIONAL {
+            pass(g);
+            verified(g, name);
+        }
+    }
+    dce::run(g);
+    verified(g, "dce");
+    let groups = fuse::run(g, optimise);
+    for group in &groups {
+        if let Err(e) = crate::nest::verify(&group.nest) {
+            panic!("a bug in lenetc: fusion made a wrong nest: {e:?}");
+        }
+    }
+    groups
+}
+
+/// From the graph of a step to its plan.
+pub fn plan(mut g: Graph, optimise: bool, batch: u32) -> cpu::Plan {
+    let groups = group(&mut g, optimise);
+    cpu::plan(&g, &groups, batch)
+}
+
+/// A graph that breaks an invariant is a bug of the pass that made it.
+fn verified(g: &Graph, pass: &str) {
+    if let Err(e) = ir::verify(g) {
+        panic!("a bug in lenetc: after {pass} the graph is wrong: {e:?}");
+    }
+}
+
+/// Groups as text: the operators of each, then its nest.
+pub fn groups_text(g: &Graph, groups: &[Group]) -> String {
+    let mut out = String::new();
+    for (k, group) in groups.iter().enumerate() {
+        let ops: Vec<String> = group
+            .nodes
+            .iter()
+            .map(|&n| {
+                let node = g.node(n);
+                let name = g.operation(n).map_or("", ir::Operation::name);
+                if node.layer.is_empty() { name.to_string() } else { format!("{name} ({})", node.layer) }
+            })
+            .collect();
+        out.push_str(&format!("# {k}: {}\n{}\n", ops.join(" + "), crate::nest::text(&group.nest)));
+    }
+    out
+}
+
+/// The memory plan as text.
+pub fn plan_text(p: &cpu::Plan) -> String {
+    let mut out = format!(
+        "block {} images\narena {} bytes a worker\ngradients {} bytes a shard\nparameters {} bytes\n",
+        p.block, p.arena_bytes, p.shard_bytes, p.parameter_bytes
+    );
+    for (title, once) in [("for every block", false), ("once a step, after the sum of shards", true)] {
+        out.push_str(&format!("\n{title}:\n"));
+        for (k, kernel) in p.kernels.iter().enumerate().filter(|(k, _)| p.once[*k] == once) {
+            out.push_str(&format!("  {}{}\n", kernel.name, if p.eval[k] { "  (eval)" } else { "" }));
+            for (b, place) in kernel.buffers.iter().zip(&p.places[k]) {
+                let bytes = b.len * b.dtype.size_bytes();
+                out.push_str(&format!("    {:<8} {:?}, {bytes} bytes\n", b.name, place));
+            }
+        }
+    }
+    out
+}
