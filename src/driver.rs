@@ -10,8 +10,8 @@ use crate::passes::build::{self, Built};
 use crate::passes::config::{self, Config, Data, Loss};
 use crate::passes::fuse::{self, Group};
 use crate::passes::{cse, dce, fold, grad};
-use crate::syntax::ast::{File, Item};
 use crate::syntax;
+use crate::syntax::ast::{File, Item};
 
 /// Messages about a source text that cannot be used.
 #[derive(Clone, Debug)]
@@ -84,7 +84,9 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
             name: "--set".into(),
             text: text.into(),
         };
-        let d = Diagnostic::error("E0305", message).at(Span::new(0, text.len()), "").help(help);
+        let d = Diagnostic::error("E0305", message)
+            .at(Span::new(0, text.len()), "")
+            .help(help);
         fail(source, vec![d])
     };
     let form = "it is written --set train.batch_size=32 or --set train.optimizer.lr=0.5";
@@ -180,10 +182,18 @@ pub fn groups_text(g: &Graph, groups: &[Group]) -> String {
             .map(|&n| {
                 let node = g.node(n);
                 let name = g.operation(n).map_or("", ir::Operation::name);
-                if node.layer.is_empty() { name.to_string() } else { format!("{name} ({})", node.layer) }
+                if node.layer.is_empty() {
+                    name.to_string()
+                } else {
+                    format!("{name} ({})", node.layer)
+                }
             })
             .collect();
-        out.push_str(&format!("# {k}: {}\n{}\n", ops.join(" + "), crate::nest::text(&group.nest)));
+        out.push_str(&format!(
+            "# {k}: {}\n{}\n",
+            ops.join(" + "),
+            crate::nest::text(&group.nest)
+        ));
     }
     out
 }
@@ -194,10 +204,22 @@ pub fn plan_text(p: &cpu::Plan) -> String {
         "block {} images\narena {} bytes a worker\ngradients {} bytes a shard\nparameters {} bytes\n",
         p.block, p.arena_bytes, p.shard_bytes, p.parameter_bytes
     );
-    for (title, once) in [("for every block", false), ("once a step, after the sum of shards", true)] {
+    for (title, once) in [
+        ("for every block", false),
+        ("once a step, after the sum of shards", true),
+    ] {
         out.push_str(&format!("\n{title}:\n"));
-        for (k, kernel) in p.kernels.iter().enumerate().filter(|(k, _)| p.once[*k] == once) {
-            out.push_str(&format!("  {}{}\n", kernel.name, if p.eval[k] { "  (eval)" } else { "" }));
+        for (k, kernel) in p
+            .kernels
+            .iter()
+            .enumerate()
+            .filter(|(k, _)| p.once[*k] == once)
+        {
+            out.push_str(&format!(
+                "  {}{}\n",
+                kernel.name,
+                if p.eval[k] { "  (eval)" } else { "" }
+            ));
             for (b, place) in kernel.buffers.iter().zip(&p.places[k]) {
                 let bytes = b.len * b.dtype.size_bytes();
                 out.push_str(&format!("    {:<8} {:?}, {bytes} bytes\n", b.name, place));

@@ -21,4 +21,3 @@ pub mod ops;
 pub mod passes;
 pub mod syntax;
 pub mod train;
-

@@ -418,9 +418,7 @@ fn with_shard(frame: Frame, shards: &[Region], s: usize, mode: Mode) -> Frame {
 }
 
 fn with_shard_kept(frame: Frame, shards: &[Region]) -> Frame {
-    let shard = shards
-        .first()
-        .map_or(std::ptr::null_mut(), |s| s.start());
+    let shard = shards.first().map_or(std::ptr::null_mut(), |s| s.start());
     Frame { shard, ..frame }
 }
 

@@ -9,9 +9,13 @@ use crate::rng::{Purpose, Stream};
 pub enum Init {
     Constant(f32),
     /// In [−bound, bound).
-    Uniform { bound: f32 },
+    Uniform {
+        bound: f32,
+    },
     /// Around 0 with this standard deviation.
-    Normal { std: f32 },
+    Normal {
+        std: f32,
+    },
 }
 
 /// Fills a tensor; `place` is its position in source order.
@@ -32,7 +36,12 @@ fn normal(stream: &Stream, i: u32) -> f64 {
     // 1 − u lies in (0, 1], so that its logarithm is finite.
     let radius = (-2.0 * libm::log(1.0 - f64::from(stream.uniform(pair)))).sqrt();
     let angle = std::f64::consts::TAU * f64::from(stream.uniform(pair | 1));
-    radius * if i & 1 == 0 { libm::cos(angle) } else { libm::sin(angle) }
+    radius
+        * if i & 1 == 0 {
+            libm::cos(angle)
+        } else {
+            libm::sin(angle)
+        }
 }
 
 #[cfg(test)]
@@ -44,16 +53,26 @@ mod tests {
         fill(init, 7, 3, &mut x);
         let n = x.len() as f64;
         let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-        let variance = x.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+        let variance = x
+            .iter()
+            .map(|&v| (f64::from(v) - mean).powi(2))
+            .sum::<f64>()
+            / n;
         (mean, variance.sqrt())
     }
 
     #[test]
     fn distributions_have_their_moments() {
         let (mean, std) = moments(Init::Uniform { bound: 3.0 });
-        assert!(mean.abs() < 0.03 && (std - 3f64.sqrt()).abs() < 0.02, "{mean} {std}");
+        assert!(
+            mean.abs() < 0.03 && (std - 3f64.sqrt()).abs() < 0.02,
+            "{mean} {std}"
+        );
         let (mean, std) = moments(Init::Normal { std: 0.5 });
-        assert!(mean.abs() < 0.01 && (std - 0.5).abs() < 0.01, "{mean} {std}");
+        assert!(
+            mean.abs() < 0.01 && (std - 0.5).abs() < 0.01,
+            "{mean} {std}"
+        );
         assert_eq!(moments(Init::Constant(2.0)), (2.0, 0.0));
     }
 

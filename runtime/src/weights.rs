@@ -107,13 +107,14 @@ pub fn save(path: &Path, tensors: &[Tensor]) -> Result<(), WeightsError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(format)?;
     let file = serialize(views, None).map_err(format)?;
-    replace(path, &file).map_err(|source| WeightsError::Io {
+    replace_file(path, &file).map_err(|source| WeightsError::Io {
         path: path.into(),
         source,
     })
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces a file as a whole: a temporary beside it, fsync, rename, fsync of the folder.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),

@@ -69,7 +69,11 @@ mod tests {
 
     #[test]
     fn memory_is_used_again() {
-        let i = |born, dies| Interval { bytes: 64, born, dies };
+        let i = |born, dies| Interval {
+            bytes: 64,
+            born,
+            dies,
+        };
         assert_eq!(place(&[i(0, 1), i(1, 2), i(2, 3)]), (vec![0, 64, 0], 128));
     }
 }

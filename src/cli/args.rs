@@ -161,7 +161,9 @@ pub enum Stage {
     Dot,
 }
 
-const COMMANDS: [&str; 8] = ["train", "check", "emit", "eval", "fmt", "devices", "bench", "help"];
+const COMMANDS: [&str; 8] = [
+    "train", "check", "emit", "eval", "fmt", "devices", "bench", "help",
+];
 
 /// Puts `train` before a file or an option of train.
 pub fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {

@@ -73,7 +73,11 @@ fn compile_time(a: &BenchArgs) -> Result<Duration, Stop> {
         let start = Instant::now();
         let model = super::model(&a.run.model)?;
         let built = model.build(true)?;
-        let plan = lenetc::driver::plan(model.differentiate(built.graph), a.run.opt > 0, model.config.batch_size);
+        let plan = lenetc::driver::plan(
+            model.differentiate(built.graph),
+            a.run.opt > 0,
+            model.config.batch_size,
+        );
         let program = plan.compile().map_err(|e| Stop::Message(e.to_string()))?;
         best = best.min(start.elapsed());
         drop(program);
@@ -81,7 +85,15 @@ fn compile_time(a: &BenchArgs) -> Result<Duration, Stop> {
     Ok(best)
 }
 
-fn rate(m: &mut Machine, x: Examples, indices: &[u32], batch: usize, mode: Mode, lr: f32, seconds: f64) -> f64 {
+fn rate(
+    m: &mut Machine,
+    x: Examples,
+    indices: &[u32],
+    batch: usize,
+    mode: Mode,
+    lr: f32,
+    seconds: f64,
+) -> f64 {
     let mut rates = Vec::new();
     for _ in 0..10 {
         let start = Instant::now();

@@ -24,7 +24,11 @@ pub fn run(a: &ModelArgs, stage: Stage, opt: u8) -> Result<u8, Stop> {
         Stage::Dot => ir::dot(&graph),
         Stage::Fused | Stage::Nest => {
             let groups = driver::group(&mut graph, opt > 0);
-            if stage == Stage::Fused { ir::text(&graph) + "\n" + &driver::groups_text(&graph, &groups) } else { driver::groups_text(&graph, &groups) }
+            if stage == Stage::Fused {
+                ir::text(&graph) + "\n" + &driver::groups_text(&graph, &groups)
+            } else {
+                driver::groups_text(&graph, &groups)
+            }
         }
         Stage::Cuda | Stage::Ptx => {
             return Err(Stop::Message("there is no CUDA backend yet".into()));
@@ -32,9 +36,13 @@ pub fn run(a: &ModelArgs, stage: Stage, opt: u8) -> Result<u8, Stop> {
         _ => {
             let plan = driver::plan(graph, opt > 0, model.config.batch_size);
             match stage {
-                Stage::Loops => plan.kernels.iter().map(|k| nest::loops::text(k) + "\n").collect(),
+                Stage::Loops => plan
+                    .kernels
+                    .iter()
+                    .map(|k| nest::loops::text(k) + "\n")
+                    .collect(),
                 Stage::Clif => cpu::clif::text(&plan.kernels).map_err(Stop::Message)?,
-                Stage::Asm => cpu::clif::assembly(&plan.kernels).map_err(Stop::Message)?,
+                Stage::Asm => cpu::clif::assembly(&plan.kernels, None).map_err(Stop::Message)?,
                 _ => driver::plan_text(&plan),
             }
         }

@@ -92,7 +92,10 @@ pub fn source(path: &Path) -> Result<Source, Stop> {
     let cannot = |e: std::io::Error| Stop::Message(format!("cannot read {}: {e}", path.display()));
     let file = std::fs::File::open(path).map_err(cannot)?;
     if file.metadata().map_err(cannot)?.is_dir() {
-        return Err(Stop::Message(format!("{} is a folder, not a model", path.display())));
+        return Err(Stop::Message(format!(
+            "{} is a folder, not a model",
+            path.display()
+        )));
     }
     let mut bytes = Vec::new();
     // One byte beyond the limit shows that there are too many.
@@ -116,6 +119,10 @@ pub fn model(a: &ModelArgs) -> Result<Model, Stop> {
 
 fn warn(diagnostics: &[Diagnostic], source: &Source) {
     if !diagnostics.is_empty() {
-        let _ = write!(anstream::stderr(), "{}", diag::render(diagnostics, source, true));
+        let _ = write!(
+            anstream::stderr(),
+            "{}",
+            diag::render(diagnostics, source, true)
+        );
     }
 }

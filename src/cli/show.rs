@@ -19,7 +19,10 @@ pub fn check(a: &ModelArgs, json: bool) -> Result<u8, Stop> {
     });
     match checked {
         Ok((model, built)) if json => {
-            print(&format!("{}\n", diag::to_json(&model.warnings, &model.source)))?;
+            print(&format!(
+                "{}\n",
+                diag::to_json(&model.warnings, &model.source)
+            ))?;
             let _ = built;
             Ok(0)
         }
@@ -38,9 +41,36 @@ pub fn check(a: &ModelArgs, json: bool) -> Result<u8, Stop> {
 
 fn table(m: &Model, b: &Built) -> String {
     let size = |d: &[u32]| d.iter().map(u32::to_string).collect::<Vec<_>>().join("×");
-    let mut lines = vec![["layer", "", "output", "parameters", "MACs", "bytes", "shape"].map(String::from)];
-    lines.push(["".into(), "input".into(), size(&b.input), "".into(), "".into(), "".into(), "".into()]);
-    for Row { path, text, ty, rule, parameters, macs } in &b.rows {
+    let mut lines = vec![
+        [
+            "layer",
+            "",
+            "output",
+            "parameters",
+            "MACs",
+            "bytes",
+            "shape",
+        ]
+        .map(String::from),
+    ];
+    lines.push([
+        "".into(),
+        "input".into(),
+        size(&b.input),
+        "".into(),
+        "".into(),
+        "".into(),
+        "".into(),
+    ]);
+    for Row {
+        path,
+        text,
+        ty,
+        rule,
+        parameters,
+        macs,
+    } in &b.rows
+    {
         lines.push([
             path.clone(),
             text.clone(),
@@ -59,13 +89,25 @@ fn table(m: &Model, b: &Built) -> String {
         number_or_zero(sum(|r| r.macs)),
         number_or_zero(sum(|r| r.ty.elements().saturating_mul(4))),
     );
-    let width: Vec<usize> = (0..7).map(|c| lines.iter().map(|l| l[c].chars().count()).max().unwrap_or(0)).collect();
+    let width: Vec<usize> = (0..7)
+        .map(|c| {
+            lines
+                .iter()
+                .map(|l| l[c].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
     let mut out = String::new();
     for l in &lines {
         let cells: Vec<String> = (0..7)
             .map(|c| {
                 let pad = " ".repeat(width[c] - l[c].chars().count());
-                if (3..6).contains(&c) { format!("{pad}{}", l[c]) } else { format!("{}{pad}", l[c]) }
+                if (3..6).contains(&c) {
+                    format!("{pad}{}", l[c])
+                } else {
+                    format!("{}{pad}", l[c])
+                }
             })
             .collect();
         out.push_str(cells.join("  ").trim_end());
@@ -75,7 +117,11 @@ fn table(m: &Model, b: &Built) -> String {
 }
 
 fn number(n: u64) -> String {
-    if n == 0 { String::new() } else { number_or_zero(n) }
+    if n == 0 {
+        String::new()
+    } else {
+        number_or_zero(n)
+    }
 }
 
 /// With a separator for thousands.
@@ -99,7 +145,10 @@ pub fn fmt(files: &[PathBuf], check: bool) -> Result<u8, Stop> {
         let text = match syntax::format(&source) {
             Ok(text) => text,
             Err(diagnostics) => {
-                super::report(&Stop::Source(Box::new(driver::Failure { source, diagnostics })));
+                super::report(&Stop::Source(Box::new(driver::Failure {
+                    source,
+                    diagnostics,
+                })));
                 code = FAILED;
                 continue;
             }
@@ -108,7 +157,10 @@ pub fn fmt(files: &[PathBuf], check: bool) -> Result<u8, Stop> {
             continue;
         }
         if check {
-            print(&format!("{} is not in the canonical layout\n", path.display()))?;
+            print(&format!(
+                "{} is not in the canonical layout\n",
+                path.display()
+            ))?;
             code = FAILED;
         } else {
             lenetc_runtime::weights::replace_file(path, text.as_bytes())

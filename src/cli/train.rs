@@ -18,16 +18,24 @@ static STOP: AtomicBool = AtomicBool::new(false);
 const PRINTED_WHOLE: usize = 64;
 
 /// A session for the model, and the note about its data.
-pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut lenetc::passes::config::Config)) -> Result<(Session, lenetc::passes::build::Built), Stop> {
+pub fn session(
+    a: &RunArgs,
+    adjust: impl FnOnce(&mut lenetc::passes::config::Config),
+) -> Result<(Session, lenetc::passes::build::Built), Stop> {
     if a.target == Target::Cuda {
-        return Err(Stop::Message("there is no CUDA backend yet; --target cpu trains on the processor".into()));
+        return Err(Stop::Message(
+            "there is no CUDA backend yet; --target cpu trains on the processor".into(),
+        ));
     }
     let mut model = super::model(&a.model)?;
     adjust(&mut model.config);
     let built = model.build(driver::holds_bytes(&model.config))?;
     let folder = a.model.file.parent().unwrap_or(Path::new("."));
     let Some(source) = &model.config.data else {
-        return Err(Stop::Message(format!("{} names no data: add `data = …` to its train block", a.model.file.display())));
+        return Err(Stop::Message(format!(
+            "{} names no data: add `data = …` to its train block",
+            a.model.file.display()
+        )));
     };
     let data = train::load(source, folder, a.data.as_deref(), &built.input)?;
     let built = if data.train.bytes() == driver::holds_bytes(&model.config) {
@@ -82,7 +90,11 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
 pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
     let (mut session, _) = session(&a.run, |_| ())?;
     session.load_weights(&a.weights)?;
-    let set = if session.data.test.is_some() { "test" } else { "train" };
+    let set = if session.data.test.is_some() {
+        "test"
+    } else {
+        "train"
+    };
     let (loss, acc) = session.evaluate();
     let acc = acc.map_or(String::new(), |a| format!(", {set} acc {a:.3}"));
     print(&format!("{set} loss {loss:.3}{acc}\n"))?;
@@ -109,13 +121,23 @@ fn closing(s: &Summary, threads: usize) -> String {
         }
     }
     if e.train_loss < 0.001 {
-        line = line.replacen(&format!("{:.3}", e.train_loss), &format!("{:.6}", e.train_loss), 1);
+        line = line.replacen(
+            &format!("{:.3}", e.train_loss),
+            &format!("{:.6}", e.train_loss),
+            1,
+        );
     }
     if s.covered < s.examples {
-        line.push_str(&format!(" (after {} steps: {} of the {} examples of epoch {})", s.steps, s.covered, s.examples, e.epoch));
+        line.push_str(&format!(
+            " (after {} steps: {} of the {} examples of epoch {})",
+            s.steps, s.covered, s.examples, e.epoch
+        ));
     }
     let plural = if threads == 1 { "" } else { "s" };
-    format!("{line}\n{:.1} examples/sec on cpu ({threads} thread{plural}, cranelift)\n", s.examples_per_sec)
+    format!(
+        "{line}\n{:.1} examples/sec on cpu ({threads} thread{plural}, cranelift)\n",
+        s.examples_per_sec
+    )
 }
 
 fn parameters(s: &Session) -> String {
@@ -128,7 +150,12 @@ fn parameters(s: &Session) -> String {
         } else {
             let n = t.data.len() as f64;
             let mean = t.data.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-            let var = t.data.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+            let var = t
+                .data
+                .iter()
+                .map(|&x| (f64::from(x) - mean).powi(2))
+                .sum::<f64>()
+                / n;
             format!("mean {mean:.5}, standard deviation {:.5}", var.sqrt())
         };
         out.push_str(&format!("{} [{}] = {values}\n", t.name, dims.join(", ")));
@@ -177,7 +204,11 @@ impl Watcher for Screen {
 
     fn epoch(&mut self, e: &Epoch, of: u32) {
         let mut line = format!("epoch {:>2}/{of}: loss {:.3}", e.epoch, e.train_loss);
-        for (name, value) in [("train acc", e.train_acc), ("test loss", e.test_loss), ("test acc", e.test_acc)] {
+        for (name, value) in [
+            ("train acc", e.train_acc),
+            ("test loss", e.test_loss),
+            ("test acc", e.test_acc),
+        ] {
             if let Some(v) = value {
                 line.push_str(&format!(", {name} {v:.3}"));
             }

@@ -31,7 +31,10 @@ pub fn append(
     }
     let at = last.outs.iter().position(|o| o.tensor == shared)?;
     // A result that several stages write is complete only after the last of them.
-    let writers = producer.stages.iter().filter(|s| s.outs.iter().any(|o| o.tensor == shared));
+    let writers = producer
+        .stages
+        .iter()
+        .filter(|s| s.outs.iter().any(|o| o.tensor == shared));
     if writers.count() > 1 {
         return None;
     }

@@ -126,9 +126,14 @@ impl<'a> Builder<'a> {
         for item in &file.items {
             let Item::Block(block) = item else { continue };
             let name = block.name.name.as_str();
-            if JOINS.contains(&name) || name == "Identity" || name == "input" || layers.iter().any(|l| l == name) {
+            if JOINS.contains(&name)
+                || name == "Identity"
+                || name == "input"
+                || layers.iter().any(|l| l == name)
+            {
                 let d = Diagnostic::error("E0407", format!("`{name}` is the name of a layer"));
-                self.diags.push(d.at(block.name.span, "choose another name"));
+                self.diags
+                    .push(d.at(block.name.span, "choose another name"));
             } else if let Some(first) = self.blocks.insert(name, block) {
                 let d = Diagnostic::error("E0407", format!("the block `{name}` is defined twice"));
                 let d = d.at(block.name.span, "again");
@@ -137,7 +142,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn model(&mut self, m: &'a ModelDef, config: &Config, bytes: bool) -> Option<(Vec<u32>, Vec<u32>)> {
+    fn model(
+        &mut self,
+        m: &'a ModelDef,
+        config: &Config,
+        bytes: bool,
+    ) -> Option<(Vec<u32>, Vec<u32>)> {
         let input = match self.input(m) {
             Ok(dims) => Some(dims),
             Err(d) => {
@@ -163,23 +173,31 @@ impl<'a> Builder<'a> {
         let Some(call) = first else {
             let d = Diagnostic::error("E0404", "the model does not say what it is fed");
             let d = d.at(m.name.span, "");
-            return Err(Box::new(
-                d.help("begin with input(channels, height, width), as input(1, 28, 28)"),
-            ));
+            return Err(Box::new(d.help(
+                "begin with input(channels, height, width), as input(1, 28, 28)",
+            )));
         };
         let mut dims = Vec::new();
         for a in &call.args {
             match (&a.name, evaluate(&a.value, &vec![])?) {
                 (None, ArgValue::Int(n)) if (1..=1 << 24).contains(&n) => dims.push(n as u32),
                 (None, _) => {
-                    return Err(error("E0404", "sizes are whole numbers of 1 to 2^24", a.span));
+                    return Err(error(
+                        "E0404",
+                        "sizes are whole numbers of 1 to 2^24",
+                        a.span,
+                    ));
                 }
                 (Some(_), _) => return Err(error("E0404", "sizes of input have no names", a.span)),
             }
         }
         let elements = TensorType::batch(dims.clone()).elements();
         if !matches!(dims.len(), 1 | 3) || elements > LARGEST {
-            let d = error("E0404", "input takes channels, height and width, or one number of features", call.span);
+            let d = error(
+                "E0404",
+                "input takes channels, height and width, or one number of features",
+                call.span,
+            );
             return Err(Box::new(d.help("as input(1, 28, 28) or input(784)")));
         }
         Ok(dims)
@@ -201,7 +219,9 @@ impl<'a> Builder<'a> {
         let indices = self.graph.source(Source::Indices, indices, "", Span::ZERO);
         let ty = TensorType::batch(dims.to_vec());
         let gather = Op::from(Gather { scale: bytes });
-        let node = self.graph.op(gather, &[images, indices], vec![ty], "", Span::ZERO);
+        let node = self
+            .graph
+            .op(gather, &[images, indices], vec![ty], "", Span::ZERO);
         Value { node, output: 0 }
     }
 
@@ -217,14 +237,18 @@ impl<'a> Builder<'a> {
             dims: dims.clone(),
         };
         let targets = self.graph.source(Source::Targets, targets, "", Span::ZERO);
-        let indices = self.graph.topological().into_iter().find(|&n| {
-            self.graph.node(n).kind == crate::ir::NodeKind::Source(Source::Indices)
-        });
+        let indices = self
+            .graph
+            .topological()
+            .into_iter()
+            .find(|&n| self.graph.node(n).kind == crate::ir::NodeKind::Source(Source::Indices));
         let Some(node) = indices else { return };
         let indices = Value { node, output: 0 };
         let gather = Op::from(Gather { scale: false });
         let ty = TensorType::batch(dims);
-        let node = self.graph.op(gather, &[targets, indices], vec![ty], "", Span::ZERO);
+        let node = self
+            .graph
+            .op(gather, &[targets, indices], vec![ty], "", Span::ZERO);
         let t = Value { node, output: 0 };
         let span = m.body.layers.last().map_or(m.name.span, |l| l.span);
         let (loss, correct) = match config.loss {
@@ -244,7 +268,11 @@ impl<'a> Builder<'a> {
     fn add(&mut self, op: Op, operands: &[Value], path: &str, span: Span) -> Checked<Value> {
         let types: Vec<TensorType> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
         let results = op.infer(&types).map_err(|e| placed(e, span))?;
-        if let Some(t) = results.iter().chain(&types).find(|t| t.elements() > LARGEST) {
+        if let Some(t) = results
+            .iter()
+            .chain(&types)
+            .find(|t| t.elements() > LARGEST)
+        {
             let e = ShapeError::new("E0204", "a tensor is too large", t.to_string());
             return Err(placed(e, span));
         }
@@ -267,7 +295,11 @@ impl<'a> Builder<'a> {
                 && c.name.name == "input"
             {
                 if !(outermost && k == 0) {
-                    let d = error("E0404", "input stands first in the model and nowhere else", c.span);
+                    let d = error(
+                        "E0404",
+                        "input stands first in the model and nowhere else",
+                        c.span,
+                    );
                     self.diags.push(*d);
                 }
                 continue;
@@ -305,8 +337,15 @@ impl<'a> Builder<'a> {
         if let LayerKind::Repeat(r) = &layer.kind {
             return self.repeat(r, layer, names, prefix, index, x);
         }
-        let own = layer.label.as_ref().map_or(index.to_string(), |l| l.name.clone());
-        let path = if prefix.is_empty() { own } else { format!("{prefix}.{own}") };
+        let own = layer
+            .label
+            .as_ref()
+            .map_or(index.to_string(), |l| l.name.clone());
+        let path = if prefix.is_empty() {
+            own
+        } else {
+            format!("{prefix}.{own}")
+        };
         *index += 1;
         match &layer.kind {
             LayerKind::Branches(b) => self.branches(b, layer, names, &path, x),
@@ -335,11 +374,19 @@ impl<'a> Builder<'a> {
         mut x: Option<Value>,
     ) -> Checked<Option<Value>> {
         if let Some(label) = &layer.label {
-            return Err(error("E0407", "a repetition has no name of its own", label.span));
+            return Err(error(
+                "E0407",
+                "a repetition has no name of its own",
+                label.span,
+            ));
         }
         let bound = |v: &Written| match evaluate(v, names)? {
             ArgValue::Int(i) => Ok(i),
-            _ => Err(error("E0403", "the bounds of repeat are whole numbers", v.span)),
+            _ => Err(error(
+                "E0403",
+                "the bounds of repeat are whole numbers",
+                v.span,
+            )),
         };
         let (from, to) = (bound(&r.from)?, bound(&r.to)?);
         let times = to.saturating_sub(from);
@@ -377,7 +424,9 @@ impl<'a> Builder<'a> {
         let name = b.name.name.as_str();
         if !JOINS.contains(&name) {
             let d = Diagnostic::error("E0408", format!("`{name}` does not join branches"));
-            return Err(Box::new(d.at(b.name.span, "").help(super::suggest(name, &JOINS))));
+            return Err(Box::new(
+                d.at(b.name.span, "").help(super::suggest(name, &JOINS)),
+            ));
         }
         if let Some(a) = b.args.first() {
             return Err(error("E0408", format!("{name} takes no arguments"), a.span));
@@ -393,14 +442,24 @@ impl<'a> Builder<'a> {
         let Some(operands) = results.into_iter().collect::<Option<Vec<Value>>>() else {
             return Ok(None);
         };
-        let op = if name == "Add" { Op::from(Add) } else { Op::from(Concat) };
+        let op = if name == "Add" {
+            Op::from(Add)
+        } else {
+            Op::from(Concat)
+        };
         let y = self.add(op, &operands, path, layer.span)?;
         let text = format!("{name} of {} branches", operands.len());
         self.row(path, text, y, String::new(), 0, 0);
         Ok(Some(y))
     }
 
-    fn block(&mut self, c: &'a Call, names: &Names, path: &str, x: Option<Value>) -> Checked<Option<Value>> {
+    fn block(
+        &mut self,
+        c: &'a Call,
+        names: &Names,
+        path: &str,
+        x: Option<Value>,
+    ) -> Checked<Option<Value>> {
         let block = self.blocks[c.name.name.as_str()];
         let name = block.name.name.as_str();
         if self.stack.contains(&name) || self.stack.len() >= DEEPEST {
@@ -416,7 +475,14 @@ impl<'a> Builder<'a> {
         Ok(y)
     }
 
-    fn call(&mut self, c: &'a Call, span: Span, names: &Names, path: &str, x: Option<Value>) -> Checked<Option<Value>> {
+    fn call(
+        &mut self,
+        c: &'a Call,
+        span: Span,
+        names: &Names,
+        path: &str,
+        x: Option<Value>,
+    ) -> Checked<Option<Value>> {
         let name = c.name.name.as_str();
         let Some(signature) = Op::signatures().into_iter().find(|s| s.name == name) else {
             return Err(self.unknown(&c.name));
@@ -456,7 +522,9 @@ impl<'a> Builder<'a> {
             });
         }
         let y = self.add(op.clone(), &operands, path, span)?;
-        let (rule, macs) = op.formula(&ty).map_or((String::new(), 0), |f| (f.shape, f.macs));
+        let (rule, macs) = op
+            .formula(&ty)
+            .map_or((String::new(), 0), |f| (f.shape, f.macs));
         self.row(path, op_text(&op), y, rule, count, macs);
         Ok(Some(y))
     }
@@ -471,10 +539,21 @@ impl<'a> Builder<'a> {
             .chain(self.blocks.keys().copied())
             .collect();
         let d = Diagnostic::error("E0401", format!("there is no layer `{}`", name.name));
-        Box::new(d.at(name.span, "unknown").help(super::suggest(&name.name, &known)))
+        Box::new(
+            d.at(name.span, "unknown")
+                .help(super::suggest(&name.name, &known)),
+        )
     }
 
-    fn row(&mut self, path: &str, text: String, y: Value, rule: String, parameters: u64, macs: u64) {
+    fn row(
+        &mut self,
+        path: &str,
+        text: String,
+        y: Value,
+        rule: String,
+        parameters: u64,
+        macs: u64,
+    ) {
         self.rows.push(Row {
             path: path.into(),
             text,
@@ -508,7 +587,11 @@ fn placed(e: ShapeError, span: Span) -> Box<Diagnostic> {
 
 fn no_arguments(c: &Call) -> Checked<()> {
     c.args.first().map_or(Ok(()), |a| {
-        Err(error("E0402", format!("{} takes no arguments", c.name.name), a.span))
+        Err(error(
+            "E0402",
+            format!("{} takes no arguments", c.name.name),
+            a.span,
+        ))
     })
 }
 
@@ -519,7 +602,12 @@ fn bad_argument(e: crate::ops::ArgError, c: &Call, s: &Signature) -> Box<Diagnos
         None => Some(*k) == position,
     });
     let d = Diagnostic::error(e.code, e.message).at(arg.map_or(c.span, |(_, a)| a.span), "");
-    Box::new(d.help(e.help.unwrap_or_else(|| format!("it is written {}", s.text()))))
+    Box::new(
+        d.help(
+            e.help
+                .unwrap_or_else(|| format!("it is written {}", s.text())),
+        ),
+    )
 }
 
 /// The arguments of a layer by the names of its signature.
@@ -534,12 +622,20 @@ fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<Args> {
             return Err(no_such_argument(c, a, s));
         };
         if args.values.iter().any(|v| v.0 == known.name) {
-            return Err(error("E0402", format!("`{}` is given twice", known.name), a.span));
+            return Err(error(
+                "E0402",
+                format!("`{}` is given twice", known.name),
+                a.span,
+            ));
         }
         args.values.push((known.name, evaluate(&a.value, names)?));
     }
     let given = |name: &str| args.values.iter().any(|v| v.0 == name);
-    if let Some(missing) = s.arguments.iter().find(|x| x.default.is_none() && !given(x.name)) {
+    if let Some(missing) = s
+        .arguments
+        .iter()
+        .find(|x| x.default.is_none() && !given(x.name))
+    {
         let message = format!("{} needs `{}`", s.name, missing.name);
         let d = error("E0402", message, c.span);
         return Err(Box::new(d.help(format!("it is written {}", s.text()))));
@@ -550,12 +646,22 @@ fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<Args> {
 fn no_such_argument(c: &Call, a: &Arg, s: &Signature) -> Box<Diagnostic> {
     let message = match &a.name {
         Some(n) => format!("{} has no argument `{}`", c.name.name, n.name),
-        None => format!("{} takes at most {} arguments", c.name.name, s.arguments.len()),
+        None => format!(
+            "{} takes at most {} arguments",
+            c.name.name,
+            s.arguments.len()
+        ),
     };
     let at = a.name.as_ref().map_or(a.span, |n| n.span);
     let d = Diagnostic::error("E0402", message).at(at, "");
-    let habits = [("in_channels", "channels in are inferred"), ("in_features", "features in are inferred")];
-    let habit = a.name.as_ref().and_then(|n| habits.iter().find(|h| h.0 == n.name));
+    let habits = [
+        ("in_channels", "channels in are inferred"),
+        ("in_features", "features in are inferred"),
+    ];
+    let habit = a
+        .name
+        .as_ref()
+        .and_then(|n| habits.iter().find(|h| h.0 == n.name));
     Box::new(match habit {
         Some(h) => d.help(format!("{}: it is written {}", h.1, s.text())),
         None => d.help(format!("it is written {}", s.text())),
@@ -571,11 +677,20 @@ fn block_names(block: &BlockDef, c: &Call, outer: &Names) -> Checked<Names> {
             None => block.params.get(k),
         };
         let Some(param) = param else {
-            let d = Diagnostic::error("E0402", format!("the block `{}` has no such parameter", block.name.name));
-            return Err(Box::new(d.at(a.span, "").also(block.name.span, "defined here")));
+            let d = Diagnostic::error(
+                "E0402",
+                format!("the block `{}` has no such parameter", block.name.name),
+            );
+            return Err(Box::new(
+                d.at(a.span, "").also(block.name.span, "defined here"),
+            ));
         };
         if names.iter().any(|n| n.0 == param.name.name) {
-            return Err(error("E0402", format!("`{}` is given twice", param.name.name), a.span));
+            return Err(error(
+                "E0402",
+                format!("`{}` is given twice", param.name.name),
+                a.span,
+            ));
         }
         names.push((param.name.name.clone(), evaluate(&a.value, outer)?));
     }
@@ -605,9 +720,12 @@ fn evaluate(v: &Written, names: &Names) -> Checked<ArgValue> {
             (None, "false") => ArgValue::Bool(false),
             (None, _) => ArgValue::Name(n.clone()),
         },
-        ValueKind::Tuple(items) => {
-            ArgValue::Tuple(items.iter().map(|i| evaluate(i, names)).collect::<Checked<_>>()?)
-        }
+        ValueKind::Tuple(items) => ArgValue::Tuple(
+            items
+                .iter()
+                .map(|i| evaluate(i, names))
+                .collect::<Checked<_>>()?,
+        ),
         ValueKind::Negative(x) => match evaluate(x, names)? {
             ArgValue::Int(i) => ArgValue::Int(i.checked_neg().ok_or_else(|| overflow(v))?),
             ArgValue::Float(x) => ArgValue::Float(-x),
@@ -627,14 +745,18 @@ fn evaluate(v: &Written, names: &Names) -> Checked<ArgValue> {
                 BinaryOp::Subtract => a.checked_sub(b),
                 BinaryOp::Multiply => a.checked_mul(b),
                 BinaryOp::Divide => floor_div(a, b),
-                BinaryOp::Remainder => {
-                    floor_div(a, b).and_then(|q| q.checked_mul(b)).and_then(|p| a.checked_sub(p))
-                }
+                BinaryOp::Remainder => floor_div(a, b)
+                    .and_then(|q| q.checked_mul(b))
+                    .and_then(|p| a.checked_sub(p)),
             };
             ArgValue::Int(result.ok_or_else(|| overflow(v))?)
         }
         ValueKind::List(_) | ValueKind::Call(_) | ValueKind::Record { .. } => {
-            return Err(error("E0403", "a layer's argument is a number, a tuple, a name or a string", v.span));
+            return Err(error(
+                "E0403",
+                "a layer's argument is a number, a tuple, a name or a string",
+                v.span,
+            ));
         }
     })
 }

@@ -15,7 +15,10 @@ pub enum Data {
     Idx(String),
     /// A file of arrays, relative to the model's.
     Npz(String),
-    Inline { x: Array, y: Array },
+    Inline {
+        x: Array,
+        y: Array,
+    },
 }
 
 /// Numbers that are written in the model.
@@ -30,7 +33,9 @@ pub struct Array {
 pub enum Loss {
     CrossEntropy,
     /// Mean over all elements of the batch, or the sum.
-    Mse { mean: bool },
+    Mse {
+        mean: bool,
+    },
 }
 
 /// How parameters start.
@@ -42,7 +47,9 @@ pub enum Initial {
     TorchDefault,
     Constant(f32),
     /// Weights; biases as in `TorchDefault`.
-    Normal { std: f32 },
+    Normal {
+        std: f32,
+    },
 }
 
 /// The entries of `train`, with defaults where they are missing.
@@ -125,7 +132,11 @@ impl Config {
                 self.data_span = v.span;
             }
             "loss" => self.loss = loss(v)?,
-            "loss.reduction" => self.loss = Loss::Mse { mean: reduction(v)? },
+            "loss.reduction" => {
+                self.loss = Loss::Mse {
+                    mean: reduction(v)?,
+                }
+            }
             "optimizer" => {
                 let call = call(v, &["SGD"], "an optimizer")?;
                 let [lr] = arguments(&call, ["lr"])?;
@@ -135,7 +146,11 @@ impl Config {
             }
             "optimizer.lr" => self.learning_rate = rate(v)?,
             "init" => self.initial = initial(v)?,
-            "init.std" => self.initial = Initial::Normal { std: positive(v, "std")? },
+            "init.std" => {
+                self.initial = Initial::Normal {
+                    std: positive(v, "std")?,
+                }
+            }
             "init.value" => self.initial = Initial::Constant(number(v, "value")?),
             "batch_size" => self.batch_size = whole(v, key, 1, LARGEST_BATCH)? as u32,
             "epochs" => self.epochs = whole(v, key, 1, 1 << 30)? as u32,
@@ -165,7 +180,10 @@ fn range(v: &Value, message: String) -> Box<Diagnostic> {
 fn whole(v: &Value, key: &str, least: i64, most: i64) -> Set<i64> {
     match v.kind {
         ValueKind::Int(i) if (least..=most).contains(&i) => Ok(i),
-        ValueKind::Int(i) => Err(range(v, format!("{key} must be {least} to {most}, not {i}"))),
+        ValueKind::Int(i) => Err(range(
+            v,
+            format!("{key} must be {least} to {most}, not {i}"),
+        )),
         _ => Err(kind(v, format!("{key} must be a whole number"), "")),
     }
 }
@@ -276,7 +294,13 @@ fn reduction(v: &Value) -> Set<bool> {
 }
 
 fn initial(v: &Value) -> Set<Initial> {
-    let names = ["xavier_uniform", "torch_default", "zeros", "constant", "normal"];
+    let names = [
+        "xavier_uniform",
+        "torch_default",
+        "zeros",
+        "constant",
+        "normal",
+    ];
     let call = call(v, &names, "an initialisation")?;
     let missing = |what: &str| {
         let message = format!("{} needs {what}", call.name.name);
@@ -316,7 +340,11 @@ fn data(v: &Value) -> Set<Data> {
         let [path] = arguments(&call, ["path"])?;
         match path.map(|p| &p.kind) {
             Some(ValueKind::Str(s)) => Ok(s.clone()),
-            _ => Err(kind(v, format!("{} needs the name of {what}", call.name.name), "")),
+            _ => Err(kind(
+                v,
+                format!("{} needs the name of {what}", call.name.name),
+                "",
+            )),
         }
     };
     Ok(match call.name.name.as_str() {
@@ -324,7 +352,11 @@ fn data(v: &Value) -> Set<Data> {
         "npz" => Data::Npz(path("a file, in quotes")?),
         name => {
             let [] = arguments(&call, [])?;
-            if name == "mnist" { Data::Mnist } else { Data::FashionMnist }
+            if name == "mnist" {
+                Data::Mnist
+            } else {
+                Data::FashionMnist
+            }
         }
     })
 }
@@ -384,6 +416,10 @@ fn fill(v: &Value, depth: usize, out: &mut Array) -> Set {
             out.values.push(number(v, "data")?);
             Ok(())
         }
-        _ => Err(kind(v, "data must be numbers in rows of equal length".into(), "")),
+        _ => Err(kind(
+            v,
+            "data must be numbers in rows of equal length".into(),
+            "",
+        )),
     }
 }

@@ -103,7 +103,9 @@ fn try_join(
         return None;
     }
     let at = *consumer.inputs.iter().filter_map(|v| home.get(v)).max()?;
-    let mut from_there = (0..).zip(&consumer.inputs).filter(|(_, v)| home.get(v) == Some(&at));
+    let mut from_there = (0..)
+        .zip(&consumer.inputs)
+        .filter(|(_, v)| home.get(v) == Some(&at));
     let ((operand, &value), None) = (from_there.next()?, from_there.next()) else {
         return None;
     };
@@ -146,7 +148,7 @@ fn number(inputs: &mut Vec<Value>, v: Value) -> u32 {
 fn drop_unread(g: &Graph, groups: &mut [Group]) {
     let mut read: Vec<Value> = g.outputs.iter().map(|o| storage(g, o.value)).collect();
     for group in groups.iter() {
-        read.extend(&group.inputs);
+        read.extend(group.reads());
     }
     read.sort();
     for group in groups {

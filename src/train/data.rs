@@ -25,7 +25,12 @@ pub struct Loaded {
 pub struct Set(Split);
 
 /// Loads what `data` names. `folder` is the model's, `given` that of `--data`.
-pub fn load(data: &Data, folder: &Path, given: Option<&Path>, input: &[u32]) -> Result<Loaded, RunError> {
+pub fn load(
+    data: &Data,
+    folder: &Path,
+    given: Option<&Path>,
+    input: &[u32],
+) -> Result<Loaded, RunError> {
     let plain = |d: Dataset| Loaded {
         train: Set(d.train),
         test: d.test.map(Set),
@@ -56,9 +61,12 @@ fn within(folder: &Path, name: &str, given: Option<&Path>) -> Result<std::path::
     if let Some(given) = given {
         return Ok(given.to_owned());
     }
-    let plain = Path::new(name)
-        .components()
-        .all(|c| matches!(c, std::path::Component::Normal(_) | std::path::Component::CurDir));
+    let plain = Path::new(name).components().all(|c| {
+        matches!(
+            c,
+            std::path::Component::Normal(_) | std::path::Component::CurDir
+        )
+    });
     if plain {
         Ok(folder.join(name))
     } else {
@@ -87,8 +95,18 @@ fn named(name: Named, given: Option<&Path>) -> Result<Loaded, RunError> {
 fn inline(x: &Array, y: &Array, input: &[u32]) -> Split {
     let size: usize = input.iter().map(|&d| d as usize).product();
     let single = x.values.len() == size && x.shape.first() != Some(&1);
-    let n = if single { 1 } else { x.shape.first().copied().unwrap_or(1) };
-    let rest = |a: &Array| if single { a.shape.clone() } else { a.shape[1.min(a.shape.len())..].to_vec() };
+    let n = if single {
+        1
+    } else {
+        x.shape.first().copied().unwrap_or(1)
+    };
+    let rest = |a: &Array| {
+        if single {
+            a.shape.clone()
+        } else {
+            a.shape[1.min(a.shape.len())..].to_vec()
+        }
+    };
     let shape = if x.values.len() == n * size {
         input.iter().map(|&d| d as usize).collect()
     } else {
@@ -142,34 +160,59 @@ impl Set {
     }
 
     /// Whether the examples fit the model; why not, in a sentence.
-    pub fn check(&self, what: &str, input: &[u32], output: &[u32], loss: Loss) -> Result<(), String> {
+    pub fn check(
+        &self,
+        what: &str,
+        input: &[u32],
+        output: &[u32],
+        loss: Loss,
+    ) -> Result<(), String> {
         let size = |dims: &[usize]| dims.iter().product::<usize>();
         let dims = |d: &[u32]| d.iter().map(|&d| d as usize).collect::<Vec<_>>();
         // One channel need not be written.
-        let trimmed = |d: &[usize]| d.iter().copied().skip_while(|&d| d == 1).collect::<Vec<_>>();
+        let trimmed = |d: &[usize]| {
+            d.iter()
+                .copied()
+                .skip_while(|&d| d == 1)
+                .collect::<Vec<_>>()
+        };
         if trimmed(&self.0.shape) != trimmed(&dims(input)) {
-            return Err(format!("the {what} data has shape {:?}, the model's input is {input:?}", self.0.shape));
+            return Err(format!(
+                "the {what} data has shape {:?}, the model's input is {input:?}",
+                self.0.shape
+            ));
         }
         let values = match &self.0.inputs {
             Inputs::U8(x) => x.len(),
             Inputs::F32(x) => x.len(),
         };
         if values != self.len() * size(&dims(input)) {
-            return Err(format!("the {what} data holds {values} numbers, not {} examples", self.len()));
+            return Err(format!(
+                "the {what} data holds {values} numbers, not {} examples",
+                self.len()
+            ));
         }
         match (&self.0.targets, loss) {
             (Targets::Classes(t), Loss::CrossEntropy) => {
                 let classes = output.first().copied().unwrap_or(0) as i32;
                 match t.iter().find(|&&c| c < 0 || c >= classes) {
-                    Some(c) => Err(format!("a {what} example has class {c}, the model has {classes} classes, from 0")),
+                    Some(c) => Err(format!(
+                        "a {what} example has class {c}, the model has {classes} classes, from 0"
+                    )),
                     None => Ok(()),
                 }
             }
-            (Targets::Values { data, .. }, Loss::Mse { .. }) if data.len() == self.len() * size(&dims(output)) => Ok(()),
-            (Targets::Values { shape, .. }, Loss::Mse { .. }) => {
-                Err(format!("the {what} targets have shape {shape:?}, the model yields {output:?}"))
+            (Targets::Values { data, .. }, Loss::Mse { .. })
+                if data.len() == self.len() * size(&dims(output)) =>
+            {
+                Ok(())
             }
-            (Targets::Classes(_), Loss::Mse { .. }) => Err("MSELoss needs values as targets, the data has classes".into()),
+            (Targets::Values { shape, .. }, Loss::Mse { .. }) => Err(format!(
+                "the {what} targets have shape {shape:?}, the model yields {output:?}"
+            )),
+            (Targets::Classes(_), Loss::Mse { .. }) => {
+                Err("MSELoss needs values as targets, the data has classes".into())
+            }
             (Targets::Values { .. }, Loss::CrossEntropy) => {
                 Err("CrossEntropyLoss needs classes as targets, the data has values".into())
             }

@@ -17,7 +17,10 @@ impl Metrics {
     /// Creates the file.
     pub fn create(path: Option<&Path>) -> Result<Self, RunError> {
         let out = match path {
-            Some(p) => Some((p.to_owned(), BufWriter::new(File::create(p).map_err(|e| failed(p, &e))?))),
+            Some(p) => Some((
+                p.to_owned(),
+                BufWriter::new(File::create(p).map_err(|e| failed(p, &e))?),
+            )),
             None => None,
         };
         Ok(Self { out })

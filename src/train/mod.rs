@@ -101,7 +101,12 @@ pub struct Session {
 
 impl Session {
     /// Compiles a plan and allocates its memory. Parameters are zero.
-    pub fn new(plan: &Plan, data: Loaded, config: Config, threads: usize) -> Result<Self, RunError> {
+    pub fn new(
+        plan: &Plan,
+        data: Loaded,
+        config: Config,
+        threads: usize,
+    ) -> Result<Self, RunError> {
         let need = plan.bytes(config.batch_size.max(EVAL_BATCH as u32), threads);
         if let Some(have) = memory_bytes().filter(|&have| need > have) {
             return Err(RunError::Memory {
@@ -129,7 +134,12 @@ impl Session {
         for p in &self.parameters {
             let info = &infos[p.place as usize];
             let out = self.machine.parameter_mut(p.offset_bytes, elements(p));
-            init::fill(distribution(self.config.initial, info), self.config.seed, p.place, out);
+            init::fill(
+                distribution(self.config.initial, info),
+                self.config.seed,
+                p.place,
+                out,
+            );
         }
     }
 
@@ -173,7 +183,12 @@ impl Session {
     }
 
     /// Trains; `stop` ends the run after the step that is under way.
-    pub fn train(&mut self, o: &Options, stop: &AtomicBool, watcher: &mut (dyn Watcher + Send)) -> Result<Summary, RunError> {
+    pub fn train(
+        &mut self,
+        o: &Options,
+        stop: &AtomicBool,
+        watcher: &mut (dyn Watcher + Send),
+    ) -> Result<Summary, RunError> {
         let mut metrics = Metrics::create(o.metrics.as_deref())?;
         let Self {
             machine,
@@ -260,7 +275,10 @@ fn mismatches(expected: &[ParameterPlace], got: &[Tensor]) -> Vec<String> {
         match got.iter().find(|t| t.name == p.name) {
             None => problems.push(format!("{} is missing", p.name)),
             Some(t) if t.shape != dims => {
-                problems.push(format!("{} is {:?}, the model's is {dims:?}", t.name, t.shape));
+                problems.push(format!(
+                    "{} is {:?}, the model's is {dims:?}",
+                    t.name, t.shape
+                ));
             }
             Some(_) => {}
         }
@@ -345,7 +363,8 @@ impl Loop<'_> {
                 loss += batch_loss;
                 correct += right;
                 covered += batch.len();
-                self.watcher.progress(epoch, covered, all, loss / covered as f64);
+                self.watcher
+                    .progress(epoch, covered, all, loss / covered as f64);
             }
         }
         // What a stopped run shows is about the steps since the last epoch, if there were any.
@@ -385,7 +404,8 @@ impl Loop<'_> {
     fn step(&mut self, epoch: u32, batch: &[u32]) -> Result<(f64, f64), RunError> {
         let start = Instant::now();
         let examples = self.data.train.examples();
-        self.machine.run(Mode::Train, examples, batch, self.config.learning_rate);
+        self.machine
+            .run(Mode::Train, examples, batch, self.config.learning_rate);
         self.spent += start.elapsed();
         self.used += batch.len();
         self.summary.steps += 1;
@@ -409,7 +429,10 @@ impl Loop<'_> {
 
 /// The shapes that the data must have, checked before anything runs.
 pub fn check_data(data: &Loaded, built: &Built, config: &Config) -> Result<(), RunError> {
-    for (what, set) in [("training", Some(&data.train)), ("test", data.test.as_ref())] {
+    for (what, set) in [
+        ("training", Some(&data.train)),
+        ("test", data.test.as_ref()),
+    ] {
         if let Some(set) = set {
             set.check(what, &built.input, &built.output, config.loss)
                 .map_err(RunError::Data)?;

@@ -33,20 +33,7 @@ pub use lenetc_runtime::exec::{Entry, Uniforms};
 impl Code {
     /// Compiles kernels of four lanes for this machine.
     pub fn compile(kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
-        let mut flags = settings::builder();
-        for (name, value) in [
-            ("opt_level", "speed"),
-            ("enable_verifier", "false"),
-            ("is_pic", "false"),
-        ] {
-            flags
-                .set(name, value)
-                .map_err(|e| Box::new(ModuleError::Backend(e.into())))?;
-        }
-        let isa = cranelift::native::builder()
-            .map_err(|e| Box::new(ModuleError::Backend(std::io::Error::other(e).into())))?
-            .finish(settings::Flags::new(flags))
-            .map_err(|e| Box::new(ModuleError::Compilation(e)))?;
+        let isa = native()?;
         let mut code = Self {
             module: Some(JITModule::new(JITBuilder::with_isa(
                 isa,
@@ -110,6 +97,67 @@ impl Drop for Code {
             unsafe { module.free_memory() }
         }
     }
+}
+
+type Isa = std::sync::Arc<dyn codegen::isa::TargetIsa>;
+
+/// The machine that the program runs on.
+fn native() -> Result<Isa, Box<ModuleError>> {
+    let builder = cranelift::native::builder()
+        .map_err(|e| Box::new(ModuleError::Backend(std::io::Error::other(e).into())))?;
+    finish(builder).map_err(|e| Box::new(ModuleError::Compilation(e)))
+}
+
+/// The target with the settings that all code is compiled under.
+fn finish(builder: codegen::isa::Builder) -> Result<Isa, codegen::CodegenError> {
+    let mut flags = settings::builder();
+    for (name, value) in [
+        ("opt_level", "speed"),
+        ("enable_verifier", "false"),
+        ("is_pic", "false"),
+    ] {
+        flags
+            .set(name, value)
+            .expect("Cranelift has these settings");
+    }
+    builder.finish(settings::Flags::new(flags))
+}
+
+/// Kernels as Cranelift's text, before Cranelift optimises them.
+pub fn text(kernels: &[Kernel]) -> Result<String, String> {
+    let isa = native().map_err(|e| e.to_string())?;
+    let mut functions = FunctionBuilderContext::new();
+    let listed = kernels.iter().zip(0..).map(|(k, index)| {
+        let f = function(k, &*isa, index, &mut functions);
+        format!("; {}\n{}\n", k.name, f.display())
+    });
+    Ok(listed.collect())
+}
+
+/// Kernels as machine code for a target, as `aarch64`, or for this machine.
+pub fn assembly(kernels: &[Kernel], target: Option<&str>) -> Result<String, String> {
+    let isa = match target {
+        None => native().map_err(|e| e.to_string())?,
+        Some(name) => codegen::isa::lookup_by_name(name)
+            .map_err(|e| e.to_string())
+            .and_then(|b| finish(b).map_err(|e| e.to_string()))?,
+    };
+    let mut functions = FunctionBuilderContext::new();
+    let mut out = String::new();
+    for (k, index) in kernels.iter().zip(0..) {
+        let f = function(k, &*isa, index, &mut functions);
+        let mut context = codegen::Context::for_function(f);
+        context.set_disasm(true);
+        let code = context
+            .compile(&*isa, &mut Default::default())
+            .map_err(|e| e.inner.to_string())?;
+        out.push_str(&format!(
+            "; {}\n{}\n",
+            k.name,
+            code.vcode.as_deref().unwrap_or("")
+        ));
+    }
+    Ok(out)
 }
 
 /// The Cranelift function of a kernel, before Cranelift optimises it.

@@ -55,7 +55,10 @@ pub struct Plan {
 /// Plans the groups of a graph for batches of `batch` images.
 pub fn plan(g: &Graph, groups: &[Group], batch: u32) -> Plan {
     let fixed = Fixed::new(g, groups);
-    let once: Vec<bool> = groups.iter().map(|group| !touches_batch(g, group)).collect();
+    let once: Vec<bool> = groups
+        .iter()
+        .map(|group| !touches_batch(g, group))
+        .collect();
     let most = batch.next_multiple_of(LANES).clamp(LANES, LARGEST_BLOCK);
     let block = [16, 8, 4]
         .into_iter()
@@ -68,7 +71,15 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32) -> Plan {
         block,
         kernels: groups
             .iter()
-            .map(|group| schedule(&group.nest, Options { lanes: LANES, block }))
+            .map(|group| {
+                schedule(
+                    &group.nest,
+                    Options {
+                        lanes: LANES,
+                        block,
+                    },
+                )
+            })
             .collect(),
         places: groups
             .iter()
@@ -196,7 +207,10 @@ fn padded_bytes(g: &Graph, v: Value) -> u64 {
 }
 
 fn touches_batch(g: &Graph, group: &Group) -> bool {
-    group.values().iter().any(|&v| g.ty(v).leading != Leading::None)
+    group
+        .values()
+        .iter()
+        .any(|&v| g.ty(v).leading != Leading::None)
 }
 
 /// The arena for blocks of `block` images: the place of each value, and its bytes.
