@@ -1,0 +1,107 @@
+//! Twenty steps of training from recorded weights on recorded batches, held to what PyTorch computed.
+//!
+//! Each folder in `tests/torch` is a case: a model, its data, the weights before and after, and the loss of each
+//! batch. `tests/torch/generate.py` made them. Losses must agree to 1e-5, and for each parameter tensor
+//! ‖Δ − Δ_torch‖ / ‖Δ_torch‖ ≤ 1e-4, where Δ is what the steps changed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lenetc_runtime::weights::{self, Tensor};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const STEPS: usize = 20;
+const LOSS_TOLERANCE: f64 = 1e-5;
+const UPDATE_TOLERANCE: f64 = 1e-4;
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torch");
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(root)
+        .expect("the cases are part of the repository")
+        .filter_map(|e| e.ok().map(|e| e.path()))
+        .filter(|p| p.join("model.nn").exists())
+        .collect();
+    cases.sort();
+    let trials = cases
+        .into_iter()
+        .map(|dir| {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Trial::test(name, move || run(&dir))
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn run(dir: &Path) -> Result<(), Failed> {
+    let out = tempfile::tempdir()?;
+    let (end, metrics) = (out.path().join("end.safetensors"), out.path().join("steps.jsonl"));
+    let output = Command::new(env!("CARGO_BIN_EXE_lenetc"))
+        .arg("train")
+        .arg(dir.join("model.nn"))
+        .args(["--no-shuffle", "--quiet", "--epochs", "1000", "--steps", &STEPS.to_string()])
+        .arg("--weights")
+        .arg(dir.join("start.safetensors"))
+        .arg("--save")
+        .arg(&end)
+        .arg("--metrics")
+        .arg(&metrics)
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    losses(&metrics, &dir.join("losses.json"))?;
+    let load = |p: &Path| weights::load(p).map_err(|e| Failed::from(e.to_string()));
+    let start = load(&dir.join("start.safetensors"))?;
+    updates(&start, &load(&dir.join("end.safetensors"))?, &load(&end)?)
+}
+
+fn losses(metrics: &Path, recorded: &Path) -> Result<(), Failed> {
+    let recorded: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(recorded)?)?;
+    let recorded: Vec<f64> = recorded["losses"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|l| l.as_f64())
+        .collect();
+    let mut ours = Vec::new();
+    for line in std::fs::read_to_string(metrics)?.lines() {
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        if line["kind"] == "step" {
+            ours.extend(line["loss"].as_f64());
+        }
+    }
+    if recorded.len() != STEPS || ours.len() != STEPS {
+        return Err(format!("{} losses recorded, {} found", recorded.len(), ours.len()).into());
+    }
+    for (k, (a, b)) in ours.iter().zip(&recorded).enumerate() {
+        if (a - b).abs() > LOSS_TOLERANCE * b.abs().max(1.0) {
+            return Err(format!("step {}: loss {a}, PyTorch's is {b}", k + 1).into());
+        }
+    }
+    Ok(())
+}
+
+fn updates(start: &[Tensor], torch: &[Tensor], ours: &[Tensor]) -> Result<(), Failed> {
+    if ours.len() != start.len() || start.is_empty() {
+        return Err(format!("{} tensors instead of {}", ours.len(), start.len()).into());
+    }
+    for w0 in start {
+        let named = |list: &[Tensor]| {
+            list.iter()
+                .find(|t| t.name == w0.name)
+                .map(|t| t.data.clone())
+                .ok_or_else(|| Failed::from(format!("{} is missing", w0.name)))
+        };
+        let (a, b) = (named(ours)?, named(torch)?);
+        let (mut difference, mut norm) = (0.0, 0.0);
+        for ((a, b), w) in a.iter().zip(&b).zip(&w0.data) {
+            difference += (f64::from(*a) - f64::from(*b)).powi(2);
+            norm += (f64::from(*b) - f64::from(*w)).powi(2);
+        }
+        let ratio = (difference / norm).sqrt();
+        if ratio.is_nan() || ratio > UPDATE_TOLERANCE {
+            return Err(format!("{}: updates differ by {ratio:.2e}", w0.name).into());
+        }
+    }
+    Ok(())
+}
