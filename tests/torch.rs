@@ -25,7 +25,11 @@ fn main() {
     let trials = cases
         .into_iter()
         .map(|dir| {
-            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = dir
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             Trial::test(name, move || run(&dir))
         })
         .collect();
@@ -34,11 +38,21 @@ fn main() {
 
 fn run(dir: &Path) -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
-    let (end, metrics) = (out.path().join("end.safetensors"), out.path().join("steps.jsonl"));
+    let (end, metrics) = (
+        out.path().join("end.safetensors"),
+        out.path().join("steps.jsonl"),
+    );
     let output = Command::new(env!("CARGO_BIN_EXE_lenetc"))
         .arg("train")
         .arg(dir.join("model.nn"))
-        .args(["--no-shuffle", "--quiet", "--epochs", "1000", "--steps", &STEPS.to_string()])
+        .args([
+            "--no-shuffle",
+            "--quiet",
+            "--epochs",
+            "1000",
+            "--steps",
+            &STEPS.to_string(),
+        ])
         .arg("--weights")
         .arg(dir.join("start.safetensors"))
         .arg("--save")
