@@ -3,7 +3,7 @@
 //! Knows every layer below it, but neither data nor the training loop; prints nothing.
 
 use crate::backend::cpu;
-use crate::diag::{Diagnostic, Severity, Source, Span};
+use crate::diag::{Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
 use crate::ops::Graph;
 use crate::passes::build::{self, Built};
@@ -42,9 +42,7 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
     let (mut config, more) = config::read(entries.unwrap_or(&[]));
     diagnostics.extend(more);
     if has_errors(&diagnostics) {
-        // Errors of the layers are shown in the same run.
-        let bytes = holds_bytes(&config);
-        diagnostics.extend(build::run(&file, &config, bytes).1);
+        diagnostics.extend(names_and_arguments(&source, &file, &config, &diagnostics));
         return Err(fail(source, diagnostics));
     }
     for text in overrides {
@@ -57,6 +55,20 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
         trained,
         warnings: diagnostics,
     })
+}
+
+/// Errors of the layers in the same run: those that do not follow from what could not be read.
+fn names_and_arguments(
+    source: &Source,
+    file: &File,
+    config: &Config,
+    known: &[Diagnostic],
+) -> Vec<Diagnostic> {
+    let line = |d: &Diagnostic| d.span().map(|s| line_col(source, s.start).0);
+    let taken: Vec<_> = known.iter().map(line).collect();
+    let (_, mut found) = build::run(file, config, holds_bytes(config));
+    found.retain(|d| matches!(d.code, "E0401" | "E0402") && !taken.contains(&line(d)));
+    found
 }
 
 fn fail(source: Source, mut diagnostics: Vec<Diagnostic>) -> Box<Failure> {

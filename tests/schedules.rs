@@ -80,8 +80,11 @@ fn check(name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, block: u32)
     let start = buffers.clone();
     interp::run_kernel(&k, &mut buffers, 0, valid, env);
     compare(name, &tensors, &buffers, &want, valid, block, 1e-9);
-    let machine = run_code(&k, &start, valid);
-    compare(name, &tensors, &machine, &want, valid, block, 2e-5);
+    for compile in [Code::compile, Code::compile_baseline] {
+        let code = compile(std::slice::from_ref(&k)).expect("Cranelift compiles it");
+        let machine = run_code(&code, &k, &start, valid);
+        compare(name, &tensors, &machine, &want, valid, block, 2e-5);
+    }
 }
 
 fn compare(
@@ -121,8 +124,7 @@ fn compare(
 }
 
 /// Runs the kernel's machine code on f32 (or integer) copies of the buffers.
-fn run_code(k: &loops::Kernel, buffers: &[Vec<f64>], valid: usize) -> Vec<Vec<f64>> {
-    let code = Code::compile(std::slice::from_ref(k)).expect("the kernel compiles");
+fn run_code(code: &Code, k: &loops::Kernel, buffers: &[Vec<f64>], valid: usize) -> Vec<Vec<f64>> {
     let mut bytes: Vec<Vec<u8>> = buffers
         .iter()
         .zip(&k.buffers)

@@ -267,33 +267,44 @@ fn distribution(initial: Initial, p: &ParameterInfo) -> Init {
     }
 }
 
-/// What keeps a weights file from being this model's; at most ten lines of it.
+/// What keeps a weights file from being this model's: a clause for each kind of difference.
 fn mismatches(expected: &[ParameterPlace], got: &[Tensor]) -> Vec<String> {
-    let mut problems = Vec::new();
-    for p in expected {
+    let find = |name: &str| got.iter().find(|t| t.name == name);
+    let missing = expected
+        .iter()
+        .filter(|p| find(&p.name).is_none())
+        .map(|p| p.name.clone());
+    let unknown = got
+        .iter()
+        .filter(|t| expected.iter().all(|p| p.name != t.name))
+        .map(|t| t.name.clone());
+    let misshapen = expected.iter().filter_map(|p| {
         let dims: Vec<usize> = p.dims.iter().map(|&d| d as usize).collect();
-        match got.iter().find(|t| t.name == p.name) {
-            None => problems.push(format!("{} is missing", p.name)),
-            Some(t) if t.shape != dims => {
-                problems.push(format!(
-                    "{} is {:?}, the model's is {dims:?}",
-                    t.name, t.shape
-                ));
-            }
-            Some(_) => {}
-        }
+        let t = find(&p.name).filter(|t| t.shape != dims)?;
+        Some(format!("{} is {:?} for {dims:?}", p.name, t.shape))
+    });
+    [
+        ("missing: ", listed(missing)),
+        ("not in the model: ", listed(unknown)),
+        ("of another shape: ", listed(misshapen)),
+    ]
+    .into_iter()
+    .filter(|(_, list)| !list.is_empty())
+    .map(|(what, list)| format!("{what}{list}"))
+    .collect()
+}
+
+/// The first few, and how many more there are.
+fn listed(names: impl Iterator<Item = String>) -> String {
+    const SHOWN: usize = 6;
+    let names: Vec<String> = names.collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let list = names[..names.len() - more].join(", ");
+    if more == 0 {
+        list
+    } else {
+        format!("{list} and {more} more")
     }
-    for t in got {
-        if expected.iter().all(|p| p.name != t.name) {
-            problems.push(format!("{} is not in the model", t.name));
-        }
-    }
-    if problems.len() > 10 {
-        let more = problems.len() - 10;
-        problems.truncate(10);
-        problems.push(format!("and {more} more"));
-    }
-    problems
 }
 
 fn evaluate(machine: &mut Machine, examples: Examples, accuracy: bool) -> (f64, Option<f64>) {

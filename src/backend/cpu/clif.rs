@@ -33,7 +33,15 @@ pub use lenetc_runtime::exec::{Entry, Uniforms};
 impl Code {
     /// Compiles kernels of four lanes for this machine.
     pub fn compile(kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
-        let isa = native()?;
+        Self::compile_for(native(true)?, kernels)
+    }
+
+    /// The same with what every processor of this architecture has: on x86-64 without fused multiply-adds.
+    pub fn compile_baseline(kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
+        Self::compile_for(native(false)?, kernels)
+    }
+
+    fn compile_for(isa: Isa, kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
         let mut code = Self {
             module: Some(JITModule::new(JITBuilder::with_isa(
                 isa,
@@ -101,9 +109,9 @@ impl Drop for Code {
 
 type Isa = std::sync::Arc<dyn codegen::isa::TargetIsa>;
 
-/// The machine that the program runs on.
-fn native() -> Result<Isa, Box<ModuleError>> {
-    let builder = cranelift::native::builder()
+/// The machine that the program runs on, with all that its processor has or with what all have.
+fn native(features: bool) -> Result<Isa, Box<ModuleError>> {
+    let builder = cranelift::native::builder_with_options(features)
         .map_err(|e| Box::new(ModuleError::Backend(std::io::Error::other(e).into())))?;
     finish(builder).map_err(|e| Box::new(ModuleError::Compilation(e)))
 }
@@ -123,24 +131,35 @@ fn finish(builder: codegen::isa::Builder) -> Result<Isa, codegen::CodegenError> 
     builder.finish(settings::Flags::new(flags))
 }
 
-/// Kernels as Cranelift's text, before Cranelift optimises them.
+/// Kernels as Cranelift's text for this machine, before Cranelift optimises them.
 pub fn text(kernels: &[Kernel]) -> Result<String, String> {
-    let isa = native().map_err(|e| e.to_string())?;
+    Ok(listing(kernels, &*native(true).map_err(|e| e.to_string())?))
+}
+
+/// The same for a target by name, as `aarch64`.
+pub fn text_for(kernels: &[Kernel], target: &str) -> Result<String, String> {
+    Ok(listing(kernels, &*named(target)?))
+}
+
+fn listing(kernels: &[Kernel], isa: &dyn codegen::isa::TargetIsa) -> String {
     let mut functions = FunctionBuilderContext::new();
     let listed = kernels.iter().zip(0..).map(|(k, index)| {
-        let f = function(k, &*isa, index, &mut functions);
+        let f = function(k, isa, index, &mut functions);
         format!("; {}\n{}\n", k.name, f.display())
     });
-    Ok(listed.collect())
+    listed.collect()
+}
+
+fn named(target: &str) -> Result<Isa, String> {
+    let builder = codegen::isa::lookup_by_name(target).map_err(|e| e.to_string())?;
+    finish(builder).map_err(|e| e.to_string())
 }
 
 /// Kernels as machine code for a target, as `aarch64`, or for this machine.
 pub fn assembly(kernels: &[Kernel], target: Option<&str>) -> Result<String, String> {
     let isa = match target {
-        None => native().map_err(|e| e.to_string())?,
-        Some(name) => codegen::isa::lookup_by_name(name)
-            .map_err(|e| e.to_string())
-            .and_then(|b| finish(b).map_err(|e| e.to_string()))?,
+        None => native(true).map_err(|e| e.to_string())?,
+        Some(name) => named(name)?,
     };
     let mut functions = FunctionBuilderContext::new();
     let mut out = String::new();
