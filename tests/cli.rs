@@ -164,8 +164,8 @@ fn saved_weights_evaluate_and_start_a_run() {
     let o = run(&["eval", "models/branches.nn", "--weights", path]);
     assert_eq!(o.status.code(), Some(1));
     assert!(
-        stderr(&o).contains("stem.weight is missing")
-            && stderr(&o).contains("0.weight is not in the model"),
+        stderr(&o).contains("missing: stem.weight")
+            && stderr(&o).contains("not in the model: 0.bias"),
         "{}",
         stderr(&o)
     );

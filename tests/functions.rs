@@ -18,6 +18,10 @@ fn ulps(got: f32, want: f64) -> f64 {
     if !got.is_finite() || !near.is_finite() {
         return f64::INFINITY;
     }
+    // Sigmoid flushes results below the normal numbers to zero.
+    if got == 0.0 && near.abs() < f32::MIN_POSITIVE {
+        return 0.0;
+    }
     let spacing = f64::from(near.abs().max(f32::MIN_POSITIVE))
         .log2()
         .floor()
@@ -87,13 +91,13 @@ fn exp() {
 }
 #[test]
 fn log() {
-    bound(Unary::Log, 1.5, f64::ln);
+    bound(Unary::Log, 1.0, f64::ln);
 }
 #[test]
 fn tanh() {
-    bound(Unary::Tanh, 2.5, f64::tanh);
+    bound(Unary::Tanh, 1.5, f64::tanh);
 }
 #[test]
 fn sigmoid() {
-    bound(Unary::Sigmoid, 3.0, |x| 1.0 / (1.0 + (-x).exp()));
+    bound(Unary::Sigmoid, 2.5, |x| 1.0 / (1.0 + (-x).exp()));
 }

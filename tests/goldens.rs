@@ -84,6 +84,9 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
         _ => None,
     };
     if let Some(pass) = pass {
+        if name == "dce" {
+            fold::run(&mut g);
+        }
         let before = ir::text(&g);
         pass(&mut g);
         return Ok(difference(&before, &ir::text(&g)));

@@ -89,7 +89,7 @@ fn by_groups(
             .map(|v| values.get(v).unwrap_or(&empty).as_slice())
             .collect();
         let results = interp::run(&group.nest, &inputs, env);
-        for (v, data) in group.stores().into_iter().zip(results) {
+        for (&v, data) in group.outputs.iter().zip(results) {
             values.insert(v, data);
         }
     }

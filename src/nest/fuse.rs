@@ -92,11 +92,18 @@ fn match_axes(
         if read.index.len() != written.index.len() {
             return None;
         }
-        for (r, w) in read.index.iter().zip(&written.index) {
+        let dims = &consumer.ty(read.tensor).dims;
+        let skip = read.index.len() - dims.len();
+        for (k, (r, w)) in read.index.iter().zip(&written.index).enumerate() {
             let (Index::Affine(r), Index::Affine(w)) = (r, w) else {
                 return None;
             };
-            let axis = &mut axes[r.as_var()?.0 as usize];
+            let variable = r.as_var()?;
+            // A consumer of a part runs over fewer elements than the producer.
+            if k >= skip && consumer.extent(variable) != Extent::Static(dims[k - skip]) {
+                return None;
+            }
+            let axis = &mut axes[variable.0 as usize];
             if axis.as_ref().is_some_and(|known| known != w) {
                 return None;
             }
@@ -287,11 +294,13 @@ fn drop_expressions(s: &mut Stage) {
 }
 
 fn operands(e: &Expr) -> impl Iterator<Item = ExprId> {
-    let list: &[ExprId] = match e {
-        Expr::Unary(_, x) => std::slice::from_ref(x),
-        Expr::Binary(_, a, b) => return vec![*a, *b].into_iter(),
-        Expr::Select(_, xs) => xs,
-        Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => &[],
+    let [a, b, c, d] = match e {
+        Expr::Unary(_, x) => [Some(*x), None, None, None],
+        Expr::Binary(_, a, b) => [Some(*a), Some(*b), None, None],
+        Expr::Select(_, xs) => xs.map(Some),
+        Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => {
+            [None; 4]
+        }
     };
-    list.to_vec().into_iter()
+    [a, b, c, d].into_iter().flatten()
 }

@@ -2,6 +2,8 @@
 //!
 //! Knows neither text nor graphs; the build pass makes these and attaches places to errors.
 
+use std::fmt;
+
 use super::window::Padding;
 
 /// The value of an argument.
@@ -184,16 +186,26 @@ fn pair(name: &'static str, v: &ArgValue, least: i64) -> Result<[u32; 2], ArgErr
     }
 }
 
+impl fmt::Display for ArgValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ArgValue::Int(i) => write!(f, "{i}"),
+            ArgValue::Float(x) => write!(f, "{x}"),
+            ArgValue::Bool(b) => write!(f, "{b}"),
+            ArgValue::Name(n) => f.write_str(n),
+            ArgValue::Text(t) => write!(f, "\"{t}\""),
+            ArgValue::Tuple(t) => {
+                let items: Vec<String> = t.iter().map(ArgValue::to_string).collect();
+                write!(f, "({})", items.join(", "))
+            }
+        }
+    }
+}
+
+/// A value in a message: names stand in quotes.
 fn describe(v: &ArgValue) -> String {
     match v {
-        ArgValue::Int(i) => i.to_string(),
-        ArgValue::Float(x) => x.to_string(),
-        ArgValue::Bool(b) => b.to_string(),
         ArgValue::Name(n) => format!("`{n}`"),
-        ArgValue::Text(t) => format!("\"{t}\""),
-        ArgValue::Tuple(t) => format!(
-            "({})",
-            t.iter().map(describe).collect::<Vec<_>>().join(", ")
-        ),
+        v => v.to_string(),
     }
 }

@@ -498,22 +498,21 @@ impl<'a> Builder<'a> {
         let mut operands = vec![x];
         let mut count = 0u64;
         for p in op.parameters(&ty) {
-            let name = format!("{path}.{}", p.name);
-            if let Some(first) = self.parameters.iter().find(|q| q.name == name) {
+            let parameter = format!("{path}.{}", p.name);
+            if self.parameters.iter().any(|q| q.name == parameter) {
                 let message = format!("two layers are called `{path}`");
-                let _ = first;
                 return Err(error("E0407", message, span));
             }
             let place = self.parameters.len() as u32;
             let ty = TensorType::fixed(p.dims.clone());
             count = count.saturating_add(ty.elements());
             let source = Source::Parameter {
-                name: name.clone(),
+                name: parameter.clone(),
                 place,
             };
             operands.push(self.graph.source(source, ty, path, span));
             self.parameters.push(ParameterInfo {
-                name,
+                name: parameter,
                 place,
                 dims: p.dims,
                 fan_in: p.fan_in,
@@ -525,7 +524,7 @@ impl<'a> Builder<'a> {
         let (rule, macs) = op
             .formula(&ty)
             .map_or((String::new(), 0), |f| (f.shape, f.macs));
-        self.row(path, op_text(&op), y, rule, count, macs);
+        self.row(path, layer_text(name, &args), y, rule, count, macs);
         Ok(Some(y))
     }
 
@@ -567,13 +566,17 @@ impl<'a> Builder<'a> {
 
 const JOINS: [&str; 2] = ["Add", "Concat"];
 
-fn op_text(op: &Op) -> String {
-    use crate::ir::Operation;
-    let attributes = op.attributes();
-    if attributes.is_empty() {
-        op.name().into()
+/// A layer with the arguments that it was given, as it would be written.
+fn layer_text(name: &str, args: &Args) -> String {
+    let args: Vec<String> = args
+        .values
+        .iter()
+        .map(|(n, v)| format!("{n}={v}"))
+        .collect();
+    if args.is_empty() {
+        name.into()
     } else {
-        format!("{} {attributes}", op.name())
+        format!("{name}({})", args.join(", "))
     }
 }
 

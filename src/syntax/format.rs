@@ -94,7 +94,7 @@ impl Formatter<'_> {
             Token::Semicolon
                 if matches!(
                     next,
-                    None | Some(Token::Newline | Token::Comment | Token::RBrace)
+                    None | Some(Token::Newline | Token::Comment | Token::RBrace | Token::Semicolon)
                 ) => {}
             Token::RBrace => self.close_brace(t, next),
             token => {

@@ -157,7 +157,7 @@ impl Session {
         for p in &self.parameters {
             let from = tensors.iter().find(|t| t.name == p.name);
             let out = self.machine.parameter_mut(p.offset_bytes, elements(p));
-            out.copy_from_slice(&from.map(|t| t.data.as_slice()).unwrap_or(&[]));
+            out.copy_from_slice(from.map_or(&[], |t| t.data.as_slice()));
         }
         Ok(())
     }

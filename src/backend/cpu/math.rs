@@ -114,7 +114,13 @@ pub fn exp(b: &mut B, fused: bool, x: Value) -> Value {
 
 /// ln x for positive normal x; −∞ at 0, NaN below.
 pub fn log(b: &mut B, fused: bool, x: Value) -> Value {
-    let bits = b.ins().bitcast(types::I32X4, cast_flags(), x);
+    // A subnormal number has its exponent in the fraction: scaled by 2²³ it is normal.
+    let (least, scale) = (splat(b, f32::MIN_POSITIVE), splat(b, 8_388_608.0));
+    let scaled = b.ins().fmul(x, scale);
+    let normal = select(b, FloatCC::LessThan, x, least, scaled, x);
+    let (steps, none) = (splat(b, -23.0), splat(b, 0.0));
+    let offset = select(b, FloatCC::LessThan, x, least, steps, none);
+    let bits = b.ins().bitcast(types::I32X4, cast_flags(), normal);
     // The exponent is counted so that the fraction lies in [√½, √2): 0x3f3504f3 is √½.
     let root = b.ins().iconst(types::I32, 0x3f35_04f3);
     let root = b.ins().splat(types::I32X4, root);
@@ -126,6 +132,7 @@ pub fn log(b: &mut B, fused: bool, x: Value) -> Value {
     let (one, zero) = (splat(b, 1.0), splat(b, 0.0));
     let f = b.ins().fsub(m, one);
     let e = b.ins().fcvt_from_sint(types::F32X4, e);
+    let e = b.ins().fadd(e, offset);
     let p = polynomial(
         b,
         fused,

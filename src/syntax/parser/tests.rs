@@ -159,11 +159,14 @@ impl File {
             span.start -= by;
             span.end -= by;
         };
-        [&mut model.span, &mut model.name.span, &mut model.body.span].map(shift);
+        let spans = [&mut model.span, &mut model.name.span, &mut model.body.span];
+        spans.into_iter().for_each(shift);
         for layer in &mut model.body.layers {
             shift(&mut layer.span);
             if let LayerKind::Call(call) = &mut layer.kind {
-                [&mut call.span, &mut call.name.span].map(shift);
+                [&mut call.span, &mut call.name.span]
+                    .into_iter()
+                    .for_each(shift);
             }
         }
         self
