@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 
+use cranelift::codegen::control::ControlPlane;
 use cranelift::codegen::ir::{BlockArg, Endianness, MemFlagsData, UserFuncName};
+use cranelift::codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift::codegen::settings;
 use cranelift::jit::{JITBuilder, JITModule};
 use cranelift::module::{Module, ModuleError, default_libcall_names};
 use cranelift::prelude::*;
 
-use super::math;
+use super::{math, order};
 use crate::ir::DType;
 use crate::ir::Scalar;
 use crate::nest::loops::{
@@ -45,20 +47,8 @@ pub struct Uniforms {
 impl Code {
     /// Compiles kernels of four lanes for this machine.
     pub fn compile(kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
-        let mut flags = settings::builder();
-        for (name, value) in [
-            ("opt_level", "speed"),
-            ("enable_verifier", "false"),
-            ("is_pic", "false"),
-        ] {
-            flags
-                .set(name, value)
-                .map_err(|e| Box::new(ModuleError::Backend(e.into())))?;
-        }
-        let isa = cranelift::native::builder()
-            .map_err(|e| Box::new(ModuleError::Backend(std::io::Error::other(e).into())))?
-            .finish(settings::Flags::new(flags))
-            .map_err(|e| Box::new(ModuleError::Compilation(e)))?;
+        // The module does not optimise: it would undo the order of instructions.
+        let isa = target("none")?;
         let mut code = Self {
             module: Some(JITModule::new(JITBuilder::with_isa(
                 isa,
@@ -71,6 +61,7 @@ impl Code {
     }
 
     fn define(&mut self, kernels: &[Kernel]) -> Result<(), Box<ModuleError>> {
+        let optimising = target("speed")?;
         let Some(module) = self.module.as_mut() else {
             return Ok(());
         };
@@ -79,6 +70,7 @@ impl Code {
         for (index, k) in kernels.iter().enumerate() {
             let mut context = module.make_context();
             context.func = function(k, module.isa(), index as u32, &mut functions);
+            optimise(&mut context, &*optimising).map_err(ModuleError::Compilation)?;
             let id = module.declare_anonymous_function(&context.func.signature)?;
             module.define_function(id, &mut context)?;
             ids.push(id);
@@ -112,6 +104,35 @@ impl Drop for Code {
             unsafe { module.free_memory() }
         }
     }
+}
+
+/// This machine, at one of Cranelift's levels of optimisation.
+pub fn target(level: &str) -> Result<OwnedTargetIsa, Box<ModuleError>> {
+    let mut flags = settings::builder();
+    for (name, value) in [
+        ("opt_level", level),
+        ("enable_verifier", "false"),
+        ("is_pic", "false"),
+    ] {
+        flags
+            .set(name, value)
+            .map_err(|e| Box::new(ModuleError::Backend(e.into())))?;
+    }
+    cranelift::native::builder()
+        .map_err(|e| Box::new(ModuleError::Backend(std::io::Error::other(e).into())))?
+        .finish(settings::Flags::new(flags))
+        .map_err(|e| Box::new(ModuleError::Compilation(e)))
+}
+
+/// Optimises a function and restores the order in which it was emitted. Machine code is then to be made by a
+/// target that does not optimise.
+pub fn optimise(
+    context: &mut codegen::Context,
+    optimising: &dyn TargetIsa,
+) -> Result<(), codegen::CodegenError> {
+    context.optimize(optimising, &mut ControlPlane::default())?;
+    order::restore(&mut context.func);
+    Ok(())
 }
 
 /// The Cranelift function of a kernel, before Cranelift optimises it.

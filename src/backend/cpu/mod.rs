@@ -5,6 +5,7 @@
 
 pub mod clif;
 mod math;
+mod order;
 mod pieces;
 mod schedule;
 
