@@ -7,6 +7,7 @@ pub mod clif;
 mod math;
 mod order;
 mod pieces;
+mod pointer;
 mod schedule;
 
 pub use schedule::{Options, run as schedule};

@@ -386,30 +386,47 @@ impl Scheduler<'_> {
                 value,
             });
             out.extend(nested(sets.collect()));
-            let step = self.step(&place, &acc, &index);
             let guards: Vec<At> = p
                 .conditions
                 .iter()
                 .filter(|c| columns.iter().any(|r| c.uses(r.0)))
                 .map(&moved)
                 .collect();
-            let mut body = if t.guarded && !guards.is_empty() {
-                nested(vec![Stmt::If {
-                    conditions: guards,
-                    body: step,
-                }])
-            } else {
-                nested(step)
+            let guarded = |body: Vec<Stmt>| {
+                if t.guarded && !guards.is_empty() {
+                    vec![Stmt::If {
+                        conditions: guards.clone(),
+                        body,
+                    }]
+                } else {
+                    body
+                }
+            };
+            let outer = t.a.is_some_and(|a| a.1 > 1) as usize;
+            let mut body = match self.products(&place, acc[0], &index, &loops[outer..]) {
+                Some((factor, step)) => {
+                    let mut body = guarded(step);
+                    for &(v, n) in loops[outer..].iter().rev() {
+                        body = vec![unrolled(v, n, body)];
+                    }
+                    body.insert(0, factor);
+                    for &(v, n) in loops[..outer].iter().rev() {
+                        body = vec![unrolled(v, n, body)];
+                    }
+                    body
+                }
+                None => nested(guarded(self.step(&place, &acc, &index))),
             };
             for &(v, n) in columns.iter().rev() {
                 body = vec![unrolled(v, n, body)];
             }
             let mut dims: Vec<Dim> = Vec::new();
-            if summed {
-                dims.push(Dim::count(g, self.groups()));
-            }
             for &(v, n) in p.reduce.iter().filter(|r| !columns.contains(r)) {
                 dims.push(bounded(v, n, &rows));
+            }
+            // The groups share the cache lines of a position.
+            if summed {
+                dims.push(Dim::count(g, self.groups()));
             }
             out.push(if dims.is_empty() {
                 Stmt::If {
@@ -438,6 +455,50 @@ impl Scheduler<'_> {
             Combine::Max => vec![lowest],
             Combine::Sum | Combine::None => vec![self.k.constant(0.0)],
         }
+    }
+
+    /// A product of what the channels pick, loaded once for all positions, and of what the positions pick,
+    /// loaded for each: the multiply-add overwrites what it loaded last, which costs no copy.
+    fn products(
+        &mut self,
+        place: &Place,
+        acc: RegId,
+        index: &[At],
+        positions: &[Trips],
+    ) -> Option<(Stmt, Vec<Stmt>)> {
+        let s = place.stage;
+        let Expr::Binary(Binary::Mul, a, b) = &s.exprs[s.body.0 as usize] else {
+            return None;
+        };
+        let (Expr::Load(a), Expr::Load(b)) = (&s.exprs[a.0 as usize], &s.exprs[b.0 as usize])
+        else {
+            return None;
+        };
+        let moves = |at: At| positions.iter().any(|p| at.uses(p.0));
+        if s.combine != Combine::Sum || moves(self.address(place, a)) {
+            return None;
+        }
+        let [factor, term] = [("f", a), ("t", b)].map(|(name, access)| {
+            let (reg, load) = (self.k.reg(name, &[]), self.load(place, access));
+            let value = self.k.value(load);
+            Stmt::Set {
+                reg,
+                index: vec![],
+                value,
+            }
+        });
+        let [x, y] = [&term, &factor].map(|s| match s {
+            Stmt::Set { reg, .. } => self.k.get(*reg, &[]),
+            _ => unreachable!("both are set"),
+        });
+        let old = self.k.get(acc, index);
+        let value = self.k.value(V::Fma(x, y, old));
+        let sum = Stmt::Set {
+            reg: acc,
+            index: index.to_vec(),
+            value,
+        };
+        Some((factor, vec![term, sum]))
     }
 
     /// Combines one more element.
