@@ -588,12 +588,8 @@ impl Emitter<'_> {
                 self.b.ins().splat(types::F32X4, sum)
             }
             V::Transposed(xs, lane) => {
-                let parts: Vec<Value> = xs.iter().map(|x| self.value(*x)).collect();
-                let lanes: Vec<Value> = parts
-                    .into_iter()
-                    .map(|p| self.b.ins().extractlane(p, *lane))
-                    .collect();
-                self.gathered(&lanes)
+                let rows: Vec<Value> = xs.iter().map(|x| self.value(*x)).collect();
+                math::transposed(&mut self.b, &rows, *lane)
             }
         }
     }
