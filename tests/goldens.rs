@@ -107,8 +107,10 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
                 .map(|k| nest::loops::text(k) + "\n")
                 .collect()
         }
-        "clif" => cpu::clif::text_for(&driver::plan(g, true, batch).kernels, "aarch64")
-            .map_err(Failed::from)?,
+        "clif" => {
+            let target = cpu::clif::Target::named("aarch64").map_err(Failed::from)?;
+            cpu::clif::text(&driver::plan(g, true, batch).kernels, &target)
+        }
         other => return Err(format!("there is no stage {other}").into()),
     })
 }

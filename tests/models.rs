@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lenetc::backend::cpu::clif::{self, Target};
 use lenetc::diag::Source as Text;
 use lenetc::driver::{self, Model};
 use lenetc::ir::{NodeKind, Role, Scalar, Source, Value};
@@ -256,8 +257,8 @@ fn every_model_compiles_for_aarch64() {
             true,
             model.config.batch_size,
         );
-        let code = lenetc::backend::cpu::clif::assembly(&plan.kernels, Some("aarch64"))
-            .expect("it compiles");
+        let target = Target::named("aarch64").expect("Cranelift knows it");
+        let code = clif::assembly(&plan.kernels, &target).expect("it compiles");
         assert!(
             code.contains("fmla v"),
             "{path} multiplies and adds in vectors"

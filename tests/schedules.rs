@@ -179,12 +179,16 @@ fn data(ty: &TensorType, salt: u64, batch: usize) -> Vec<f64> {
 const BLOCKS: [(usize, u32); 4] = [(4, 4), (1, 4), (7, 8), (16, 16)];
 
 fn case(name: &str, op: impl Into<Op>, inputs: &[TensorType]) {
+    case_in(&BLOCKS, name, op, inputs);
+}
+
+fn case_in(blocks: &[(usize, u32)], name: &str, op: impl Into<Op>, inputs: &[TensorType]) {
     let op = op.into();
     let outputs = op
         .infer(inputs)
         .unwrap_or_else(|e| panic!("{name}: {}", e.rule));
     let nest = op.lower(inputs, &outputs);
-    for (valid, block) in BLOCKS {
+    for &(valid, block) in blocks {
         let values: Vec<Vec<f64>> = inputs
             .iter()
             .enumerate()
@@ -314,6 +318,24 @@ fn linear_and_biases() {
         case("bias", BiasGrad, &[y]);
     }
     case("bias", BiasGrad, &[image([5, 3, 2])]);
+}
+
+/// Strips of four vectors of inputs and less, with and without a rest; blocks that are transposed in parts.
+#[test]
+fn linear_weight_gradients() {
+    let blocks = [
+        (1, 4),
+        (3, 4),
+        (7, 8),
+        (16, 16),
+        (13, 20),
+        (17, 32),
+        (32, 32),
+    ];
+    for (c, k) in [(4, 1), (16, 3), (19, 4), (23, 13), (33, 7), (50, 12)] {
+        let [x, y] = [c, k].map(|n| TensorType::batch([n]));
+        case_in(&blocks, "weight gradient", LinearGradWeight, &[y, x]);
+    }
 }
 
 #[test]

@@ -41,12 +41,17 @@ pub fn run(a: &ModelArgs, stage: Stage, opt: u8) -> Result<u8, Stop> {
                     .iter()
                     .map(|k| nest::loops::text(k) + "\n")
                     .collect(),
-                Stage::Clif => cpu::clif::text(&plan.kernels).map_err(Stop::Message)?,
-                Stage::Asm => cpu::clif::assembly(&plan.kernels, None).map_err(Stop::Message)?,
+                Stage::Clif => cpu::clif::text(&plan.kernels, &native()?),
+                Stage::Asm => cpu::clif::assembly(&plan.kernels, &native()?)
+                    .map_err(|e| Stop::Message(e.to_string()))?,
                 _ => driver::plan_text(&plan),
             }
         }
     };
     print(&text)?;
     Ok(0)
+}
+
+fn native() -> Result<cpu::clif::Target, Stop> {
+    cpu::clif::Target::native(true).map_err(|e| Stop::Message(e.to_string()))
 }

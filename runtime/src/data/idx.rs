@@ -336,12 +336,9 @@ pub(super) mod tests {
         for bit in 0..file.len() * 8 {
             let mut damaged = file.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            // Flags, time and system in the gzip header say nothing about the data.
-            assert!(
-                inputs(&damaged).is_ok_and(|d| d == whole) && bit / 8 < 10
-                    || inputs(&damaged).is_err(),
-                "bit {bit}"
-            );
+            // Flags, time and system in the gzip header say nothing about the data, and not every bit of a
+            // deflated block does; where the data would change, the checksum differs.
+            assert!(inputs(&damaged).map_or(true, |d| d == whole), "bit {bit}");
         }
     }
 

@@ -7,20 +7,23 @@
 
 use std::collections::BTreeMap;
 
+use cranelift::codegen::control::ControlPlane;
 use cranelift::codegen::ir::{BlockArg, Endianness, MemFlagsData, UserFuncName};
+use cranelift::codegen::isa::OwnedTargetIsa;
 use cranelift::codegen::settings;
 use cranelift::jit::{JITBuilder, JITModule};
 use cranelift::module::{Module, ModuleError, default_libcall_names};
 use cranelift::prelude::*;
 
-use super::math;
+use super::pointer::{self, Pointer};
+use super::{math, order};
 use crate::ir::DType;
 use crate::ir::Scalar;
 use crate::nest::loops::{
     At, BufId, Dim, Expr as V, Kernel, Kind, Quotient, Read, RegId, Stmt, Uniform, ValueId, Var,
     Write,
 };
-use crate::nest::{Binary, Compare, Unary};
+use crate::nest::{Affine, Binary, Compare, Unary};
 
 /// Compiled kernels. Their memory is freed when this is dropped.
 pub struct Code {
@@ -33,15 +36,16 @@ pub use lenetc_runtime::exec::{Entry, Uniforms};
 impl Code {
     /// Compiles kernels of four lanes for this machine.
     pub fn compile(kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
-        Self::compile_for(native(true)?, kernels)
+        Self::compile_for(Target::native(true)?, kernels)
     }
 
     /// The same with what every processor of this architecture has: on x86-64 without fused multiply-adds.
     pub fn compile_baseline(kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
-        Self::compile_for(native(false)?, kernels)
+        Self::compile_for(Target::native(false)?, kernels)
     }
 
-    fn compile_for(isa: Isa, kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
+    fn compile_for(target: Target, kernels: &[Kernel]) -> Result<Self, Box<ModuleError>> {
+        let isa = target.emitting.clone();
         let mut code = Self {
             module: Some(JITModule::new(JITBuilder::with_isa(
                 isa,
@@ -49,11 +53,11 @@ impl Code {
             ))),
             entries: vec![],
         };
-        code.define(kernels)?;
+        code.define(kernels, &target)?;
         Ok(code)
     }
 
-    fn define(&mut self, kernels: &[Kernel]) -> Result<(), Box<ModuleError>> {
+    fn define(&mut self, kernels: &[Kernel], target: &Target) -> Result<(), Box<ModuleError>> {
         let Some(module) = self.module.as_mut() else {
             return Ok(());
         };
@@ -62,6 +66,9 @@ impl Code {
         for (index, k) in kernels.iter().enumerate() {
             let mut context = module.make_context();
             context.func = function(k, module.isa(), index as u32, &mut functions);
+            target
+                .optimise(&mut context)
+                .map_err(ModuleError::Compilation)?;
             let id = module.declare_anonymous_function(&context.func.signature)?;
             module.define_function(id, &mut context)?;
             ids.push(id);
@@ -107,20 +114,57 @@ impl Drop for Code {
     }
 }
 
-type Isa = std::sync::Arc<dyn codegen::isa::TargetIsa>;
-
-/// The machine that the program runs on, with all that its processor has or with what all have.
-fn native(features: bool) -> Result<Isa, Box<ModuleError>> {
-    let builder = cranelift::native::builder_with_options(features)
-        .map_err(|e| Box::new(ModuleError::Backend(std::io::Error::other(e).into())))?;
-    finish(builder).map_err(|e| Box::new(ModuleError::Compilation(e)))
+/// What code is made for, twice: as Cranelift optimises and as it emits. The second does not optimise, since
+/// that would undo the order of instructions.
+pub struct Target {
+    optimising: OwnedTargetIsa,
+    emitting: OwnedTargetIsa,
 }
 
-/// The target with the settings that all code is compiled under.
-fn finish(builder: codegen::isa::Builder) -> Result<Isa, codegen::CodegenError> {
+impl Target {
+    /// This machine, with all that its processor has or with what every processor of its architecture has.
+    pub fn native(features: bool) -> Result<Self, Box<ModuleError>> {
+        Self::new(|| {
+            cranelift::native::builder_with_options(features)
+                .map_err(|e| codegen::CodegenError::Unsupported(e.into()))
+        })
+        .map_err(|e| Box::new(ModuleError::Compilation(e)))
+    }
+
+    /// A target by name, as `aarch64`.
+    pub fn named(name: &str) -> Result<Self, String> {
+        Self::new(|| {
+            codegen::isa::lookup_by_name(name)
+                .map_err(|e| codegen::CodegenError::Unsupported(e.to_string()))
+        })
+        .map_err(|e| e.to_string())
+    }
+
+    fn new(
+        builder: impl Fn() -> Result<codegen::isa::Builder, codegen::CodegenError>,
+    ) -> Result<Self, codegen::CodegenError> {
+        Ok(Self {
+            optimising: finish(builder()?, "speed")?,
+            emitting: finish(builder()?, "none")?,
+        })
+    }
+
+    /// Optimises a function and restores the order in which it was emitted.
+    fn optimise(&self, context: &mut codegen::Context) -> Result<(), codegen::CodegenError> {
+        context.optimize(&*self.optimising, &mut ControlPlane::default())?;
+        order::restore(&mut context.func);
+        Ok(())
+    }
+}
+
+/// A target at one of Cranelift's levels of optimisation.
+fn finish(
+    builder: codegen::isa::Builder,
+    level: &str,
+) -> Result<OwnedTargetIsa, codegen::CodegenError> {
     let mut flags = settings::builder();
     for (name, value) in [
-        ("opt_level", "speed"),
+        ("opt_level", level),
         ("enable_verifier", "false"),
         ("is_pic", "false"),
     ] {
@@ -131,50 +175,30 @@ fn finish(builder: codegen::isa::Builder) -> Result<Isa, codegen::CodegenError> 
     builder.finish(settings::Flags::new(flags))
 }
 
-/// Kernels as Cranelift's text for this machine, before Cranelift optimises them.
-pub fn text(kernels: &[Kernel]) -> Result<String, String> {
-    Ok(listing(kernels, &*native(true).map_err(|e| e.to_string())?))
-}
-
-/// The same for a target by name, as `aarch64`.
-pub fn text_for(kernels: &[Kernel], target: &str) -> Result<String, String> {
-    Ok(listing(kernels, &*named(target)?))
-}
-
-fn listing(kernels: &[Kernel], isa: &dyn codegen::isa::TargetIsa) -> String {
+/// Kernels as Cranelift's text, before Cranelift optimises them.
+pub fn text(kernels: &[Kernel], target: &Target) -> String {
     let mut functions = FunctionBuilderContext::new();
     let listed = kernels.iter().zip(0..).map(|(k, index)| {
-        let f = function(k, isa, index, &mut functions);
+        let f = function(k, &*target.emitting, index, &mut functions);
         format!("; {}\n{}\n", k.name, f.display())
     });
     listed.collect()
 }
 
-fn named(target: &str) -> Result<Isa, String> {
-    let builder = codegen::isa::lookup_by_name(target).map_err(|e| e.to_string())?;
-    finish(builder).map_err(|e| e.to_string())
-}
-
-/// Kernels as machine code for a target, as `aarch64`, or for this machine.
-pub fn assembly(kernels: &[Kernel], target: Option<&str>) -> Result<String, String> {
-    let isa = match target {
-        None => native(true).map_err(|e| e.to_string())?,
-        Some(name) => named(name)?,
-    };
+/// Kernels as machine code, disassembled.
+pub fn assembly(kernels: &[Kernel], target: &Target) -> Result<String, codegen::CodegenError> {
     let mut functions = FunctionBuilderContext::new();
     let mut out = String::new();
     for (k, index) in kernels.iter().zip(0..) {
-        let f = function(k, &*isa, index, &mut functions);
+        let f = function(k, &*target.emitting, index, &mut functions);
         let mut context = codegen::Context::for_function(f);
+        target.optimise(&mut context)?;
         context.set_disasm(true);
         let code = context
-            .compile(&*isa, &mut Default::default())
-            .map_err(|e| e.inner.to_string())?;
-        out.push_str(&format!(
-            "; {}\n{}\n",
-            k.name,
-            code.vcode.as_deref().unwrap_or("")
-        ));
+            .compile(&*target.emitting, &mut ControlPlane::default())
+            .map_err(|e| e.inner)?;
+        let listing = code.vcode.as_deref().unwrap_or("");
+        out.push_str(&format!("; {}\n{listing}\n", k.name));
     }
     Ok(out)
 }
@@ -230,6 +254,9 @@ pub fn function(
         regs,
         vars,
         fma,
+        pointers: BTreeMap::new(),
+        loads: 0,
+        apart: false,
     };
     e.body(&k.body);
     e.b.ins().return_(&[]);
@@ -252,6 +279,10 @@ struct Emitter<'a> {
     regs: Vec<Vec<Variable>>,
     vars: BTreeMap<Var, Index>,
     fma: bool,
+    /// Pointers that the innermost loop carries.
+    pointers: BTreeMap<Pointer, Value>,
+    loads: i64,
+    apart: bool,
 }
 
 impl Emitter<'_> {
@@ -270,7 +301,10 @@ impl Emitter<'_> {
                 } => self.serial(dims, body),
                 Stmt::If { conditions, body } => self.guard(conditions, body),
                 Stmt::Set { reg, index, value } => {
+                    self.loads += 1;
+                    self.apart = matches!(self.k.exprs[value.0 as usize], V::Load(..));
                     let value = self.value(*value);
+                    self.apart = false;
                     let variable = self.register(*reg, index);
                     self.b.def_var(variable, value);
                 }
@@ -301,10 +335,14 @@ impl Emitter<'_> {
             self.vars.insert(d.var, Index::Known(i));
             self.body(body);
         }
+        self.vars.remove(&d.var);
     }
 
     /// One loop over the product of the dimensions, tested at its end: counters carry over like those of an
     /// odometer, so that accumulators pass through one loop only and stay in machine registers.
+    ///
+    /// The next round's counters and pointers are computed first: its loads then wait for nothing at the end of
+    /// this round, when the multiply-adds fill the machine's window.
     fn serial(&mut self, dims: &[Dim], body: &[Stmt]) {
         let lower: Vec<Value> = dims
             .iter()
@@ -315,23 +353,69 @@ impl Emitter<'_> {
             .map(|d| self.bound(&d.upper, IntCC::SignedLessThan))
             .collect();
         let [inside, exit] = [(); 2].map(|()| self.b.create_block());
-        let counters: Vec<Value> = dims
+        let pointers = pointer::carried(self.k, dims, body, |v| {
+            matches!(self.vars.get(&v), Some(Index::Run(_)))
+        });
+        let steps: Vec<Vec<Value>> = pointers
             .iter()
-            .map(|_| self.b.append_block_param(inside, types::I64))
+            .map(|p| self.steps(p, dims, &lower, &upper))
             .collect();
-        let start: Vec<BlockArg> = lower.iter().map(|&v| v.into()).collect();
+        self.count(dims, &lower);
+        let mut start: Vec<BlockArg> = lower.iter().map(|&v| v.into()).collect();
+        start.extend(pointers.iter().map(|p| BlockArg::from(self.place(p))));
         let some = self.not_empty(&lower, &upper);
         self.b.ins().brif(some, inside, &start, exit, &[]);
         self.b.switch_to_block(inside);
-        for (d, &i) in dims.iter().zip(&counters) {
-            self.vars.insert(d.var, Index::Run(i));
-        }
+        let mut param = || self.b.append_block_param(inside, types::I64);
+        let counters: Vec<Value> = dims.iter().map(|_| param()).collect();
+        let here: Vec<Value> = pointers.iter().map(|_| param()).collect();
+        let (next, more) = self.advance(dims, &counters, &here, &steps, [&lower, &upper]);
+        self.count(dims, &counters);
+        self.pointers.extend(pointers.iter().cloned().zip(here));
         self.body(body);
-        let (next, more) = self.advance(dims, &counters, &lower, &upper);
+        self.pointers.retain(|p, _| !pointers.contains(p));
+        self.vars.retain(|v, _| dims.iter().all(|d| d.var != *v));
         self.b.ins().brif(more, inside, &next, exit, &[]);
         self.b.seal_block(inside);
         self.b.seal_block(exit);
         self.b.switch_to_block(exit);
+    }
+
+    fn count(&mut self, dims: &[Dim], counters: &[Value]) {
+        let runs = counters.iter().map(|&i| Index::Run(i));
+        self.vars.extend(dims.iter().map(|d| d.var).zip(runs));
+    }
+
+    fn place(&mut self, p: &Pointer) -> Value {
+        let at = Affine {
+            terms: p.terms.clone(),
+            constant: 0,
+        };
+        self.pointer(p.buf, &at).0
+    }
+
+    /// Bytes by which a pointer moves when dimension k steps and all later ones start anew, for each k.
+    fn steps(&mut self, p: &Pointer, dims: &[Dim], lower: &[Value], upper: &[Value]) -> Vec<Value> {
+        let size = self.size(p.buf);
+        let mut steps = Vec::new();
+        let mut back = self.b.ins().iconst(types::I64, 0);
+        for (k, d) in dims.iter().enumerate().rev() {
+            let term = p.terms.iter().find(|t| t.0 == d.var);
+            let scale = term.map_or(0, |t| t.1) * size;
+            steps.push(self.b.ins().iadd_imm_s(back, scale * d.step));
+            // The last value is lower + ⌊(upper − 1 − lower) / step⌋ · step.
+            let span = self.b.ins().isub(upper[k], lower[k]);
+            let span = self.b.ins().iadd_imm_s(span, -1);
+            let rounds = if d.step == 1 {
+                span
+            } else {
+                self.b.ins().sdiv_imm_s(span, d.step)
+            };
+            let way = self.b.ins().imul_imm_s(rounds, scale * d.step);
+            back = self.b.ins().isub(back, way);
+        }
+        steps.reverse();
+        steps
     }
 
     fn not_empty(&mut self, lower: &[Value], upper: &[Value]) -> Value {
@@ -345,36 +429,36 @@ impl Emitter<'_> {
             .fold(tests[0], |all, &t| self.b.ins().band(all, t))
     }
 
-    /// The counters of the next round, and whether there is one.
+    /// Counters and pointers of the next round, and whether there is one.
     fn advance(
         &mut self,
         dims: &[Dim],
         counters: &[Value],
-        lower: &[Value],
-        upper: &[Value],
+        pointers: &[Value],
+        steps: &[Vec<Value>],
+        [lower, upper]: [&[Value]; 2],
     ) -> (Vec<BlockArg>, Value) {
-        let mut next: Vec<BlockArg> = counters.iter().map(|&i| i.into()).collect();
-        let mut carry: Option<Value> = None;
-        for k in (0..dims.len()).rev() {
+        let last = dims.len() - 1;
+        let mut next = counters.to_vec();
+        let mut step: Vec<Value> = steps.iter().map(|s| s[last]).collect();
+        next[last] = self.b.ins().iadd_imm_s(counters[last], dims[last].step);
+        for k in (0..last).rev() {
+            let i = next[k + 1];
+            let over = IntCC::SignedGreaterThanOrEqual;
+            let over = self.b.ins().icmp(over, i, upper[k + 1]);
+            next[k + 1] = self.b.ins().select(over, lower[k + 1], i);
             let stepped = self.b.ins().iadd_imm_s(counters[k], dims[k].step);
-            let i = carry.map_or(stepped, |c| self.b.ins().select(c, stepped, counters[k]));
-            let over = self
-                .b
-                .ins()
-                .icmp(IntCC::SignedGreaterThanOrEqual, i, upper[k]);
-            let i = if k == 0 {
-                i
-            } else {
-                self.b.ins().select(over, lower[k], i)
-            };
-            next[k] = i.into();
-            if k == 0 {
-                let more = self.b.ins().icmp(IntCC::SignedLessThan, i, upper[0]);
-                return (next, more);
+            next[k] = self.b.ins().select(over, stepped, counters[k]);
+            for (step, steps) in step.iter_mut().zip(steps) {
+                *step = self.b.ins().select(over, steps[k], *step);
             }
-            carry = Some(over);
         }
-        unreachable!("a loop has a dimension")
+        let less = IntCC::SignedLessThan;
+        let more = self.b.ins().icmp(less, next[0], upper[0]);
+        let moved = pointers.iter().zip(step);
+        let moved: Vec<Value> = moved.map(|(&p, s)| self.b.ins().iadd(p, s)).collect();
+        let args = next.into_iter().chain(moved);
+        (args.map(BlockArg::from).collect(), more)
     }
 
     fn bound(&mut self, qs: &[Quotient], better: IntCC) -> Value {
@@ -454,15 +538,39 @@ impl Emitter<'_> {
         (sum, constant * scale)
     }
 
+    fn size(&self, buf: BufId) -> i64 {
+        self.k.buffers[buf.0 as usize].dtype.size_bytes() as i64
+    }
+
     fn address(&mut self, buf: BufId, at: &At) -> (Value, i32) {
-        let size = self.k.buffers[buf.0 as usize].dtype.size_bytes() as i64;
-        let (sum, constant) = self.affine(at, size);
-        let base = self.bases[buf.0 as usize];
-        let base = sum.map_or(base, |s| self.b.ins().iadd(base, s));
+        let (mut base, mut constant) = self.pointer(buf, at);
+        if self.apart {
+            // The same place as another sum of pointer and displacement, so that the optimiser takes it for
+            // another one; the machine instruction holds the displacement as it was.
+            let shift = self.loads * 16;
+            base = self.b.ins().iadd_imm_s(base, shift);
+            constant -= shift;
+        }
         match i32::try_from(constant) {
             Ok(offset) => (base, offset),
             Err(_) => (self.b.ins().iadd_imm_s(base, constant), 0),
         }
+    }
+
+    /// The pointer that a loop carries for this access, or a new one, and what is to be added.
+    fn pointer(&mut self, buf: BufId, at: &At) -> (Value, i64) {
+        let size = self.size(buf);
+        let run = |v: Var| matches!(self.vars[&v], Index::Run(_));
+        if let Some(&p) = self.pointers.get(&Pointer::new(buf, at, run)) {
+            let known = |v| match self.vars[&v] {
+                Index::Known(i) => i,
+                Index::Run(_) => 0,
+            };
+            return (p, at.eval(known) * size);
+        }
+        let (sum, constant) = self.affine(at, size);
+        let base = self.bases[buf.0 as usize];
+        (sum.map_or(base, |s| self.b.ins().iadd(base, s)), constant)
     }
 
     fn register(&self, reg: RegId, index: &[At]) -> Variable {
@@ -547,12 +655,8 @@ impl Emitter<'_> {
                 self.b.ins().splat(types::F32X4, sum)
             }
             V::Transposed(xs, lane) => {
-                let parts: Vec<Value> = xs.iter().map(|x| self.value(*x)).collect();
-                let lanes: Vec<Value> = parts
-                    .into_iter()
-                    .map(|p| self.b.ins().extractlane(p, *lane))
-                    .collect();
-                self.gathered(&lanes)
+                let rows: Vec<Value> = xs.iter().map(|x| self.value(*x)).collect();
+                math::transposed(&mut self.b, &rows, *lane)
             }
         }
     }

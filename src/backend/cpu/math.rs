@@ -56,6 +56,24 @@ pub fn reduce(b: &mut B, x: Value) -> Value {
     b.ins().fadd(low, high)
 }
 
+/// Element `lane` of each of four vectors, by interleaving pairs and then pairs of pairs. What the lanes have in
+/// common is left to the optimiser.
+pub fn transposed(b: &mut B, rows: &[Value], lane: u8) -> Value {
+    let (half, pair) = (lane / 2 * 2, lane % 2 * 2);
+    let front = shuffle(b, rows[0], rows[1], [half, half + 4, half + 1, half + 5]);
+    let back = shuffle(b, rows[2], rows[3], [half, half + 4, half + 1, half + 5]);
+    shuffle(b, front, back, [pair, pair + 1, pair + 4, pair + 5])
+}
+
+/// Elements of two vectors, counted through both.
+fn shuffle(b: &mut B, x: Value, y: Value, elements: [u8; 4]) -> Value {
+    let mask: Vec<u8> = elements.iter().flat_map(|e| 4 * e..4 * e + 4).collect();
+    let mask = b.func.dfg.immediates.push(mask.into());
+    let [x, y] = [x, y].map(|v| b.ins().bitcast(types::I8X16, cast_flags(), v));
+    let out = b.ins().shuffle(x, y, mask);
+    b.ins().bitcast(types::F32X4, cast_flags(), out)
+}
+
 fn polynomial(b: &mut B, fused: bool, x: Value, coefficients: &[f32]) -> Value {
     let mut p = splat(b, coefficients[0]);
     for &c in &coefficients[1..] {

@@ -5,7 +5,9 @@
 
 pub mod clif;
 mod math;
+mod order;
 mod pieces;
+mod pointer;
 mod program;
 mod schedule;
 

@@ -1,0 +1,92 @@
+//! Addresses, and expressions of a nest as values of a kernel.
+//!
+//! A tensor of the batch lies as `[dims…][block]`, any other one row-major. Does not know tiles or loops.
+
+use super::{Home, Place, Scheduler};
+use crate::ir::Leading;
+use crate::nest::loops::{At, Expr as V, Read, Uniform, ValueId};
+use crate::nest::{Access, Affine, Expr, ExprId, Index};
+
+impl Scheduler<'_> {
+    /// The address of an element, in elements of its buffer.
+    pub(super) fn address(&self, place: &Place, a: &Access) -> At {
+        let ty = self.n.ty(a.tensor);
+        let skip = a.index.len() - ty.dims.len();
+        if place.axes.is_empty() && ty.leading == Leading::None {
+            return if a.index.is_empty() {
+                Affine::constant(0)
+            } else {
+                place.image.clone()
+            };
+        }
+        let flat = a.index[skip..]
+            .iter()
+            .zip(&ty.dims)
+            .fold(Affine::constant(0), |f, (i, &d)| {
+                let Index::Affine(i) = i else {
+                    panic!("only the leading axis is looked up")
+                };
+                f * i64::from(d) + i.substitute(|v| place.axes[&v].clone())
+            });
+        if ty.is_batch() {
+            flat * i64::from(self.options.block) + place.image.clone()
+        } else {
+            flat
+        }
+    }
+
+    pub(super) fn value(&mut self, place: &Place, e: ExprId) -> ValueId {
+        let operand = |s: &mut Self, x: &ExprId| s.value(place, *x);
+        let v = match &place.stage.exprs[e.0 as usize] {
+            Expr::Const(bits) => V::Const(*bits),
+            Expr::Scalar(x) => V::Uniform(Uniform::Scalar(*x)),
+            Expr::Axis(a) => V::Number(a.substitute(|v| place.axes[&v].clone())),
+            Expr::Acc(k) => return place.acc[*k as usize],
+            Expr::Load(a) => self.load(place, a),
+            Expr::Unary(f, x) => V::Unary(*f, operand(self, x)),
+            Expr::Binary(f, a, b) => {
+                let (a, b) = (operand(self, a), operand(self, b));
+                V::Binary(*f, a, b)
+            }
+            Expr::Select(c, xs) => {
+                let xs = xs.map(|x| operand(self, &x));
+                V::Select(*c, xs)
+            }
+        };
+        self.k.value(v)
+    }
+
+    pub(super) fn load(&self, place: &Place, a: &Access) -> V {
+        let buf = match self.tensors[a.tensor.0 as usize] {
+            Home::Register(reg) => return V::Reg(reg, vec![]),
+            Home::Memory(buf) => buf,
+        };
+        let ty = self.n.ty(a.tensor);
+        let at = self.address(place, a);
+        if let Some(Index::Lookup(t, _)) = a.index.first() {
+            let Home::Memory(index) = self.tensors[t.0 as usize] else {
+                panic!("indices lie in memory")
+            };
+            let stride = ty.elements() as i64;
+            return V::Load(
+                buf,
+                at,
+                Read::Lookup {
+                    index,
+                    index_at: place.image.clone(),
+                    stride,
+                },
+            );
+        }
+        let parameters = place.axes.is_empty() && !ty.dims.is_empty();
+        V::Load(
+            buf,
+            at,
+            if ty.is_batch() || parameters {
+                Read::Vector
+            } else {
+                Read::Splat
+            },
+        )
+    }
+}

@@ -1,0 +1,356 @@
+//! From nests to loops: lanes, register tiles, peeled borders.
+//!
+//! Three kinds of stages, told apart by where the batch stands:
+//! - in the results: each lane computes its image. Where a reduction multiplies a parameter by an
+//!   activation, a tile of channels × positions is kept in registers, so that each loaded value is used
+//!   several times; along the last axis the taps of the window are unrolled and borders are peeled, along
+//!   the other axes the bounds of the loops leave out the padding.
+//! - in the reduction: the result of the block is *added to* what the caller cleared before the first block.
+//!   Lanes hold partial sums over the images, added up at the end of the block; where nothing but images is
+//!   summed, that end would come after each few multiply-adds, and activations are transposed instead.
+//! - nowhere: parameters, whose elements fill the lanes.
+//!
+//! Does not know operators, instructions, or where buffers lie.
+
+use std::collections::BTreeMap;
+
+use super::pieces::{self, Piece};
+use crate::ir::Leading;
+use crate::nest::loops::{At, BufId, Buffer, Dim, Kernel, Kind, RegId, Stmt, ValueId, Var};
+use crate::nest::{
+    Access, Affine, AxisId, Binary, Combine, Expr, Extent, Index, Nest, Stage, TensorRole,
+};
+
+mod access;
+mod tile;
+mod transposed;
+
+/// What the target offers.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// f32 in a vector.
+    pub lanes: u32,
+    /// Images in a block; a multiple of `lanes`.
+    pub block: u32,
+}
+
+/// A variable and how many values it takes.
+type Trips = (Var, i64);
+
+/// Taps of a window are written out up to this many; a longer window is a loop.
+const MOST_UNROLLED: i64 = 12;
+/// Where lanes are summed, so many columns are written out.
+const MOST_COLUMNS: i64 = 32;
+/// Columns of a border are peeled up to this many tiles; a wider border is computed column by column.
+const MOST_PEELED: usize = 8;
+
+/// Schedules a nest as one kernel for one block of images (or, without a batch, for all elements).
+pub fn run(n: &Nest, options: Options) -> Kernel {
+    let mut k = Kernel::new(&n.name, options.lanes);
+    let tensors = n
+        .tensors
+        .iter()
+        .map(|t| tensor(&mut k, t, options))
+        .collect();
+    let mut s = Scheduler {
+        n,
+        options,
+        k,
+        tensors,
+    };
+    let shared = n.shared.first().map(|_| s.k.var("g"));
+    let mut body = Vec::new();
+    for stage in &n.stages {
+        body.extend(s.stage(stage, shared));
+    }
+    s.k.body = match shared {
+        Some(g) => vec![serial(Dim::count(g, s.groups()), body)],
+        None => body,
+    };
+    s.k
+}
+
+/// Where a tensor of the nest lives.
+#[derive(Clone, Copy)]
+enum Home {
+    Memory(BufId),
+    Register(RegId),
+}
+
+fn tensor(k: &mut Kernel, t: &crate::nest::Tensor, o: Options) -> Home {
+    if t.role == TensorRole::Temp {
+        return Home::Register(k.reg(&t.name, &[]));
+    }
+    let len = match t.ty.leading {
+        Leading::Batch => t.ty.elements() * u64::from(o.block),
+        // Elements beyond the last fill the lanes of the last vector.
+        Leading::None => t.ty.elements().next_multiple_of(u64::from(o.lanes)),
+        Leading::Dataset => t.ty.elements(),
+    };
+    k.buffers.push(Buffer {
+        name: t.name.clone(),
+        dtype: t.ty.dtype,
+        len,
+    });
+    Home::Memory(BufId(k.buffers.len() as u32 - 1))
+}
+
+struct Scheduler<'a> {
+    n: &'a Nest,
+    options: Options,
+    k: Kernel,
+    tensors: Vec<Home>,
+}
+
+/// A stage under an assignment of its axes.
+struct Place<'a> {
+    stage: &'a Stage,
+    axes: BTreeMap<AxisId, At>,
+    /// Offset of the lanes within a block, in images.
+    image: At,
+    /// What the stage combined.
+    acc: Vec<ValueId>,
+}
+
+/// A tile of results: `a` channels × `x` positions from `a0`, `x0` on.
+struct Tile {
+    a: Option<Trips>,
+    x: Option<Trips>,
+    /// Lane groups in the place of positions.
+    groups: i64,
+    guarded: bool,
+}
+
+fn serial(d: Dim, body: Vec<Stmt>) -> Stmt {
+    Stmt::For {
+        dims: vec![d],
+        kind: Kind::Serial,
+        body,
+    }
+}
+
+fn unrolled(v: Var, n: i64, body: Vec<Stmt>) -> Stmt {
+    Stmt::For {
+        dims: vec![Dim::count(v, n)],
+        kind: Kind::Unrolled,
+        body,
+    }
+}
+
+impl Scheduler<'_> {
+    fn groups(&self) -> i64 {
+        i64::from(self.options.block / self.options.lanes)
+    }
+
+    fn is_batch(&self, a: &AxisId) -> bool {
+        self.n.extent(*a) == Extent::Batch
+    }
+
+    fn stage(&mut self, s: &Stage, shared: Option<Var>) -> Vec<Stmt> {
+        let summed = s.reduce.iter().any(|a| self.is_batch(a));
+        if !summed && shared.is_none() && !s.own.iter().any(|a| self.is_batch(a)) {
+            return self.parameters(s);
+        }
+        let pieces = pieces::split(&mut self.k, self.n, s);
+        pieces
+            .iter()
+            .flat_map(|p| self.piece(s, p, shared, summed))
+            .collect()
+    }
+
+    /// Elements of parameters in the lanes. Row-major and alike, so one flat loop covers them.
+    fn parameters(&mut self, s: &Stage) -> Vec<Stmt> {
+        let v = self.k.var("e");
+        let len: i64 = s.own.iter().map(|&a| self.n.size(a)).product();
+        let place = Place {
+            stage: s,
+            axes: BTreeMap::new(),
+            image: Affine::var(v),
+            acc: vec![],
+        };
+        let body = self.finish(&place, false);
+        let lanes = i64::from(self.options.lanes);
+        vec![serial(Dim::range(v, 0, len, lanes), body)]
+    }
+
+    fn piece(&mut self, s: &Stage, p: &Piece, shared: Option<Var>, summed: bool) -> Vec<Stmt> {
+        let g = shared.unwrap_or_else(|| self.k.var("g"));
+        let (channel, positions) = self.roles(s, p);
+        let mut out = Vec::new();
+        let mut from = 0;
+        if let (Some(k), Some(c)) = (channel, positions)
+            && let Some(sum) = self.sum_of_images(s, p, k, c)
+        {
+            (out, from) = self.transposed(&sum);
+        }
+        let columns: Vec<Trips> = p
+            .reduce
+            .iter()
+            .copied()
+            .filter(|r| {
+                positions.is_some_and(|x| p.conditions.iter().any(|c| c.uses(r.0) && c.uses(x.0)))
+            })
+            .collect();
+        let most = if summed { MOST_COLUMNS } else { MOST_UNROLLED };
+        let unroll = columns.iter().map(|c| c.1).product::<i64>() <= most;
+        let free = |r: &&Trips| r.1 <= most && !p.conditions.iter().any(|c| c.uses(r.0));
+        let columns: Vec<Trips> = match p.reduce.last().filter(free) {
+            Some(&last) if columns.is_empty() && s.combine == Combine::Sum => vec![last],
+            _ => columns,
+        };
+        let by_groups = positions.is_none() && channel.is_some() && !summed && shared.is_none();
+        let (a_width, x_width) = match (channel, positions) {
+            (Some(_), Some(_)) if unroll => (2, 5),
+            (Some(_), None) if by_groups => (3, 1),
+            (Some(_), _) => (4, 1),
+            (None, Some(_)) if unroll => (1, 4),
+            _ => (1, 1),
+        };
+        let fits = |w: &i64| self.groups() % w == 0;
+        let group_width = if by_groups {
+            [4, 3, 2].into_iter().find(fits).unwrap_or(1)
+        } else {
+            1
+        };
+        let columns = if unroll { columns } else { vec![] };
+        let mut tiles = self.tiles(p, &columns, positions, x_width, unroll);
+        if from > 0 {
+            let rest = positions.map_or(0, |c| c.1 - from);
+            tiles = vec![(from, 1, rest, false)];
+            tiles.retain(|t| t.2 > 0);
+        }
+        for (a_from, a_tiles, a_size) in cut(channel.map_or(1, |c| c.1), a_width) {
+            for &(x_from, x_tiles, x_size, guarded) in &tiles {
+                let tile = Tile {
+                    a: channel.map(|c| (c.0, a_size)),
+                    x: positions.map(|x| (x.0, x_size)),
+                    groups: group_width,
+                    guarded,
+                };
+                let mut body = self.tile(s, p, &tile, &columns, g, summed);
+                if shared.is_none() && !summed {
+                    body = vec![serial(Dim::range(g, 0, self.groups(), group_width), body)];
+                }
+                body = loop_over(positions, x_from, x_tiles, x_size, body);
+                for &(v, n) in p.own.iter().rev() {
+                    if channel.is_none_or(|c| c.0 != v) && positions.is_none_or(|x| x.0 != v) {
+                        body = vec![serial(Dim::count(v, n), body)];
+                    }
+                }
+                out.extend(loop_over(channel, a_from, a_tiles, a_size, body));
+            }
+        }
+        out
+    }
+
+    /// The own axis that picks among parameters only, and the one whose positions share them.
+    fn roles(&self, s: &Stage, p: &Piece) -> (Option<Trips>, Option<Trips>) {
+        let loads: Vec<&Access> = match &s.exprs[s.body.0 as usize] {
+            Expr::Binary(Binary::Mul, a, b) => [a, b]
+                .into_iter()
+                .filter_map(|e| match &s.exprs[e.0 as usize] {
+                    Expr::Load(a) => Some(a),
+                    _ => None,
+                })
+                .collect(),
+            _ => vec![],
+        };
+        let uses = |a: &Access, v: Var| {
+            a.index.iter().any(|i| match i {
+                Index::Affine(i) => i
+                    .terms
+                    .iter()
+                    .any(|t| p.axes.get(&t.0).is_some_and(|at| at.uses(v))),
+                Index::Lookup(..) => false,
+            })
+        };
+        let product = loads.len() == 2 && s.combine == Combine::Sum;
+        let channel = p
+            .own
+            .iter()
+            .copied()
+            .filter(|_| product)
+            .find(|o| uses(loads[0], o.0) && !uses(loads[1], o.0));
+        let positions = p
+            .own
+            .last()
+            .copied()
+            .filter(|o| o.1 > 1 && channel.is_none_or(|c| c.0 != o.0));
+        (channel, positions)
+    }
+
+    /// Cuts the positions into tiles: first position, number of tiles, width, whether taps may be missing.
+    fn tiles(
+        &self,
+        p: &Piece,
+        columns: &[Trips],
+        positions: Option<Trips>,
+        width: i64,
+        unrolled: bool,
+    ) -> Vec<(i64, i64, i64, bool)> {
+        let Some((x, n)) = positions else {
+            return vec![(0, 1, 1, false)];
+        };
+        if !unrolled || columns.is_empty() {
+            return cut(n, width)
+                .into_iter()
+                .map(|(f, t, w)| (f, t, w, false))
+                .collect();
+        }
+        let inside = |at: i64| {
+            p.conditions.iter().filter(|c| c.uses(x)).all(|c| {
+                let least = c.terms.iter().fold(c.constant, |sum, &(v, f)| {
+                    let trips = columns.iter().find(|c| c.0 == v).map_or(1, |c| c.1);
+                    sum + if v == x {
+                        f * at
+                    } else if f < 0 {
+                        f * (trips - 1)
+                    } else {
+                        0
+                    }
+                });
+                least >= 0
+            })
+        };
+        let mut tiles: Vec<(i64, i64, i64, bool)> = Vec::new();
+        for from in (0..n).step_by(width as usize) {
+            let size = width.min(n - from);
+            let guarded = !(from..from + size).all(inside);
+            match tiles.last_mut() {
+                Some(t) if !guarded && !t.3 && t.2 == size => t.1 += 1,
+                _ => tiles.push((from, 1, size, guarded)),
+            }
+        }
+        if tiles.len() > MOST_PEELED {
+            vec![(0, n, 1, true)]
+        } else {
+            tiles
+        }
+    }
+}
+
+/// Full tiles and the rest: first element, number of tiles, width.
+fn cut(n: i64, width: i64) -> Vec<(i64, i64, i64)> {
+    let width = width.min(n).max(1);
+    let mut parts = vec![(0, n / width, width)];
+    if n % width > 0 {
+        parts.push((n - n % width, 1, n % width));
+    }
+    parts
+}
+
+/// Runs `body` for each tile of an axis. A single tile still binds its variable, to a constant.
+fn loop_over(axis: Option<Trips>, from: i64, tiles: i64, width: i64, body: Vec<Stmt>) -> Vec<Stmt> {
+    let Some((v, _)) = axis else { return body };
+    let dim = Dim::range(v, from, from + tiles * width, width);
+    let kind = if tiles == 1 {
+        Kind::Unrolled
+    } else {
+        Kind::Serial
+    };
+    vec![Stmt::For {
+        dims: vec![dim],
+        kind,
+        body,
+    }]
+}

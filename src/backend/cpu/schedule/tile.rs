@@ -1,0 +1,314 @@
+//! One tile: registers of accumulators, the loops of its reduction, and what is stored at its end.
+//!
+//! Does not know how results are cut into tiles.
+
+use std::collections::BTreeMap;
+
+use super::super::pieces::Piece;
+use super::{Home, Place, Scheduler, Tile, Trips, unrolled};
+use crate::nest::loops::{
+    At, Dim, Expr as V, Kind, Quotient, Read, RegId, Stmt, Uniform, ValueId, Var, Write,
+};
+use crate::nest::{Affine, Binary, Combine, Compare, Expr, Stage, TensorRole};
+
+impl Scheduler<'_> {
+    pub(super) fn tile(
+        &mut self,
+        s: &Stage,
+        p: &Piece,
+        t: &Tile,
+        columns: &[Trips],
+        g: Var,
+        summed: bool,
+    ) -> Vec<Stmt> {
+        let [av, xv, gv] = ["a", "x", "y"].map(|v| self.k.var(v));
+        let mut axes = p.axes.clone();
+        let mut shift = BTreeMap::new();
+        let mut at = Vec::new();
+        let mut loops = Vec::new();
+        for (v, role) in [(av, t.a), (xv, t.x)] {
+            if let Some((var, n)) = role.filter(|r| r.1 > 1) {
+                shift.insert(var, v);
+                at.push((Affine::var(v), n));
+                loops.push((v, n));
+            }
+        }
+        let lanes = i64::from(self.options.lanes);
+        let mut image = Affine::var(g) * lanes;
+        if t.groups > 1 {
+            image = image + Affine::var(gv) * lanes;
+            at.push((Affine::var(gv), t.groups));
+            loops.push((gv, t.groups));
+        }
+        let moved = |a: &At| {
+            a.substitute(|v| {
+                shift
+                    .get(&v)
+                    .map_or(Affine::var(v), |&d| Affine::var(v) + Affine::var(d))
+            })
+        };
+        for a in axes.values_mut() {
+            *a = moved(a);
+        }
+        let index: Vec<At> = at.iter().map(|a| a.0.clone()).collect();
+        let dims: Vec<u32> = at.iter().map(|a| a.1 as u32).collect();
+        let nested = |mut body: Vec<Stmt>| {
+            for &(v, n) in loops.iter().rev() {
+                body = vec![unrolled(v, n, body)];
+            }
+            body
+        };
+        let mut place = Place {
+            stage: s,
+            axes,
+            image,
+            acc: vec![],
+        };
+        let mut out = Vec::new();
+        if s.combine != Combine::None {
+            let acc: Vec<RegId> = (0..s.combine.width())
+                .map(|_| self.k.reg("acc", &dims))
+                .collect();
+            let row = p
+                .conditions
+                .iter()
+                .filter(|c| !columns.iter().any(|r| c.uses(r.0)));
+            let rows: Vec<At> = row.map(&moved).collect();
+            let initial = self.initial(s.combine);
+            let sets = acc.iter().zip(initial).map(|(&reg, value)| Stmt::Set {
+                reg,
+                index: index.clone(),
+                value,
+            });
+            out.extend(nested(sets.collect()));
+            let guards: Vec<At> = p
+                .conditions
+                .iter()
+                .filter(|c| columns.iter().any(|r| c.uses(r.0)))
+                .map(&moved)
+                .collect();
+            let guarded = |body: Vec<Stmt>| {
+                if t.guarded && !guards.is_empty() {
+                    vec![Stmt::If {
+                        conditions: guards.clone(),
+                        body,
+                    }]
+                } else {
+                    body
+                }
+            };
+            let outer = t.a.is_some_and(|a| a.1 > 1) as usize;
+            let mut body = match self.products(&place, acc[0], &index, &loops[outer..]) {
+                Some((factor, step)) => {
+                    let mut body = guarded(step);
+                    for &(v, n) in loops[outer..].iter().rev() {
+                        body = vec![unrolled(v, n, body)];
+                    }
+                    body.insert(0, factor);
+                    for &(v, n) in loops[..outer].iter().rev() {
+                        body = vec![unrolled(v, n, body)];
+                    }
+                    body
+                }
+                None => nested(guarded(self.step(&place, &acc, &index))),
+            };
+            for &(v, n) in columns.iter().rev() {
+                body = vec![unrolled(v, n, body)];
+            }
+            let mut dims: Vec<Dim> = Vec::new();
+            for &(v, n) in p.reduce.iter().filter(|r| !columns.contains(r)) {
+                dims.push(bounded(v, n, &rows));
+            }
+            // The groups share the cache lines of a position.
+            if summed {
+                dims.push(Dim::count(g, self.groups()));
+            }
+            out.push(if dims.is_empty() {
+                Stmt::If {
+                    conditions: vec![],
+                    body,
+                }
+            } else {
+                Stmt::For {
+                    dims,
+                    kind: Kind::Serial,
+                    body,
+                }
+            });
+            place.acc = acc.iter().map(|&r| self.k.get(r, &index)).collect();
+        }
+        let finish = self.finish(&place, summed);
+        out.extend(nested(finish));
+        out
+    }
+
+    /// What the accumulators hold before the first element.
+    fn initial(&mut self, combine: Combine) -> Vec<ValueId> {
+        let lowest = self.k.constant(f32::NEG_INFINITY);
+        match combine {
+            Combine::ArgMaxFirst => vec![lowest, self.k.constant(-1.0)],
+            Combine::Max => vec![lowest],
+            Combine::Sum | Combine::None => vec![self.k.constant(0.0)],
+        }
+    }
+
+    /// A product of what the channels pick, loaded once for all positions, and of what the positions pick,
+    /// loaded for each: the multiply-add overwrites what it loaded last, which costs no copy.
+    fn products(
+        &mut self,
+        place: &Place,
+        acc: RegId,
+        index: &[At],
+        positions: &[Trips],
+    ) -> Option<(Stmt, Vec<Stmt>)> {
+        let s = place.stage;
+        let Expr::Binary(Binary::Mul, a, b) = &s.exprs[s.body.0 as usize] else {
+            return None;
+        };
+        let (Expr::Load(a), Expr::Load(b)) = (&s.exprs[a.0 as usize], &s.exprs[b.0 as usize])
+        else {
+            return None;
+        };
+        let moves = |at: At| positions.iter().any(|p| at.uses(p.0));
+        if s.combine != Combine::Sum || moves(self.address(place, a)) {
+            return None;
+        }
+        let [factor, term] = [("f", a), ("t", b)].map(|(name, access)| {
+            let (reg, load) = (self.k.reg(name, &[]), self.load(place, access));
+            let value = self.k.value(load);
+            Stmt::Set {
+                reg,
+                index: vec![],
+                value,
+            }
+        });
+        let [x, y] = [&term, &factor].map(|s| match s {
+            Stmt::Set { reg, .. } => self.k.get(*reg, &[]),
+            _ => unreachable!("both are set"),
+        });
+        let old = self.k.get(acc, index);
+        let value = self.k.value(V::Fma(x, y, old));
+        let sum = Stmt::Set {
+            reg: acc,
+            index: index.to_vec(),
+            value,
+        };
+        Some((factor, vec![term, sum]))
+    }
+
+    /// Combines one more element.
+    fn step(&mut self, place: &Place, acc: &[RegId], index: &[At]) -> Vec<Stmt> {
+        let s = place.stage;
+        let set = |reg: RegId, value| Stmt::Set {
+            reg,
+            index: index.to_vec(),
+            value,
+        };
+        if let (Combine::Sum, Expr::Binary(Binary::Mul, a, b)) =
+            (s.combine, &s.exprs[s.body.0 as usize])
+        {
+            let (a, b) = (self.value(place, *a), self.value(place, *b));
+            let old = self.k.get(acc[0], index);
+            let fma = self.k.value(V::Fma(a, b, old));
+            return vec![set(acc[0], fma)];
+        }
+        let x = self.value(place, s.body);
+        let old0 = self.k.get(acc[0], index);
+        if s.combine == Combine::Sum {
+            let sum = self.k.binary(Binary::Add, old0, x);
+            return vec![set(acc[0], sum)];
+        }
+        // A NaN wins and stays: it differs from itself, and nothing is greater than it.
+        let new = self.k.value(V::Select(Compare::Gt, [x, old0, x, old0]));
+        let new = self.k.value(V::Select(Compare::Ne, [x, x, x, new]));
+        if s.combine == Combine::Max {
+            return vec![set(acc[0], new)];
+        }
+        let old1 = self.k.get(acc[1], index);
+        let here = self.position(place);
+        let zero = self.k.constant(0.0);
+        let at = self.k.value(V::Select(Compare::Gt, [x, old0, here, old1]));
+        let nan = self
+            .k
+            .value(V::Select(Compare::Ne, [old0, old0, old1, here]));
+        let at = self.k.value(V::Select(Compare::Ne, [x, x, nan, at]));
+        // The first element counts even where it is −∞.
+        let at = self.k.value(V::Select(Compare::Lt, [old1, zero, here, at]));
+        vec![set(acc[1], at), set(acc[0], new)]
+    }
+
+    /// The position of an element, counted row-major over the reduction axes.
+    fn position(&mut self, place: &Place) -> ValueId {
+        let flat = place.stage.reduce.iter().fold(Affine::constant(0), |p, a| {
+            p * self.n.size(*a) + place.axes[a].clone()
+        });
+        self.k.value(V::Number(flat))
+    }
+
+    pub(super) fn finish(&mut self, place: &Place, summed: bool) -> Vec<Stmt> {
+        let s = place.stage;
+        let per_image = self
+            .n
+            .tensors
+            .iter()
+            .any(|t| t.ty.is_batch() && t.ty.dims.is_empty() && t.role != TensorRole::Temp);
+        let mut out = Vec::new();
+        let mut stores = Vec::new();
+        for (access, &value) in s.outs.iter().zip(&s.finish) {
+            let mut v = self.value(place, value);
+            match self.tensors[access.tensor.0 as usize] {
+                Home::Register(reg) => out.push(Stmt::Set {
+                    reg,
+                    index: vec![],
+                    value: v,
+                }),
+                Home::Memory(buf) => {
+                    let at = self.address(place, access);
+                    let mut how = Write::Vector;
+                    if summed {
+                        v = self.k.value(V::ReduceLanes(v));
+                        let old = self.k.value(V::Load(buf, at.clone(), Read::Splat));
+                        v = self.k.binary(Binary::Add, old, v);
+                        how = Write::First;
+                    } else if per_image {
+                        let lane = self.k.value(V::Lane(place.image.clone()));
+                        let valid = self.k.value(V::Uniform(Uniform::Valid));
+                        let zero = self.k.constant(0.0);
+                        v = self.k.value(V::Select(Compare::Lt, [lane, valid, v, zero]));
+                    }
+                    stores.push(Stmt::Store {
+                        buf,
+                        at,
+                        how,
+                        value: v,
+                    });
+                }
+            }
+        }
+        out.extend(stores);
+        out
+    }
+}
+
+/// A reduction variable from 0 to below n, within what the conditions leave.
+fn bounded(v: Var, n: i64, conditions: &[At]) -> Dim {
+    let mut d = Dim::count(v, n);
+    for c in conditions.iter().filter(|c| c.uses(v)) {
+        let f = c.coefficient(v);
+        let rest = c.clone() - Affine::var(v) * f;
+        if f > 0 {
+            // f·v + rest ≥ 0: v ≥ ⌈−rest / f⌉
+            d.lower.push(Quotient {
+                num: rest * -1 + (f - 1),
+                div: f,
+            });
+        } else {
+            // v ≤ ⌊rest / −f⌋
+            d.upper.push(Quotient {
+                num: rest - f,
+                div: -f,
+            });
+        }
+    }
+    d
+}
