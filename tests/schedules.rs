@@ -282,6 +282,36 @@ fn wide_images_with_wide_borders() {
     case("wide", Conv2dGradWeight { conv }, &[y, x]);
 }
 
+/// Rows that fill one tile of registers, that are cut in two, and sums over many channels with a single tap.
+#[test]
+fn rows_of_many_widths() {
+    for (width, channels, side) in [(14, 2, 3), (17, 3, 3), (29, 1, 5), (9, 6, 1), (3, 7, 1)] {
+        let window = Window {
+            kernel: [side; 2],
+            stride: [1, 1],
+            padding: Padding::Sides([[side / 2; 2]; 2]),
+            dilation: [1, 1],
+        };
+        let conv = Conv2d {
+            out_channels: 5,
+            window,
+            groups: 1,
+            bias: false,
+        };
+        let input = [channels, 4, width];
+        let x = image(input);
+        let w = TensorType::fixed(conv.parameters(&x)[0].dims.clone());
+        let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
+        case("row", conv.clone(), &[x.clone(), w.clone()]);
+        let back = Conv2dGradInput {
+            conv: conv.clone(),
+            input,
+        };
+        case("row", back, &[w, y.clone()]);
+        case("row", Conv2dGradWeight { conv }, &[y, x]);
+    }
+}
+
 #[test]
 fn pools() {
     for (name, window) in windows().into_iter().filter(|w| w.1.dilation == [1, 1]) {
@@ -302,7 +332,7 @@ fn pools() {
 
 #[test]
 fn linear_and_biases() {
-    for (c, k) in [(1, 1), (7, 10), (400, 5), (3, 13)] {
+    for (c, k) in [(1, 1), (7, 10), (400, 5), (3, 13), (18, 60)] {
         let [x, y] = [c, k].map(|n| TensorType::batch([n]));
         let w = TensorType::fixed([k, c]);
         case(

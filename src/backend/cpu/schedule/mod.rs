@@ -44,6 +44,9 @@ const MOST_COLUMNS: i64 = 32;
 /// Columns of a border are peeled up to this many tiles; a wider border is computed column by column.
 const MOST_PEELED: usize = 8;
 
+/// Accumulators of a tile: two more registers hold a factor and a term.
+const MOST_ACCUMULATORS: i64 = 14;
+
 /// Schedules a nest as one kernel for one block of images (or, without a batch, for all elements).
 pub fn run(n: &Nest, options: Options) -> Kernel {
     let mut k = Kernel::new(&n.name, options.lanes);
@@ -199,18 +202,19 @@ impl Scheduler<'_> {
             _ => columns,
         };
         let by_groups = positions.is_none() && channel.is_some() && !summed && shared.is_none();
-        let (a_width, x_width) = match (channel, positions) {
-            (Some(_), Some(_)) if unroll => (2, 5),
-            (Some(_), None) if by_groups => (3, 1),
-            (Some(_), _) => (4, 1),
-            (None, Some(_)) if unroll => (1, 4),
-            _ => (1, 1),
-        };
         let fits = |w: &i64| self.groups() % w == 0;
         let group_width = if by_groups {
             [4, 3, 2].into_iter().find(fits).unwrap_or(1)
         } else {
             1
+        };
+        let (a_width, x_width) = match (channel, positions) {
+            (Some(k), Some(x)) if unroll && !summed => wide(k.1, x.1),
+            (Some(_), Some(_)) if unroll => (2, 5),
+            (Some(k), None) if by_groups => (even(k.1, MOST_ACCUMULATORS / group_width), 1),
+            (Some(_), _) => (4, 1),
+            (None, Some(_)) if unroll => (1, 4),
+            _ => (1, 1),
         };
         let columns = if unroll { columns } else { vec![] };
         let mut tiles = self.tiles(p, &columns, positions, x_width, unroll);
@@ -219,6 +223,9 @@ impl Scheduler<'_> {
             tiles = vec![(from, 1, rest, false)];
             tiles.retain(|t| t.2 > 0);
         }
+        // The rows that a result needs stay in the cache while all channels pass by. Where images are summed, so
+        // does the gradient of a few channels while all taps pass by.
+        let mut tiled = Vec::new();
         for (a_from, a_tiles, a_size) in cut(channel.map_or(1, |c| c.1), a_width) {
             for &(x_from, x_tiles, x_size, guarded) in &tiles {
                 let tile = Tile {
@@ -232,14 +239,16 @@ impl Scheduler<'_> {
                     body = vec![serial(Dim::range(g, 0, self.groups(), group_width), body)];
                 }
                 body = loop_over(positions, x_from, x_tiles, x_size, body);
-                for &(v, n) in p.own.iter().rev() {
-                    if channel.is_none_or(|c| c.0 != v) && positions.is_none_or(|x| x.0 != v) {
-                        body = vec![serial(Dim::count(v, n), body)];
-                    }
+                if summed {
+                    body = around(p, channel, positions, body);
                 }
-                out.extend(loop_over(channel, a_from, a_tiles, a_size, body));
+                tiled.extend(loop_over(channel, a_from, a_tiles, a_size, body));
             }
         }
+        if !summed {
+            tiled = around(p, channel, positions, tiled);
+        }
+        out.extend(tiled);
         out
     }
 
@@ -337,6 +346,35 @@ fn cut(n: i64, width: i64) -> Vec<(i64, i64, i64)> {
         parts.push((n - n % width, 1, n % width));
     }
     parts
+}
+
+/// Loops over the own axes that are neither channel nor position.
+fn around(
+    p: &Piece,
+    channel: Option<Trips>,
+    positions: Option<Trips>,
+    mut body: Vec<Stmt>,
+) -> Vec<Stmt> {
+    for &(v, n) in p.own.iter().rev() {
+        if channel.is_none_or(|c| c.0 != v) && positions.is_none_or(|x| x.0 != v) {
+            body = vec![serial(Dim::count(v, n), body)];
+        }
+    }
+    body
+}
+
+/// A width of at most this many that leaves no narrow rest, if there is one.
+fn even(n: i64, most: i64) -> i64 {
+    let fits = (most / 2 + 1..=most).rev().find(|w| n % w == 0);
+    fits.unwrap_or(most).max(1)
+}
+
+/// A tile of channels × positions: rows are cut evenly, and short ones share a tile with other channels. Each
+/// loaded value is used once, so nothing is gained by more channels than fill the registers.
+fn wide(channels: i64, positions: i64) -> (i64, i64) {
+    let rows = (positions + MOST_ACCUMULATORS - 1) / MOST_ACCUMULATORS;
+    let width = (positions + rows - 1) / rows;
+    (even(channels, MOST_ACCUMULATORS / width), width)
 }
 
 /// Runs `body` for each tile of an axis. A single tile still binds its variable, to a constant.

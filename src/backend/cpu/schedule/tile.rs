@@ -11,6 +11,11 @@ use crate::nest::loops::{
 };
 use crate::nest::{Affine, Binary, Combine, Compare, Expr, Stage, TensorRole};
 
+/// A loop with fewer taps written out than these is unrolled further,
+const MOST_TAPS: i64 = 3;
+/// so many times.
+const ROUNDS: i64 = 4;
+
 impl Scheduler<'_> {
     pub(super) fn tile(
         &mut self,
@@ -33,6 +38,11 @@ impl Scheduler<'_> {
                 loops.push((v, n));
             }
         }
+        let sums = s.combine == Combine::Sum && !summed;
+        let long = long(p, columns)
+            .filter(|_| sums)
+            .map(|v| (v, self.k.var("u")));
+        shift.extend(long.map(|((v, _), u)| (v, u)));
         let lanes = i64::from(self.options.lanes);
         let mut image = Affine::var(g) * lanes;
         if t.groups > 1 {
@@ -123,18 +133,7 @@ impl Scheduler<'_> {
             if summed {
                 dims.push(Dim::count(g, self.groups()));
             }
-            out.push(if dims.is_empty() {
-                Stmt::If {
-                    conditions: vec![],
-                    body,
-                }
-            } else {
-                Stmt::For {
-                    dims,
-                    kind: Kind::Serial,
-                    body,
-                }
-            });
+            out.extend(rounds(dims, long, body));
             place.acc = acc.iter().map(|&r| self.k.get(r, &index)).collect();
         }
         let finish = self.finish(&place, summed);
@@ -288,6 +287,48 @@ impl Scheduler<'_> {
         out.extend(stores);
         out
     }
+}
+
+/// The last reduction variable, if its loop would be short of work: accumulators change registers from round to
+/// round, and a round of a few multiply-adds spends as many moves on that.
+fn long(p: &Piece, columns: &[Trips]) -> Option<Trips> {
+    let taps: i64 = columns.iter().map(|c| c.1).product();
+    let last = p.reduce.iter().rev().find(|r| !columns.contains(r))?;
+    let free = !p.conditions.iter().any(|c| c.uses(last.0));
+    (free && taps < MOST_TAPS && last.1 >= ROUNDS).then_some(*last)
+}
+
+/// The loops of a reduction. Of a long variable several values are written out, the rest of them afterwards.
+fn rounds(mut dims: Vec<Dim>, long: Option<(Trips, Var)>, body: Vec<Stmt>) -> Vec<Stmt> {
+    let Some(((v, n), u)) = long else {
+        return run(dims, body);
+    };
+    let full = n - n % ROUNDS;
+    let others = dims.iter().filter(|d| d.var != v).cloned().collect();
+    for d in dims.iter_mut().filter(|d| d.var == v) {
+        *d = Dim::range(v, 0, full, ROUNDS);
+    }
+    let mut out = run(dims, vec![unrolled(u, ROUNDS, body.clone())]);
+    if full < n {
+        let rest = Stmt::For {
+            dims: vec![Dim::range(v, full, n, 1)],
+            kind: Kind::Unrolled,
+            body: vec![unrolled(u, 1, body)],
+        };
+        out.extend(run(others, vec![rest]));
+    }
+    out
+}
+
+fn run(dims: Vec<Dim>, body: Vec<Stmt>) -> Vec<Stmt> {
+    if dims.is_empty() {
+        return body;
+    }
+    vec![Stmt::For {
+        dims,
+        kind: Kind::Serial,
+        body,
+    }]
 }
 
 /// A reduction variable from 0 to below n, within what the conditions leave.
