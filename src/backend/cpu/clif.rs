@@ -279,7 +279,7 @@ struct Emitter<'a> {
     regs: Vec<Vec<Variable>>,
     vars: BTreeMap<Var, Index>,
     fma: bool,
-    /// Pointers that the innermost loop carries.
+    /// Pointers that the innermost loop carries, or that were computed in it.
     pointers: BTreeMap<Pointer, Value>,
     loads: i64,
     apart: bool,
@@ -371,9 +371,10 @@ impl Emitter<'_> {
         let here: Vec<Value> = pointers.iter().map(|_| param()).collect();
         let (next, more) = self.advance(dims, &counters, &here, &steps, [&lower, &upper]);
         self.count(dims, &counters);
+        let outer = self.pointers.clone();
         self.pointers.extend(pointers.iter().cloned().zip(here));
         self.body(body);
-        self.pointers.retain(|p, _| !pointers.contains(p));
+        self.pointers = outer;
         self.vars.retain(|v, _| dims.iter().all(|d| d.var != *v));
         self.b.ins().brif(more, inside, &next, exit, &[]);
         self.b.seal_block(inside);
@@ -512,7 +513,9 @@ impl Emitter<'_> {
         self.b.ins().brif(test, inside, &[], exit, &[]);
         self.b.switch_to_block(inside);
         self.b.seal_block(inside);
+        let outer = self.pointers.clone();
         self.body(body);
+        self.pointers = outer;
         self.b.ins().jump(exit, &[]);
         self.b.switch_to_block(exit);
         self.b.seal_block(exit);
@@ -568,9 +571,12 @@ impl Emitter<'_> {
             };
             return (p, at.eval(known) * size);
         }
+        let new = Pointer::new(buf, at, run);
         let (sum, constant) = self.affine(at, size);
         let base = self.bases[buf.0 as usize];
-        (sum.map_or(base, |s| self.b.ins().iadd(base, s)), constant)
+        let p = sum.map_or(base, |s| self.b.ins().iadd(base, s));
+        self.pointers.insert(new, p);
+        (p, constant)
     }
 
     fn register(&self, reg: RegId, index: &[At]) -> Variable {

@@ -1,6 +1,6 @@
 //! Functions of vectors in Cranelift: exp, log, tanh, sigmoid by range reduction and a polynomial.
 //!
-//! The polynomials are those of the Cephes library's single-precision functions. Knows no kernel.
+//! The polynomials of log and tanh are those of the Cephes library's single-precision functions. Knows no kernel.
 
 use cranelift::prelude::*;
 
@@ -83,51 +83,84 @@ fn polynomial(b: &mut B, fused: bool, x: Value, coefficients: &[f32]) -> Value {
     p
 }
 
-/// 2^n for whole numbers −126 ≤ n ≤ 127 held as i32.
-fn power(b: &mut B, n: Value) -> Value {
-    let bias = b.ins().iconst(types::I32, 127);
-    let bias = b.ins().splat(types::I32X4, bias);
-    let biased = b.ins().iadd(n, bias);
-    let bits = b.ins().ishl_imm_s(biased, 23);
+/// 1.5·2²³: a number below 2²² in size that is added to it is rounded to a whole one, which the low bits hold.
+const WHOLE: f32 = 12_582_912.0;
+/// The bias of an f32's exponent.
+const BIAS: f32 = 127.0;
+
+/// 2^n from `WHOLE + BIAS + n`, for −127 < n < 128; 0 at −127, infinite at 128.
+fn power(b: &mut B, biased: Value) -> Value {
+    let bits = b.ins().bitcast(types::I32X4, cast_flags(), biased);
+    let bits = b.ins().ishl_imm_s(bits, 23);
     b.ins().bitcast(types::F32X4, cast_flags(), bits)
+}
+
+/// `low ≤ x ≤ high`, or NaN. In this order of operands both are one instruction on x86-64.
+fn clamped(b: &mut B, x: Value, low: f32, high: f32) -> Value {
+    let (low, high) = (splat(b, low), splat(b, high));
+    let x = select(b, FloatCC::LessThan, x, low, low, x);
+    select(b, FloatCC::LessThan, high, x, high, x)
+}
+
+/// Whether e^x or e^−x is wanted: the sign goes into the constants.
+#[derive(Clone, Copy)]
+enum Sign {
+    Plus,
+    Minus,
+}
+
+/// e^±x as `p · 2^n`: p and `WHOLE + BIAS + n`. The polynomial is the minimax one of degree 6 for e^r, |r| ≤ ½ ln 2,
+/// whose first two coefficients are 1: it is off by 3·10⁻⁹.
+fn exp_parts(b: &mut B, fused: bool, x: Value, sign: Sign) -> [Value; 2] {
+    let sign = match sign {
+        Sign::Plus => 1.0,
+        Sign::Minus => -1.0,
+    };
+    let per_ln2 = splat(b, sign * std::f32::consts::LOG2_E);
+    let whole = splat(b, WHOLE + BIAS);
+    let biased = fma(b, fused, x, per_ln2, whole);
+    let n = b.ins().fsub(biased, whole);
+    // ln 2 in two parts, the first short enough that its product with n is exact.
+    let (part1, part2) = (
+        splat(b, sign * -0.693_359_4),
+        splat(b, sign * 2.121_944_4e-4),
+    );
+    let r = fma(b, fused, n, part1, x);
+    let r = fma(b, fused, n, part2, r);
+    let coefficients = [
+        1.381_459_8e-3,
+        sign * 8.368_717e-3,
+        4.166_839e-2,
+        sign * 0.166_665_21,
+        0.499_999_94,
+        sign,
+        1.0,
+    ];
+    [polynomial(b, fused, r, &coefficients), biased]
+}
+
+/// e^±x, the exponent between −88 and 89; 0 at −88, infinite above 88.4.
+fn exp_near(b: &mut B, fused: bool, x: Value, sign: Sign) -> Value {
+    let [p, biased] = exp_parts(b, fused, x, sign);
+    let scale = power(b, biased);
+    b.ins().fmul(p, scale)
 }
 
 /// e^x; the result is scaled in two steps, so that subnormal results round once and large ones overflow.
 pub fn exp(b: &mut B, fused: bool, x: Value) -> Value {
-    let (low, high) = (splat(b, -104.0), splat(b, 89.0));
-    let y = select(b, FloatCC::LessThan, x, low, low, x);
-    let y = select(b, FloatCC::GreaterThan, y, high, high, y);
-    let per_ln2 = splat(b, std::f32::consts::LOG2_E);
-    let n = b.ins().fmul(y, per_ln2);
-    let n = b.ins().nearest(n);
-    // ln 2 in two parts, the first short enough that its product with n is exact.
-    let (part1, part2) = (splat(b, -0.693_359_4), splat(b, 2.121_944_4e-4));
-    let r = fma(b, fused, n, part1, y);
-    let r = fma(b, fused, n, part2, r);
-    let p = polynomial(
-        b,
-        fused,
-        r,
-        &[
-            1.987_569_1e-4,
-            1.398_199_9e-3,
-            8.333_452e-3,
-            4.166_579_6e-2,
-            0.166_666_65,
-            0.5,
-        ],
-    );
-    let square = b.ins().fmul(r, r);
-    let p = fma(b, fused, p, square, r);
-    let one = splat(b, 1.0);
-    let p = b.ins().fadd(p, one);
-    let n = b.ins().fcvt_to_sint_sat(types::I32X4, n);
-    let half = b.ins().sshr_imm_s(n, 1);
-    let rest = b.ins().isub(n, half);
-    let (f, g) = (power(b, half), power(b, rest));
-    let p = b.ins().fmul(p, f);
-    let p = b.ins().fmul(p, g);
-    select(b, FloatCC::NotEqual, x, x, x, p)
+    let y = clamped(b, x, -104.0, 89.0);
+    let [p, biased] = exp_parts(b, fused, y, Sign::Plus);
+    // n = h + (n − h), h = n / 2 rounded: each of them has a power of two among the normal numbers.
+    let (whole, half, none) = (splat(b, WHOLE + BIAS), splat(b, 0.5), splat(b, WHOLE));
+    let n = b.ins().fsub(biased, whole);
+    let h = fma(b, fused, n, half, none);
+    let h = b.ins().fsub(h, none);
+    let rest = b.ins().fsub(n, h);
+    let scales = [h, rest].map(|n| {
+        let biased = b.ins().fadd(n, whole);
+        power(b, biased)
+    });
+    scales.iter().fold(p, |p, &s| b.ins().fmul(p, s))
 }
 
 /// ln x for positive normal x; −∞ at 0, NaN below.
@@ -184,10 +217,10 @@ pub fn log(b: &mut B, fused: bool, x: Value) -> Value {
     select(b, FloatCC::NotEqual, x, x, x, p)
 }
 
-/// 1 / (1 + e^−x)
+/// 1 / (1 + e^−x); 0 below −88.4, where that is no normal number.
 pub fn sigmoid(b: &mut B, fused: bool, x: Value) -> Value {
-    let minus = b.ins().fneg(x);
-    let e = exp(b, fused, minus);
+    let x = clamped(b, x, -89.0, 88.0);
+    let e = exp_near(b, fused, x, Sign::Minus);
     let one = splat(b, 1.0);
     let sum = b.ins().fadd(one, e);
     b.ins().fdiv(one, sum)
@@ -211,8 +244,10 @@ pub fn tanh(b: &mut B, fused: bool, x: Value) -> Value {
     );
     let p = b.ins().fmul(p, square);
     let near = fma(b, fused, p, x, x);
-    let twice = b.ins().fadd(size, size);
-    let e = exp(b, fused, twice);
+    // From 10 on, 1 is nearest.
+    let near_one = clamped(b, size, 0.0, 10.0);
+    let twice = b.ins().fadd(near_one, near_one);
+    let e = exp_near(b, fused, twice, Sign::Plus);
     let (one, two, border) = (splat(b, 1.0), splat(b, 2.0), splat(b, 0.625));
     let below = b.ins().fadd(e, one);
     let part = b.ins().fdiv(two, below);

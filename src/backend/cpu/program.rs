@@ -23,7 +23,7 @@ use crate::passes::fuse::{Group, storage};
 const LANES: u32 = 4;
 /// Images in a block at most. Constants, not the machine's caches, decide: block sizes are part of the order of
 /// sums, and results must not depend on the machine.
-const LARGEST_BLOCK: u32 = 16;
+const LARGEST_BLOCK: u32 = 8;
 /// A worker's arena should stay below this, so that it fits the second-level cache beside the weights.
 const ARENA_BYTES: u64 = 5 << 18;
 

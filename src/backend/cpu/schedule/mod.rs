@@ -246,6 +246,9 @@ impl Scheduler<'_> {
             }
         }
         if !summed {
+            if self.finishes_apart(s) {
+                tiled.push(self.finish_apart(s, p, channel, positions));
+            }
             tiled = around(p, channel, positions, tiled);
         }
         out.extend(tiled);

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use super::super::pieces::Piece;
-use super::{Home, Place, Scheduler, Tile, Trips, unrolled};
+use super::{Home, Place, Scheduler, Tile, Trips, serial, unrolled};
 use crate::nest::loops::{
     At, Dim, Expr as V, Kind, Quotient, Read, RegId, Stmt, Uniform, ValueId, Var, Write,
 };
-use crate::nest::{Affine, Binary, Combine, Compare, Expr, Stage, TensorRole};
+use crate::nest::{Affine, Binary, Combine, Compare, Expr, Stage, TensorRole, Unary};
 
 /// A loop with fewer taps written out than these is unrolled further,
 const MOST_TAPS: i64 = 3;
@@ -136,9 +136,65 @@ impl Scheduler<'_> {
             out.extend(rounds(dims, long, body));
             place.acc = acc.iter().map(|&r| self.k.get(r, &index)).collect();
         }
-        let finish = self.finish(&place, summed);
+        let finish = if self.finishes_apart(s) {
+            self.keep(&place)
+        } else {
+            self.finish(&place, summed)
+        };
         out.extend(nested(finish));
         out
+    }
+
+    /// Whether sums are stored as they are and finished by a loop of their own, once those of a row are there.
+    /// The constants of an elementary function would take the accumulators' registers, and a tile would wait
+    /// for its chain of operations, where a row has many independent ones.
+    pub(super) fn finishes_apart(&self, s: &Stage) -> bool {
+        let function = |e: &Expr| matches!(e, Expr::Unary(f, _) if *f != Unary::Neg);
+        let batch = !s.reduce.iter().any(|a| self.is_batch(a)) && self.n.shared.is_empty();
+        let [out] = &s.outs[..] else { return false };
+        batch
+            && s.combine == Combine::Sum
+            && self.n.ty(out.tensor).is_batch()
+            && matches!(self.tensors[out.tensor.0 as usize], Home::Memory(_))
+            && s.exprs.iter().any(function)
+    }
+
+    /// Stores sums where the results will be.
+    fn keep(&mut self, place: &Place) -> Vec<Stmt> {
+        let out = &place.stage.outs[0];
+        let Home::Memory(buf) = self.tensors[out.tensor.0 as usize] else {
+            unreachable!("only sums in memory are finished apart")
+        };
+        vec![Stmt::Store {
+            buf,
+            at: self.address(place, out),
+            how: Write::Vector,
+            value: place.acc[0],
+        }]
+    }
+
+    /// Replaces a row of stored sums, of all channels, by the results.
+    pub(super) fn finish_apart(
+        &mut self,
+        s: &Stage,
+        p: &Piece,
+        channel: Option<Trips>,
+        positions: Option<Trips>,
+    ) -> Stmt {
+        let y = self.k.var("y");
+        let mut place = Place {
+            stage: s,
+            axes: p.axes.clone(),
+            image: Affine::var(y) * i64::from(self.options.lanes),
+            acc: vec![],
+        };
+        let sum = self.load(&place, &s.outs[0]);
+        place.acc = vec![self.k.value(sum)];
+        let mut body = unrolled(y, self.groups(), self.finish(&place, false));
+        for (v, n) in [positions, channel].into_iter().flatten() {
+            body = serial(Dim::count(v, n), vec![body]);
+        }
+        body
     }
 
     /// What the accumulators hold before the first element.
