@@ -2,6 +2,9 @@
 //!
 //! Knows every layer below it, but neither data nor the training loop; prints nothing.
 
+mod stages;
+pub use stages::{NoStage, Stage, text};
+
 use crate::backend::cpu;
 use crate::diag::{Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
@@ -182,61 +185,4 @@ fn verified(g: &Graph, pass: &str) {
     if let Err(e) = ir::verify(g) {
         panic!("a bug in lenetc: after {pass} the graph is wrong: {e:?}");
     }
-}
-
-/// Groups as text: the operators of each, then its nest.
-pub fn groups_text(g: &Graph, groups: &[Group]) -> String {
-    let mut out = String::new();
-    for (k, group) in groups.iter().enumerate() {
-        let ops: Vec<String> = group
-            .nodes
-            .iter()
-            .map(|&n| {
-                let node = g.node(n);
-                let name = g.operation(n).map_or("", ir::Operation::name);
-                if node.layer.is_empty() {
-                    name.to_string()
-                } else {
-                    format!("{name} ({})", node.layer)
-                }
-            })
-            .collect();
-        out.push_str(&format!(
-            "# {k}: {}\n{}\n",
-            ops.join(" + "),
-            crate::nest::text(&group.nest)
-        ));
-    }
-    out
-}
-
-/// The memory plan as text.
-pub fn plan_text(p: &cpu::Plan) -> String {
-    let mut out = format!(
-        "block {} images\narena {} bytes a worker\ngradients {} bytes a shard\nparameters {} bytes\n",
-        p.block, p.arena_bytes, p.shard_bytes, p.parameter_bytes
-    );
-    for (title, once) in [
-        ("for every block", false),
-        ("once a step, after the sum of shards", true),
-    ] {
-        out.push_str(&format!("\n{title}:\n"));
-        for (k, kernel) in p
-            .kernels
-            .iter()
-            .enumerate()
-            .filter(|(k, _)| p.once[*k] == once)
-        {
-            out.push_str(&format!(
-                "  {}{}\n",
-                kernel.name,
-                if p.eval[k] { "  (eval)" } else { "" }
-            ));
-            for (b, place) in kernel.buffers.iter().zip(&p.places[k]) {
-                let bytes = b.len * b.dtype.size_bytes();
-                out.push_str(&format!("    {:<8} {:?}, {bytes} bytes\n", b.name, place));
-            }
-        }
-    }
-    out
 }

@@ -1,7 +1,8 @@
 //! lenetc compiles a text that describes a convolutional network into machine code, and trains it.
 //!
 //! ```text
-//! graph of operators ─grad─▶ training graph ─lower─▶ nests ─schedule─▶ loops ─▶ an emitter
+//! .nn text ─lexer, parser─▶ tree ─build─▶ graph ─grad─▶ training graph
+//!   ─fold, cse, dce, fuse─▶ nests ─schedule─▶ loops ─memory plan─▶ an emitter ─▶ machine code
 //! ```
 //!
 //! What a value means: a graph ([`ir`]) holds typed tensors with static shapes and one leading axis, the
@@ -14,7 +15,6 @@
 pub mod backend;
 pub mod diag;
 pub mod driver;
-
 pub mod ir;
 pub mod nest;
 pub mod ops;

@@ -4,32 +4,16 @@
 //! and every error must be expected. `LENETC_BLESS=1` does not touch these files: what a user is told is written
 //! by hand.
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use std::path::Path;
 
 use lenetc::diag::{self, Diagnostic, Severity, Source};
 use lenetc::driver;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Failed;
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(root)
-        .expect("the cases are part of the repository")
-        .filter_map(|e| e.ok().map(|e| e.path()))
-        .filter(|p| p.extension().is_some_and(|e| e == "nn"))
-        .collect();
-    files.sort();
-    let trials = files
-        .into_iter()
-        .map(|path| {
-            let name = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            Trial::test(name, move || run(&path))
-        })
-        .collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    common::run_cases("diagnostics", common::is_model, run)
 }
 
 fn run(path: &Path) -> Result<(), Failed> {

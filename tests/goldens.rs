@@ -4,34 +4,20 @@
 //! first line that differs; `LENETC_BLESS=1` writes the file anew. Goldens show what a change changes; that results
 //! are right is shown elsewhere. Machine code is never recorded.
 
-use std::path::{Path, PathBuf};
+mod common;
 
-use lenetc::backend::cpu;
+use std::path::Path;
+
+use lenetc::backend::cpu::clif::Target;
 use lenetc::diag::Source;
+use lenetc::driver::{self, NoStage};
+use lenetc::ir;
+use lenetc::ops::Graph;
 use lenetc::passes::{cse, dce, fold};
-use lenetc::{driver, ir, nest};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Failed;
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(root)
-        .expect("the cases are part of the repository")
-        .filter_map(|e| e.ok().map(|e| e.path()))
-        .filter(|p| p.extension().is_some_and(|e| e == "nn"))
-        .collect();
-    files.sort();
-    let trials = files
-        .into_iter()
-        .map(|path| {
-            let name = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            Trial::test(name, move || run(&path))
-        })
-        .collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    common::run_cases("golden", common::is_model, run)
 }
 
 fn run(path: &Path) -> Result<(), Failed> {
@@ -70,20 +56,17 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
         Failed::from(lenetc::diag::render(&f.diagnostics, &f.source, false))
     };
     let model = driver::read(source, &[]).map_err(shown)?;
-    let built = model
-        .build(driver::holds_bytes(&model.config))
-        .map_err(shown)?;
-    if name == "ir" {
-        return Ok(ir::text(&built.graph));
-    }
-    let mut g = model.differentiate(built.graph);
-    let pass: Option<fn(&mut lenetc::ops::Graph)> = match name {
+    let pass: Option<fn(&mut Graph)> = match name {
         "fold" => Some(fold::run),
         "cse" => Some(cse::run),
         "dce" => Some(dce::run),
         _ => None,
     };
     if let Some(pass) = pass {
+        let built = model
+            .build(driver::holds_bytes(&model.config))
+            .map_err(shown)?;
+        let mut g = model.differentiate(built.graph);
         if name == "dce" {
             fold::run(&mut g);
         }
@@ -91,27 +74,9 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
         pass(&mut g);
         return Ok(difference(&before, &ir::text(&g)));
     }
-    let batch = model.config.batch_size;
-    Ok(match name {
-        "grad" => ir::text(&g),
-        "dot" => ir::dot(&g),
-        "fused" => {
-            let groups = driver::group(&mut g, true);
-            driver::groups_text(&g, &groups)
-        }
-        "plan" => driver::plan_text(&driver::plan(g, true, batch)),
-        "loops" => {
-            let plan = driver::plan(g, true, batch);
-            plan.kernels
-                .iter()
-                .map(|k| nest::loops::text(k) + "\n")
-                .collect()
-        }
-        "clif" => {
-            let target = cpu::clif::Target::named("aarch64").map_err(Failed::from)?;
-            cpu::clif::text(&driver::plan(g, true, batch).kernels, &target)
-        }
-        other => return Err(format!("there is no stage {other}").into()),
+    driver::text(&model, name.parse()?, true, || Target::named("aarch64")).map_err(|e| match e {
+        NoStage::Model(f) => shown(f),
+        NoStage::Unavailable(why) => Failed::from(why),
     })
 }
 

@@ -4,36 +4,20 @@
 //! batch. `tests/torch/generate.py` made them. Losses must agree to 1e-5, and for each parameter tensor
 //! ‖Δ − Δ_torch‖ / ‖Δ_torch‖ ≤ 1e-4, where Δ is what the steps changed.
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use std::path::Path;
 use std::process::Command;
 
 use lenetc_runtime::weights::{self, Tensor};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Failed;
 
 const STEPS: usize = 20;
 const LOSS_TOLERANCE: f64 = 1e-5;
 const UPDATE_TOLERANCE: f64 = 1e-4;
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torch");
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(root)
-        .expect("the cases are part of the repository")
-        .filter_map(|e| e.ok().map(|e| e.path()))
-        .filter(|p| p.join("model.nn").exists())
-        .collect();
-    cases.sort();
-    let trials = cases
-        .into_iter()
-        .map(|dir| {
-            let name = dir
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            Trial::test(name, move || run(&dir))
-        })
-        .collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    common::run_cases("torch", |case| case.join("model.nn").exists(), run)
 }
 
 fn run(dir: &Path) -> Result<(), Failed> {

@@ -3,7 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use lenetc::driver::Stage;
 
 /// A compiler for small convolutional networks.
 ///
@@ -31,7 +34,7 @@ pub enum Command {
     Emit {
         #[command(flatten)]
         model: ModelArgs,
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = stages())]
         stage: Stage,
         /// 0 leaves out the optional passes
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
@@ -145,20 +148,9 @@ pub enum Isa {
     Cranelift,
 }
 
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    Ast,
-    Ir,
-    Grad,
-    Fused,
-    Plan,
-    Nest,
-    Loops,
-    Clif,
-    Asm,
-    Cuda,
-    Ptx,
-    Dot,
+/// The stages by their names.
+fn stages() -> impl TypedValueParser<Value = Stage> {
+    PossibleValuesParser::new(Stage::NAMES.map(|s| s.0)).try_map(|name| name.parse::<Stage>())
 }
 
 const COMMANDS: [&str; 8] = [

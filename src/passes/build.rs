@@ -7,18 +7,21 @@
 //! kind, E0403 an expression, E0404 no or a wrong `input`, E0405 too many layers, E0406 a block that contains
 //! itself, E0407 a name defined twice, E0408 a join of branches.
 
+mod arguments;
+
 use std::collections::BTreeMap;
+
+use arguments::{bad_argument, block_names, evaluate, read_arguments};
 
 use super::config::{Config, Loss};
 use crate::diag::{Diagnostic, Span};
 use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
 use crate::ops::{
     Add, ArgValue, Args, Concat, Correct, CrossEntropyLoss, Gather, Graph, MseLoss, Op, ShapeError,
-    Signature,
 };
 use crate::syntax::ast::{
-    Arg, BinaryOp, BlockDef, Body, Branches, Call, File, Ident, Item, Layer, LayerKind, ModelDef,
-    Repeat, Value as Written, ValueKind,
+    BlockDef, Body, Branches, Call, File, Ident, Item, Layer, LayerKind, ModelDef, Repeat,
+    Value as Written,
 };
 
 /// Layers and repetitions that a model may be written out to.
@@ -596,189 +599,4 @@ fn no_arguments(c: &Call) -> Checked<()> {
             a.span,
         ))
     })
-}
-
-fn bad_argument(e: crate::ops::ArgError, c: &Call, s: &Signature) -> Box<Diagnostic> {
-    let position = s.arguments.iter().position(|a| a.name == e.argument);
-    let arg = c.args.iter().enumerate().find(|(k, a)| match &a.name {
-        Some(n) => n.name == e.argument,
-        None => Some(*k) == position,
-    });
-    let d = Diagnostic::error(e.code, e.message).at(arg.map_or(c.span, |(_, a)| a.span), "");
-    Box::new(
-        d.help(
-            e.help
-                .unwrap_or_else(|| format!("it is written {}", s.text())),
-        ),
-    )
-}
-
-/// The arguments of a layer by the names of its signature.
-fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<Args> {
-    let mut args = Args::default();
-    for (k, a) in c.args.iter().enumerate() {
-        let known = match &a.name {
-            Some(n) => s.arguments.iter().find(|x| x.name == n.name),
-            None => s.arguments.get(k),
-        };
-        let Some(known) = known else {
-            return Err(no_such_argument(c, a, s));
-        };
-        if args.values.iter().any(|v| v.0 == known.name) {
-            return Err(error(
-                "E0402",
-                format!("`{}` is given twice", known.name),
-                a.span,
-            ));
-        }
-        args.values.push((known.name, evaluate(&a.value, names)?));
-    }
-    let given = |name: &str| args.values.iter().any(|v| v.0 == name);
-    if let Some(missing) = s
-        .arguments
-        .iter()
-        .find(|x| x.default.is_none() && !given(x.name))
-    {
-        let message = format!("{} needs `{}`", s.name, missing.name);
-        let d = error("E0402", message, c.span);
-        return Err(Box::new(d.help(format!("it is written {}", s.text()))));
-    }
-    Ok(args)
-}
-
-fn no_such_argument(c: &Call, a: &Arg, s: &Signature) -> Box<Diagnostic> {
-    let message = match &a.name {
-        Some(n) => format!("{} has no argument `{}`", c.name.name, n.name),
-        None => format!(
-            "{} takes at most {} arguments",
-            c.name.name,
-            s.arguments.len()
-        ),
-    };
-    let at = a.name.as_ref().map_or(a.span, |n| n.span);
-    let d = Diagnostic::error("E0402", message).at(at, "");
-    let habits = [
-        ("in_channels", "channels in are inferred"),
-        ("in_features", "features in are inferred"),
-    ];
-    let habit = a
-        .name
-        .as_ref()
-        .and_then(|n| habits.iter().find(|h| h.0 == n.name));
-    Box::new(match habit {
-        Some(h) => d.help(format!("{}: it is written {}", h.1, s.text())),
-        None => d.help(format!("it is written {}", s.text())),
-    })
-}
-
-/// What the parameters of a block stand for in one use of it.
-fn block_names(block: &BlockDef, c: &Call, outer: &Names) -> Checked<Names> {
-    let mut names: Names = Vec::new();
-    for (k, a) in c.args.iter().enumerate() {
-        let param = match &a.name {
-            Some(n) => block.params.iter().find(|p| p.name.name == n.name),
-            None => block.params.get(k),
-        };
-        let Some(param) = param else {
-            let d = Diagnostic::error(
-                "E0402",
-                format!("the block `{}` has no such parameter", block.name.name),
-            );
-            return Err(Box::new(
-                d.at(a.span, "").also(block.name.span, "defined here"),
-            ));
-        };
-        if names.iter().any(|n| n.0 == param.name.name) {
-            return Err(error(
-                "E0402",
-                format!("`{}` is given twice", param.name.name),
-                a.span,
-            ));
-        }
-        names.push((param.name.name.clone(), evaluate(&a.value, outer)?));
-    }
-    for p in &block.params {
-        if names.iter().all(|n| n.0 != p.name.name) {
-            let Some(default) = &p.default else {
-                let message = format!("the block `{}` needs `{}`", block.name.name, p.name.name);
-                let d = Diagnostic::error("E0402", message).at(c.span, "");
-                return Err(Box::new(d.also(p.name.span, "this parameter")));
-            };
-            let value = evaluate(default, &names)?;
-            names.push((p.name.name.clone(), value));
-        }
-    }
-    Ok(names)
-}
-
-/// The value of an expression; whole numbers only are computed with, and never wrap around.
-fn evaluate(v: &Written, names: &Names) -> Checked<ArgValue> {
-    Ok(match &v.kind {
-        ValueKind::Int(i) => ArgValue::Int(*i),
-        ValueKind::Float(x) => ArgValue::Float(*x),
-        ValueKind::Str(s) => ArgValue::Text(s.clone()),
-        ValueKind::Name(n) => match (names.iter().rev().find(|x| x.0 == *n), n.as_str()) {
-            (Some(known), _) => known.1.clone(),
-            (None, "true") => ArgValue::Bool(true),
-            (None, "false") => ArgValue::Bool(false),
-            (None, _) => ArgValue::Name(n.clone()),
-        },
-        ValueKind::Tuple(items) => ArgValue::Tuple(
-            items
-                .iter()
-                .map(|i| evaluate(i, names))
-                .collect::<Checked<_>>()?,
-        ),
-        ValueKind::Negative(x) => match evaluate(x, names)? {
-            ArgValue::Int(i) => ArgValue::Int(i.checked_neg().ok_or_else(|| overflow(v))?),
-            ArgValue::Float(x) => ArgValue::Float(-x),
-            other => return Err(not_a_number(x, &other)),
-        },
-        ValueKind::Binary { op, left, right } => {
-            let int = |x: &Written| match evaluate(x, names)? {
-                ArgValue::Int(i) => Ok(i),
-                other => Err(not_a_number(x, &other)),
-            };
-            let (a, b) = (int(left)?, int(right)?);
-            if b == 0 && matches!(op, BinaryOp::Divide | BinaryOp::Remainder) {
-                return Err(error("E0403", "division by zero", v.span));
-            }
-            let result = match op {
-                BinaryOp::Add => a.checked_add(b),
-                BinaryOp::Subtract => a.checked_sub(b),
-                BinaryOp::Multiply => a.checked_mul(b),
-                BinaryOp::Divide => floor_div(a, b),
-                BinaryOp::Remainder => floor_div(a, b)
-                    .and_then(|q| q.checked_mul(b))
-                    .and_then(|p| a.checked_sub(p)),
-            };
-            ArgValue::Int(result.ok_or_else(|| overflow(v))?)
-        }
-        ValueKind::List(_) | ValueKind::Call(_) | ValueKind::Record { .. } => {
-            return Err(error(
-                "E0403",
-                "a layer's argument is a number, a tuple, a name or a string",
-                v.span,
-            ));
-        }
-    })
-}
-
-/// Rounds down.
-fn floor_div(a: i64, b: i64) -> Option<i64> {
-    let q = a.checked_div(b)?;
-    let below = a % b != 0 && (a < 0) != (b < 0);
-    Some(q - i64::from(below))
-}
-
-fn overflow(v: &Written) -> Box<Diagnostic> {
-    error("E0403", "the result does not fit 64 bits", v.span)
-}
-
-fn not_a_number(v: &Written, found: &ArgValue) -> Box<Diagnostic> {
-    let message = match found {
-        ArgValue::Name(n) => format!("`{n}` is not a parameter here"),
-        _ => "expressions are over whole numbers".into(),
-    };
-    error("E0403", message, v.span)
 }

@@ -5,6 +5,8 @@
 
 mod cursor;
 #[cfg(test)]
+mod errors;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;

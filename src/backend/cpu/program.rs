@@ -59,12 +59,8 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32) -> Plan {
         .iter()
         .map(|group| !touches_batch(g, group))
         .collect();
-    let most = batch.next_multiple_of(LANES).clamp(LANES, LARGEST_BLOCK);
-    let block = [16, 8, 4]
-        .into_iter()
-        .filter(|&b| b <= most)
-        .find(|&b| arena(g, groups, &fixed, b).1 <= ARENA_BYTES)
-        .unwrap_or(LANES);
+    let large = batch > LANES && arena(g, groups, &fixed, LARGEST_BLOCK).1 <= ARENA_BYTES;
+    let block = if large { LARGEST_BLOCK } else { LANES };
     let (arena, arena_bytes) = arena(g, groups, &fixed, block);
     let place = |v: &Value| fixed.places.get(v).copied().unwrap_or_else(|| arena[v]);
     Plan {

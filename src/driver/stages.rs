@@ -1,0 +1,172 @@
+//! Every stage of a compilation as text: what `emit` shows and goldens record.
+
+use std::str::FromStr;
+
+use super::{Failure, Model, group, holds_bytes, plan};
+use crate::backend::cpu::{self, clif};
+use crate::ir;
+use crate::nest;
+use crate::ops::Graph;
+use crate::passes::fuse::Group;
+
+/// What a model becomes on its way to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Ast,
+    Ir,
+    Grad,
+    Fused,
+    Plan,
+    Nest,
+    Loops,
+    Clif,
+    Asm,
+    Cuda,
+    Ptx,
+    Dot,
+}
+
+impl Stage {
+    /// The stages by the names under which users ask for them.
+    pub const NAMES: [(&str, Self); 12] = [
+        ("ast", Self::Ast),
+        ("ir", Self::Ir),
+        ("grad", Self::Grad),
+        ("fused", Self::Fused),
+        ("plan", Self::Plan),
+        ("nest", Self::Nest),
+        ("loops", Self::Loops),
+        ("clif", Self::Clif),
+        ("asm", Self::Asm),
+        ("cuda", Self::Cuda),
+        ("ptx", Self::Ptx),
+        ("dot", Self::Dot),
+    ];
+}
+
+impl FromStr for Stage {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|s| s.0 == name);
+        found
+            .map(|s| s.1)
+            .ok_or_else(|| format!("there is no stage {name}"))
+    }
+}
+
+/// Why a stage cannot be shown.
+#[derive(Debug)]
+pub enum NoStage {
+    /// The model has errors.
+    Model(Box<Failure>),
+    /// This program cannot make it; a sentence.
+    Unavailable(String),
+}
+
+impl From<Box<Failure>> for NoStage {
+    fn from(f: Box<Failure>) -> Self {
+        Self::Model(f)
+    }
+}
+
+/// A stage of a model's training step; `clif` and `asm` for the target that `target` makes.
+pub fn text(
+    model: &Model,
+    stage: Stage,
+    optimise: bool,
+    target: impl Fn() -> Result<clif::Target, String>,
+) -> Result<String, NoStage> {
+    let unavailable = NoStage::Unavailable;
+    if stage == Stage::Ast {
+        return Ok(format!("{:#?}\n", model.file));
+    }
+    let built = model.build(holds_bytes(&model.config))?;
+    if stage == Stage::Ir {
+        return Ok(ir::text(&built.graph));
+    }
+    let mut g = model.differentiate(built.graph);
+    let planned = |g| plan(g, optimise, model.config.batch_size);
+    Ok(match stage {
+        Stage::Grad => ir::text(&g),
+        Stage::Dot => ir::dot(&g),
+        Stage::Nest => {
+            let groups = group(&mut g, optimise);
+            groups_text(&g, &groups)
+        }
+        Stage::Fused => {
+            let groups = group(&mut g, optimise);
+            ir::text(&g) + "\n" + &groups_text(&g, &groups)
+        }
+        Stage::Plan => plan_text(&planned(g)),
+        Stage::Loops => {
+            let kernels = planned(g).kernels;
+            kernels
+                .iter()
+                .map(|k| nest::loops::text(k) + "\n")
+                .collect()
+        }
+        Stage::Clif => clif::text(&planned(g).kernels, &target().map_err(unavailable)?),
+        Stage::Asm => clif::assembly(&planned(g).kernels, &target().map_err(unavailable)?)
+            .map_err(|e| unavailable(e.to_string()))?,
+        Stage::Cuda | Stage::Ptx => return Err(unavailable("there is no CUDA backend yet".into())),
+        Stage::Ast | Stage::Ir => unreachable!("shown above"),
+    })
+}
+
+/// Groups as text: the operators of each, then its nest.
+fn groups_text(g: &Graph, groups: &[Group]) -> String {
+    let mut out = String::new();
+    for (k, group) in groups.iter().enumerate() {
+        let ops: Vec<String> = group
+            .nodes
+            .iter()
+            .map(|&n| {
+                let node = g.node(n);
+                let name = g.operation(n).map_or("", ir::Operation::name);
+                if node.layer.is_empty() {
+                    name.to_string()
+                } else {
+                    format!("{name} ({})", node.layer)
+                }
+            })
+            .collect();
+        out.push_str(&format!(
+            "# {k}: {}\n{}\n",
+            ops.join(" + "),
+            nest::text(&group.nest)
+        ));
+    }
+    out
+}
+
+/// The memory plan as text.
+fn plan_text(p: &cpu::Plan) -> String {
+    let mut out = format!(
+        "block {} images\narena {} bytes a worker\ngradients {} bytes a shard\nparameters {} bytes\n",
+        p.block, p.arena_bytes, p.shard_bytes, p.parameter_bytes
+    );
+    for (title, once) in [
+        ("for every block", false),
+        ("once a step, after the sum of shards", true),
+    ] {
+        out.push_str(&format!("\n{title}:\n"));
+        for (k, kernel) in p
+            .kernels
+            .iter()
+            .enumerate()
+            .filter(|(k, _)| p.once[*k] == once)
+        {
+            out.push_str(&format!(
+                "  {}{}\n",
+                kernel.name,
+                if p.eval[k] { "  (eval)" } else { "" }
+            ));
+            for (b, place) in kernel.buffers.iter().zip(&p.places[k]) {
+                let bytes = b.len * b.dtype.size_bytes();
+                out.push_str(&format!("    {:<8} {:?}, {bytes} bytes\n", b.name, place));
+            }
+        }
+    }
+    out
+}
