@@ -363,20 +363,20 @@ impl Loop<'_> {
         let (mut loss, mut correct, mut covered) = (0.0, 0.0, 0);
         let started = (Instant::now(), self.spent, self.used);
         let mut complete = true;
-        'epoch: for k in 0..repeats {
-            let order = self.order((epoch - 1) * repeats as u32 + k as u32, n);
-            for batch in order.chunks(self.config.batch_size as usize) {
-                if self.summary.steps == steps || self.stop.load(Ordering::Relaxed) {
-                    complete = false;
-                    break 'epoch;
-                }
-                let (batch_loss, right) = self.step(epoch, batch)?;
-                loss += batch_loss;
-                correct += right;
-                covered += batch.len();
-                self.watcher
-                    .progress(epoch, covered, all, loss / covered as f64);
+        // Batches run on from one permutation into the next: a small rest after each would be a noisy step.
+        let permutations = (0..repeats).map(|k| (epoch - 1) * repeats as u32 + k as u32);
+        let order: Vec<u32> = permutations.flat_map(|p| self.order(p, n)).collect();
+        for batch in order.chunks(self.config.batch_size as usize) {
+            if self.summary.steps == steps || self.stop.load(Ordering::Relaxed) {
+                complete = false;
+                break;
             }
+            let (batch_loss, right) = self.step(epoch, batch)?;
+            loss += batch_loss;
+            correct += right;
+            covered += batch.len();
+            self.watcher
+                .progress(epoch, covered, all, loss / covered as f64);
         }
         // What a stopped run shows is about the steps since the last epoch, if there were any.
         if complete || covered > 0 {
