@@ -4,55 +4,13 @@
 use std::time::Instant;
 
 use lenetc::backend::cpu::clif::{Code, Uniforms};
-use lenetc::backend::cpu::{Options, schedule};
+use lenetc::backend::cpu::{Options, peak, schedule};
 use lenetc::ir::{Leading, TensorType};
-use lenetc::nest::Affine;
-use lenetc::nest::loops::{Dim, Expr, Kernel, Kind, Stmt, Write};
+use lenetc::nest::loops::Kernel;
 use lenetc::ops::*;
 
 const BLOCKS: [u32; 2] = [16, 8];
 const REPEATS: usize = 200;
-
-/// Twelve independent chains of multiply-adds; the loop runs 4,000 times.
-fn peak() -> (Kernel, f64) {
-    let mut k = Kernel::new("peak", 4);
-    k.buffers.push(lenetc::nest::loops::Buffer {
-        name: "out".into(),
-        dtype: lenetc::ir::DType::F32,
-        len: 48,
-    });
-    let out = lenetc::nest::loops::BufId(0);
-    let (reg, i, t) = (k.reg("acc", &[12]), k.var("i"), k.var("t"));
-    let old = k.get(reg, &[Affine::var(t)]);
-    let (x, y) = (k.constant(0.999), k.constant(1e-3));
-    let fma = k.value(Expr::Fma(old, x, y));
-    let step = vec![Stmt::Set {
-        reg,
-        index: vec![Affine::var(t)],
-        value: fma,
-    }];
-    let last = k.get(reg, &[Affine::var(t)]);
-    let store = vec![Stmt::Store {
-        buf: out,
-        at: Affine::var(t) * 4,
-        how: Write::Vector,
-        value: last,
-    }];
-    let twelve = |body| Stmt::For {
-        dims: vec![Dim::count(t, 12)],
-        kind: Kind::Unrolled,
-        body,
-    };
-    k.body = vec![
-        Stmt::For {
-            dims: vec![Dim::count(i, 4000)],
-            kind: Kind::Serial,
-            body: vec![twelve(step)],
-        },
-        twelve(store),
-    ];
-    (k, 4000.0 * 12.0 * 8.0)
-}
 
 fn seconds(k: &Kernel, block: u32) -> f64 {
     let code = Code::compile(std::slice::from_ref(k)).expect("the kernel compiles");
@@ -77,8 +35,7 @@ fn seconds(k: &Kernel, block: u32) -> f64 {
 }
 
 fn main() {
-    let (k, flops) = peak();
-    let peak = flops / seconds(&k, 1) / 1e9;
+    let peak = peak().expect("the kernel compiles") / 1e9;
     println!("{:28} {peak:8.1} GFLOP/s", "multiply-adds alone");
     let window = |pad| Window {
         kernel: [5, 5],

@@ -60,6 +60,8 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Call {
     pub name: String,
+    /// Multiply-adds for one image; 0 where nothing is contracted.
+    pub macs: u64,
     pub entry: Entry,
     pub buffers: Vec<Place>,
 }
@@ -137,6 +139,8 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub struct Timing {
     pub name: String,
+    /// Multiply-adds for one image, as the call has them.
+    pub macs: u64,
     pub time: Duration,
     pub calls: u64,
 }
@@ -331,6 +335,7 @@ impl Machine {
             };
             timings.resize_with(timings.len().max(k + calls.len()), || Timing {
                 name: String::new(),
+                macs: 0,
                 time: Duration::ZERO,
                 calls: 0,
             });
@@ -346,6 +351,7 @@ impl Machine {
                     frame.call(c, &u);
                     t.time += start.elapsed();
                     t.calls += 1;
+                    t.macs = c.macs;
                     t.name.clone_from(&c.name);
                 }
             }

@@ -1,4 +1,5 @@
-//! `lenetc bench`: compile time, examples a second, and the time of each kernel.
+//! `lenetc bench`: compile time, examples a second, and of each kernel its time, its speed and how much of the
+//! machine's measured peak that is.
 
 use std::time::{Duration, Instant};
 
@@ -31,17 +32,17 @@ pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
         (train, eval, (timings, images))
     });
     let (timings, images) = timings;
+    let peak = lenetc::backend::cpu::peak().map_err(|e| Stop::Message(e.to_string()))? / 1e9;
+    let kernels: Vec<Figure> = timings.iter().map(|t| Figure::new(t, images)).collect();
     if a.json {
-        let kernels: Vec<_> = timings
-            .iter()
-            .map(|t| json!({"name": t.name, "us_per_image": micros(t, images)}))
-            .collect();
+        let kernels: Vec<_> = kernels.iter().map(|k| k.json(peak)).collect();
         let line = json!({
             "compile_ms": compile.as_secs_f64() * 1e3,
             "train_examples_per_sec": train,
             "inference_images_per_sec": eval,
             "threads": a.run.threads(),
             "batch": batch,
+            "peak_gflops": peak,
             "kernels": kernels,
         });
         print(&format!("{line}\n"))?;
@@ -52,18 +53,66 @@ pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
         compile.as_secs_f64() * 1e3,
         a.run.threads()
     );
-    out.push_str("kernel, one thread                          µs/image\n");
-    for t in &timings {
-        out.push_str(&format!("{:<42} {:>9.3}\n", t.name, micros(t, images)));
+    out.push_str(&format!(
+        "{:<36} {:>9} {:>9} {:>9}\n",
+        "kernel, one thread", "µs/image", "GFLOP/s", "% of peak"
+    ));
+    for k in kernels.iter().chain([&Figure::total(&kernels)]) {
+        out.push_str(&k.line(peak));
     }
-    let total: f64 = timings.iter().map(|t| micros(t, images)).sum();
-    out.push_str(&format!("{:<42} {total:>9.3}\n", "total"));
+    out.push_str(&format!(
+        "\npeak       {peak:.1} GFLOP/s, multiply-adds alone on one thread\n"
+    ));
     print(&out)?;
     Ok(0)
 }
 
-fn micros(t: &Timing, images: usize) -> f64 {
-    t.time.as_secs_f64() * 1e6 / images as f64
+/// What a kernel takes for one image.
+struct Figure {
+    name: String,
+    micros: f64,
+    macs: u64,
+}
+
+impl Figure {
+    fn new(t: &Timing, images: usize) -> Self {
+        Self {
+            name: t.name.clone(),
+            micros: t.time.as_secs_f64() * 1e6 / images as f64,
+            macs: t.macs,
+        }
+    }
+
+    fn total(all: &[Self]) -> Self {
+        Self {
+            name: "total".into(),
+            micros: all.iter().map(|k| k.micros).sum(),
+            macs: all.iter().map(|k| k.macs).sum(),
+        }
+    }
+
+    /// GFLOP/s; `None` where nothing is contracted.
+    fn speed(&self) -> Option<f64> {
+        (self.macs > 0).then(|| 2e-3 * self.macs as f64 / self.micros)
+    }
+
+    fn line(&self, peak: f64) -> String {
+        let head = format!("{:<36} {:>9.3}", self.name, self.micros);
+        match self.speed() {
+            Some(s) => format!("{head} {s:>9.1} {:>9.0}\n", 100.0 * s / peak),
+            None => head + "\n",
+        }
+    }
+
+    fn json(&self, peak: f64) -> serde_json::Value {
+        let share = self.speed().map(|s| s / peak);
+        json!({
+            "name": self.name,
+            "us_per_image": self.micros,
+            "gflops": self.speed(),
+            "share_of_peak": share,
+        })
+    }
 }
 
 /// From the source text to runnable code; the fastest of three, since the first also warms caches.

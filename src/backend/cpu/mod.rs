@@ -6,10 +6,12 @@
 pub mod clif;
 mod math;
 mod order;
+mod peak;
 mod pieces;
 mod pointer;
 mod program;
 mod schedule;
 
+pub use peak::peak;
 pub use program::{ParameterPlace, Plan, plan};
 pub use schedule::{Options, run as schedule};

@@ -41,6 +41,8 @@ pub struct ParameterPlace {
 pub struct Plan {
     pub block: u32,
     pub kernels: Vec<Kernel>,
+    /// Multiply-adds of each kernel for one image.
+    pub macs: Vec<u64>,
     pub places: Vec<Vec<Place>>,
     /// Whether the group runs once a step, rather than for every block.
     pub once: Vec<bool>,
@@ -77,6 +79,7 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32) -> Plan {
                 )
             })
             .collect(),
+        macs: groups.iter().map(|group| group.macs(g)).collect(),
         places: groups
             .iter()
             .map(|group| group.values().iter().map(place).collect())
@@ -107,6 +110,7 @@ impl Plan {
         let code = Code::compile(&self.kernels)?;
         let call = |k: usize| Call {
             name: self.kernels[k].name.clone(),
+            macs: self.macs[k],
             entry: code.entry(k),
             buffers: self.places[k].clone(),
         };

@@ -23,8 +23,12 @@ impl Emitter<'_> {
         self.vars.remove(&d.var);
     }
 
-    /// One loop over the product of the dimensions, tested at its end: counters carry over like those of an
-    /// odometer, so that accumulators pass through one loop only and stay in machine registers.
+    /// One loop over the product of the dimensions: counters carry over like those of an odometer, so that
+    /// accumulators pass through one loop only and stay in machine registers.
+    ///
+    /// Tested at its head, so that what a round leaves in an accumulator has one use, the next round. With a
+    /// second one, after the loop, Cranelift would take all that the accumulator is computed from for shared,
+    /// and would not read an element straight from memory into all lanes.
     ///
     /// The next round's counters and pointers are computed first: its loads then wait for nothing at the end of
     /// this round, when the multiply-adds fill the machine's window.
@@ -37,7 +41,7 @@ impl Emitter<'_> {
             .iter()
             .map(|d| self.bound(&d.upper, IntCC::SignedLessThan))
             .collect();
-        let [inside, exit] = [(); 2].map(|()| self.b.create_block());
+        let [head, inside, exit] = [(); 3].map(|()| self.b.create_block());
         let pointers = pointer::carried(self.k, dims, body, |v| {
             matches!(self.vars.get(&v), Some(Index::Run(_)))
         });
@@ -49,20 +53,25 @@ impl Emitter<'_> {
         let mut start: Vec<BlockArg> = lower.iter().map(|&v| v.into()).collect();
         start.extend(pointers.iter().map(|p| BlockArg::from(self.place(p))));
         let some = self.not_empty(&lower, &upper);
-        self.b.ins().brif(some, inside, &start, exit, &[]);
-        self.b.switch_to_block(inside);
-        let mut param = || self.b.append_block_param(inside, types::I64);
+        self.b.ins().brif(some, head, &start, exit, &[]);
+        self.b.switch_to_block(head);
+        let mut param = || self.b.append_block_param(head, types::I64);
         let counters: Vec<Value> = dims.iter().map(|_| param()).collect();
         let here: Vec<Value> = pointers.iter().map(|_| param()).collect();
-        let (next, more) = self.advance(dims, &counters, &here, &steps, [&lower, &upper]);
+        let less = IntCC::SignedLessThan;
+        let more = self.b.ins().icmp(less, counters[0], upper[0]);
+        self.b.ins().brif(more, inside, &[], exit, &[]);
+        self.b.switch_to_block(inside);
+        self.b.seal_block(inside);
+        let next = self.advance(dims, &counters, &here, &steps, [&lower, &upper]);
         self.count(dims, &counters);
         let outer = self.pointers.clone();
         self.pointers.extend(pointers.iter().cloned().zip(here));
         self.body(body);
         self.pointers = outer;
         self.vars.retain(|v, _| dims.iter().all(|d| d.var != *v));
-        self.b.ins().brif(more, inside, &next, exit, &[]);
-        self.b.seal_block(inside);
+        self.b.ins().jump(head, &next);
+        self.b.seal_block(head);
         self.b.seal_block(exit);
         self.b.switch_to_block(exit);
     }
@@ -115,7 +124,7 @@ impl Emitter<'_> {
             .fold(tests[0], |all, &t| self.b.ins().band(all, t))
     }
 
-    /// Counters and pointers of the next round, and whether there is one.
+    /// Counters and pointers of the next round.
     fn advance(
         &mut self,
         dims: &[Dim],
@@ -123,7 +132,7 @@ impl Emitter<'_> {
         pointers: &[Value],
         steps: &[Vec<Value>],
         [lower, upper]: [&[Value]; 2],
-    ) -> (Vec<BlockArg>, Value) {
+    ) -> Vec<BlockArg> {
         let last = dims.len() - 1;
         let mut next = counters.to_vec();
         let mut step: Vec<Value> = steps.iter().map(|s| s[last]).collect();
@@ -139,12 +148,10 @@ impl Emitter<'_> {
                 *step = self.b.ins().select(over, steps[k], *step);
             }
         }
-        let less = IntCC::SignedLessThan;
-        let more = self.b.ins().icmp(less, next[0], upper[0]);
         let moved = pointers.iter().zip(step);
         let moved: Vec<Value> = moved.map(|(&p, s)| self.b.ins().iadd(p, s)).collect();
         let args = next.into_iter().chain(moved);
-        (args.map(BlockArg::from).collect(), more)
+        args.map(BlockArg::from).collect()
     }
 
     fn bound(&mut self, qs: &[Quotient], better: IntCC) -> Value {

@@ -1,0 +1,79 @@
+//! What one core can do at most: bare multiply-adds, measured.
+//!
+//! The figure that the speed of kernels is held against, taken in the same run. Knows no kernel but its own.
+
+use std::time::Instant;
+
+use cranelift::module::ModuleError;
+
+use super::clif::{Code, Uniforms};
+use crate::ir::DType;
+use crate::nest::Affine;
+use crate::nest::loops::{BufId, Buffer, Dim, Expr, Kernel, Kind, Stmt, Write};
+
+/// Independent chains: more than the latency of a multiply-add times the units that do them.
+const CHAINS: i64 = 12;
+const ROUNDS: i64 = 4000;
+const LANES: u32 = 4;
+/// Runs, of which the fastest counts.
+const REPEATS: usize = 200;
+
+/// Floating-point operations a second of one core that does nothing but multiply and add vectors.
+pub fn peak() -> Result<f64, Box<ModuleError>> {
+    let code = Code::compile(&[kernel()])?;
+    let mut out = vec![0.0f32; (CHAINS * i64::from(LANES)) as usize];
+    let uniforms = Uniforms {
+        valid: 1.0,
+        learning_rate: 0.0,
+        inverse_batch: 1.0,
+    };
+    let mut run = || {
+        let start = Instant::now();
+        // SAFETY: the only buffer has the length that the kernel states.
+        unsafe { code.call(0, &[out.as_mut_ptr().cast()], &uniforms, 0) };
+        start.elapsed().as_secs_f64()
+    };
+    let least = (0..REPEATS).map(|_| run()).fold(f64::INFINITY, f64::min);
+    Ok((ROUNDS * CHAINS * i64::from(LANES) * 2) as f64 / least)
+}
+
+fn kernel() -> Kernel {
+    let mut k = Kernel::new("peak", LANES);
+    k.buffers.push(Buffer {
+        name: "out".into(),
+        dtype: DType::F32,
+        len: (CHAINS * i64::from(LANES)) as u64,
+    });
+    let (reg, i, t) = (k.reg("acc", &[CHAINS as u32]), k.var("i"), k.var("t"));
+    let at = [Affine::var(t)];
+    let zero = k.constant(0.0);
+    let old = k.get(reg, &at);
+    let (x, y) = (k.constant(0.999), k.constant(1e-3));
+    let fma = k.value(Expr::Fma(old, x, y));
+    let set = |value| Stmt::Set {
+        reg,
+        index: at.to_vec(),
+        value,
+    };
+    let store = Stmt::Store {
+        buf: BufId(0),
+        at: Affine::var(t) * i64::from(LANES),
+        how: Write::Vector,
+        value: k.get(reg, &at),
+    };
+    let each = |s| Stmt::For {
+        dims: vec![Dim::count(t, CHAINS)],
+        kind: Kind::Unrolled,
+        body: vec![s],
+    };
+    k.body = vec![
+        each(set(zero)),
+        Stmt::For {
+            dims: vec![Dim::count(i, ROUNDS)],
+            kind: Kind::Serial,
+            body: vec![each(set(fma))],
+        },
+        each(store),
+    ];
+    k
+}
