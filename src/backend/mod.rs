@@ -2,5 +2,8 @@
 //!
 //! Knows nests and loops, but no operator.
 
+mod combine;
 pub mod cpu;
+pub mod cuda;
 pub mod memory;
+mod pieces;

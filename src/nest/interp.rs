@@ -238,7 +238,8 @@ fn compare(c: Compare, a: f64, b: f64) -> bool {
     }
 }
 
-/// Runs a kernel once on `buffers`, one for each of its own; `valid` images are in its block.
+/// Runs a kernel once on `buffers`, one for each of its own; `valid` images are in its block (on a GPU, in the
+/// batch). The threads of a block run one after the other from barrier to barrier.
 ///
 /// Panics where the kernel reads or writes outside of a buffer.
 pub fn run_kernel(k: &Kernel, buffers: &mut [Vec<f64>], tile: i64, valid: usize, env: Env) {
@@ -246,16 +247,21 @@ pub fn run_kernel(k: &Kernel, buffers: &mut [Vec<f64>], tile: i64, valid: usize,
     if let Some((v, _)) = k.tile {
         vars[v.0 as usize] = tile;
     }
-    let regs = k
-        .regs
-        .iter()
-        .map(|r| vec![vec![0.0; k.lanes as usize]; r.dims.iter().product::<u32>() as usize]);
+    if let Some((v, _)) = k.valid {
+        vars[v.0 as usize] = valid as i64;
+    }
+    let slots = |r: &loops::Reg| r.dims.iter().product::<u32>() as usize;
+    let regs = k.regs.iter().map(|r| {
+        let each = vec![vec![f64::NAN; k.lanes as usize]; slots(r)];
+        vec![each; k.threads as usize]
+    });
     let regs = regs.collect();
     let mut m = Machine {
         k,
         buffers,
         vars,
         regs,
+        thread: 0,
         valid,
         env,
     };
@@ -266,7 +272,9 @@ struct Machine<'a> {
     k: &'a Kernel,
     buffers: &'a mut [Vec<f64>],
     vars: Vec<i64>,
-    regs: Vec<Vec<Vec<f64>>>,
+    /// Of each array, of each thread, of each element.
+    regs: Vec<Vec<Vec<Vec<f64>>>>,
+    thread: usize,
     valid: usize,
     env: Env,
 }
@@ -280,8 +288,13 @@ impl Machine<'_> {
         for s in stmts {
             match s {
                 Stmt::For { dims, kind, body } => {
-                    debug_assert!(*kind == Kind::Serial || dims.len() == 1);
-                    self.dims(dims, body);
+                    debug_assert!(*kind != Kind::Unrolled || dims.len() == 1);
+                    let mut point = 0;
+                    self.dims(dims, &mut |m| {
+                        m.enter(*kind, point);
+                        point += 1;
+                        m.body(body);
+                    });
                 }
                 Stmt::If { conditions, body } => {
                     if conditions.iter().all(|c| self.at(c) >= 0) {
@@ -291,7 +304,7 @@ impl Machine<'_> {
                 Stmt::Set { reg, index, value } => {
                     let v = self.value(*value);
                     let slot = self.slot(*reg, index);
-                    self.regs[reg.0 as usize][slot] = v;
+                    self.regs[reg.0 as usize][self.thread][slot] = v;
                 }
                 Stmt::Store {
                     buf,
@@ -304,13 +317,59 @@ impl Machine<'_> {
                     let width = if *how == Write::Vector { v.len() } else { 1 };
                     self.buffers[buf.0 as usize][at..at + width].copy_from_slice(&v[..width]);
                 }
+                Stmt::SetRow {
+                    reg,
+                    index,
+                    buf,
+                    at,
+                    width,
+                } => {
+                    let (slot, at) = (self.slot(*reg, index), self.at(at) as usize);
+                    for k in 0..*width as usize {
+                        let x = vec![self.buffers[buf.0 as usize][at + k]];
+                        self.regs[reg.0 as usize][self.thread][slot + k] = x;
+                    }
+                }
+                Stmt::StoreRow {
+                    reg,
+                    index,
+                    buf,
+                    at,
+                    width,
+                } => {
+                    let (slot, at) = (self.slot(*reg, index), self.at(at) as usize);
+                    for k in 0..*width as usize {
+                        let x = self.regs[reg.0 as usize][self.thread][slot + k][0];
+                        self.buffers[buf.0 as usize][at + k] = x;
+                    }
+                }
+                // Threads run one after the other between barriers.
+                Stmt::Barrier => {}
             }
         }
     }
 
-    fn dims(&mut self, dims: &[loops::Dim], body: &[Stmt]) {
+    /// Point `point` of a loop starts: another thread, or a block whose memory and registers hold nothing yet.
+    fn enter(&mut self, kind: Kind, point: usize) {
+        match kind {
+            Kind::Serial | Kind::Unrolled => {}
+            Kind::Threads => self.thread = point % self.k.threads as usize,
+            Kind::Grid | Kind::Spread => {
+                for (b, data) in self.k.buffers.iter().zip(self.buffers.iter_mut()) {
+                    if matches!(b.space, loops::Space::Shared(_)) {
+                        data.fill(f64::NAN);
+                    }
+                }
+                let elements = self.regs.iter_mut().flatten().flatten();
+                elements.for_each(|e| e.fill(f64::NAN));
+                self.thread = 0;
+            }
+        }
+    }
+
+    fn dims(&mut self, dims: &[loops::Dim], run: &mut dyn FnMut(&mut Self)) {
         let [d, rest @ ..] = dims else {
-            return self.body(body);
+            return run(self);
         };
         let q = |m: &Self, q: &loops::Quotient| m.at(&q.num).div_euclid(q.div);
         let lower = d.lower.iter().map(|x| q(self, x)).max().unwrap_or(0);
@@ -318,7 +377,7 @@ impl Machine<'_> {
         let mut i = lower;
         while i < upper {
             self.vars[d.var.0 as usize] = i;
-            self.dims(rest, body);
+            self.dims(rest, run);
             i += d.step;
         }
     }
@@ -347,7 +406,7 @@ impl Machine<'_> {
             E::Uniform(Uniform::Valid) => vec![self.valid as f64; lanes],
             E::Number(a) => vec![self.at(a) as f64; lanes],
             E::Lane(a) => (0..lanes).map(|l| (self.at(a) + l as i64) as f64).collect(),
-            E::Reg(r, index) => self.regs[r.0 as usize][self.slot(*r, index)].clone(),
+            E::Reg(r, index) => self.regs[r.0 as usize][self.thread][self.slot(*r, index)].clone(),
             E::Load(b, at, how) => self.load(*b, self.at(at) as usize, how),
             E::Unary(f, x) => self.value(*x).into_iter().map(|x| unary(*f, x)).collect(),
             E::Binary(f, a, b) => zip(&|x, y| binary(*f, x, y), *a, *b),
@@ -371,6 +430,13 @@ impl Machine<'_> {
             }
             E::ReduceLanes(x) => vec![self.value(*x).iter().sum(); lanes],
             E::Transposed(xs, lane) => xs.iter().map(|x| self.value(*x)[*lane as usize]).collect(),
+            E::Within(conditions, x) => {
+                if conditions.iter().all(|c| self.at(c) >= 0) {
+                    self.value(*x)
+                } else {
+                    vec![0.0; lanes]
+                }
+            }
         }
     }
 

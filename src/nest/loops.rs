@@ -6,6 +6,12 @@
 //! an emitter keeps each element in a machine register. Memory is a set of buffers, addressed in
 //! elements by affine expressions of the variables.
 //!
+//! On a GPU a lane is a thread's only one: `lanes` is 1. The blocks of a grid share out the points of a `Grid`
+//! loop, the threads of a block those of a `Threads` loop, and both together those of a `Spread` loop; each
+//! thread has registers of its own, which it keeps from loop to loop. Several grid-wide loops in a row are parts
+//! of one launch: their blocks are numbered on, and nothing orders them. Memory that threads of a block share
+//! holds nothing when the block starts; what one thread writes another one sees after a `Barrier`.
+//!
 //! A `For` with several dimensions runs over their product, the last one fastest, as one loop: the
 //! registers that it carries then stay in machine registers. It may not be empty in one dimension only
 //! by accident: a dimension whose upper bound is not above the lower one makes the whole loop empty.
@@ -32,13 +38,23 @@ pub struct ValueId(pub u32);
 /// An index of memory or of a register array.
 pub type At = Affine<Var>;
 
-/// Memory that a kernel reads or writes. The memory plan says where it lies.
+/// Where a buffer lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Memory that all blocks see; the memory plan says where.
+    Global,
+    /// Memory of a block of threads, so many elements from its start. Buffers of different parts may overlap.
+    Shared(u32),
+}
+
+/// Memory that a kernel reads or writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
     pub name: String,
     pub dtype: DType,
     /// Number of elements that may be accessed.
     pub len: u64,
+    pub space: Space,
 }
 
 /// An array of vectors in machine registers; no dimensions: one vector.
@@ -92,6 +108,8 @@ pub enum Expr {
     ReduceLanes(ValueId),
     /// Element `lane` of each of as many vectors as there are lanes.
     Transposed(Vec<ValueId>, u8),
+    /// The value where all are non-negative; elsewhere 0, and what it is computed from is not read.
+    Within(Vec<At>, ValueId),
 }
 
 /// `⌊num / div⌋`
@@ -116,6 +134,12 @@ pub enum Kind {
     Serial,
     /// Written out; its bounds are constants.
     Unrolled,
+    /// Each block of threads takes one point.
+    Grid,
+    /// The threads of a block take the points in turn: point p goes to thread p modulo their number.
+    Threads,
+    /// Each thread of the grid takes one point; bounds are constants, and there is no barrier within.
+    Spread,
 }
 
 /// How a vector is written to memory.
@@ -150,6 +174,25 @@ pub enum Stmt {
         how: Write,
         value: ValueId,
     },
+    /// Sets `width` elements of a register array, along its last axis from `index` on, to consecutive elements
+    /// of memory. `at` is a multiple of the width.
+    SetRow {
+        reg: RegId,
+        index: Vec<At>,
+        buf: BufId,
+        at: At,
+        width: u32,
+    },
+    /// The reverse: stores `width` elements of a register array.
+    StoreRow {
+        reg: RegId,
+        index: Vec<At>,
+        buf: BufId,
+        at: At,
+        width: u32,
+    },
+    /// All threads of the block wait for each other.
+    Barrier,
 }
 
 /// A scheduled nest.
@@ -165,6 +208,10 @@ pub struct Kernel {
     pub body: Vec<Stmt>,
     /// A variable that the caller sets, from 0 to below the number, one call for each.
     pub tile: Option<(Var, u32)>,
+    /// The number of valid images of the batch, and the greatest that it can be, where indices depend on it.
+    pub valid: Option<(Var, u32)>,
+    /// Threads of a block; 1 where there are no blocks.
+    pub threads: u32,
 }
 
 impl Dim {
@@ -201,6 +248,8 @@ impl Kernel {
             exprs: vec![],
             body: vec![],
             tile: None,
+            valid: None,
+            threads: 1,
         }
     }
     /// A new variable.
@@ -234,6 +283,28 @@ impl Kernel {
             dims: dims.to_vec(),
         });
         RegId(self.regs.len() as u32 - 1)
+    }
+    /// A new buffer of a block's own memory: `len` f32, `at` elements from its start.
+    pub fn shared(&mut self, name: &str, at: u32, len: u64) -> BufId {
+        self.buffer(name, DType::F32, len, Space::Shared(at))
+    }
+    /// A new buffer.
+    pub fn buffer(&mut self, name: &str, dtype: DType, len: u64, space: Space) -> BufId {
+        let taken = self
+            .buffers
+            .iter()
+            .filter(|b| b.name.split('.').next() == Some(name));
+        let name = match taken.count() {
+            0 => name.into(),
+            n => format!("{name}.{n}"),
+        };
+        self.buffers.push(Buffer {
+            name,
+            dtype,
+            len,
+            space,
+        });
+        BufId(self.buffers.len() as u32 - 1)
     }
     /// A new value. Values are not shared between statements: what a register holds changes.
     pub fn value(&mut self, e: Expr) -> ValueId {

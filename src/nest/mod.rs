@@ -10,11 +10,13 @@ mod formula;
 mod fuse;
 pub mod interp;
 pub mod loops;
+mod substitute;
 mod text;
 mod verify;
 
 pub use affine::{Affine, Symbol};
 pub use formula::*;
 pub use fuse::{append, drop_unused, inline, prune};
+pub use substitute::substitute;
 pub use text::text;
 pub use verify::verify;

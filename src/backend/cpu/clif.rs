@@ -325,6 +325,9 @@ impl Emitter<'_> {
                     let (base, offset) = self.address(*buf, at);
                     self.b.ins().store(memory(), value, base, offset);
                 }
+                Stmt::For { .. } | Stmt::SetRow { .. } | Stmt::StoreRow { .. } | Stmt::Barrier => {
+                    panic!("a CPU has no blocks of threads")
+                }
             }
         }
     }
@@ -468,6 +471,7 @@ impl Emitter<'_> {
                 let sum = math::reduce(&mut self.b, x);
                 self.b.ins().splat(types::F32X4, sum)
             }
+            V::Within(..) => panic!("a CPU's schedule peels borders"),
             V::Transposed(xs, lane) => {
                 let rows: Vec<Value> = xs.iter().map(|x| self.value(*x)).collect();
                 math::transposed(&mut self.b, &rows, *lane)

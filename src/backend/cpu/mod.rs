@@ -7,7 +7,6 @@ pub mod clif;
 mod math;
 mod order;
 mod peak;
-mod pieces;
 mod pointer;
 mod program;
 mod schedule;

@@ -9,7 +9,7 @@ use cranelift::module::ModuleError;
 use super::clif::{Code, Uniforms};
 use crate::ir::DType;
 use crate::nest::Affine;
-use crate::nest::loops::{BufId, Buffer, Dim, Expr, Kernel, Kind, Stmt, Write};
+use crate::nest::loops::{BufId, Buffer, Dim, Expr, Kernel, Kind, Space, Stmt, Write};
 
 /// Independent chains: more than the latency of a multiply-add times the units that do them.
 const CHAINS: i64 = 12;
@@ -43,6 +43,7 @@ fn kernel() -> Kernel {
         name: "out".into(),
         dtype: DType::F32,
         len: (CHAINS * i64::from(LANES)) as u64,
+        space: Space::Global,
     });
     let (reg, i, t) = (k.reg("acc", &[CHAINS as u32]), k.var("i"), k.var("t"));
     let at = [Affine::var(t)];

@@ -62,6 +62,7 @@ fn collect<'a>(k: &'a Kernel, body: &'a [Stmt], out: &mut Vec<(BufId, &'a At)>) 
             reads(k, *value, out);
             true
         }
+        Stmt::SetRow { .. } | Stmt::StoreRow { .. } | Stmt::Barrier => true,
     })
 }
 
@@ -81,6 +82,7 @@ fn reads<'a>(k: &'a Kernel, v: ValueId, out: &mut Vec<(BufId, &'a At)>) {
         Expr::Fma(x, y, z) => [x, y, z].iter().for_each(|x| reads(k, **x, out)),
         Expr::Select(_, xs) => xs.iter().for_each(|x| reads(k, *x, out)),
         Expr::Transposed(xs, _) => xs.iter().for_each(|x| reads(k, *x, out)),
+        Expr::Within(_, x) => reads(k, *x, out),
         Expr::Const(_) | Expr::Uniform(_) | Expr::Number(_) | Expr::Lane(_) | Expr::Reg(..) => {}
     }
 }

@@ -4,7 +4,10 @@
 //! 1. every value reads earlier ones; every register index has as many parts as its array;
 //! 2. a variable is used only inside the loop that binds it (or is the tile);
 //! 3. an unrolled loop has constant bounds and one dimension;
-//! 4. every access of memory that stands under constant bounds only lies within its buffer.
+//! 4. every access of memory that stands under constant bounds only lies within its buffer;
+//! 5. rows are 2 or 4 elements wide, start at a multiple of that, and only kernels of one lane have them;
+//! 6. loops over blocks are outermost, loops over threads are not within each other, and no thread alone
+//!    meets a barrier.
 //!
 //! The last is proved by interval arithmetic. Where a bound depends on another variable, or a condition
 //! guards an access, intervals prove nothing; there the interpreter checks each access as it runs.
@@ -20,6 +23,8 @@ type Ranges = BTreeMap<Var, (i64, i64)>;
 struct Scope {
     ranges: Ranges,
     exact: bool,
+    /// A number that every value of the variable is a multiple of.
+    steps: BTreeMap<Var, i64>,
 }
 
 /// The first violation, if there is one.
@@ -28,11 +33,46 @@ pub fn verify(k: &Kernel) -> Result<(), String> {
     if let Some((v, n)) = k.tile {
         ranges.insert(v, (0, i64::from(n) - 1));
     }
+    if let Some((v, n)) = k.valid {
+        ranges.insert(v, (0, i64::from(n)));
+    }
     let mut ranges = Scope {
         ranges,
         exact: true,
+        steps: BTreeMap::new(),
     };
-    body(k, &k.body, &mut ranges).map_err(|e| format!("kernel {}: {e}", k.name))
+    let checked = body(k, &k.body, &mut ranges).and_then(|()| parallel(&k.body, Level::Kernel));
+    checked.map_err(|e| format!("kernel {}: {e}", k.name))
+}
+
+/// How far the statements are shared out among threads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Kernel,
+    Block,
+    Thread,
+}
+
+fn parallel(stmts: &[Stmt], level: Level) -> Result<(), String> {
+    for s in stmts {
+        match s {
+            Stmt::For { kind, body, .. } => {
+                let inner = match (kind, level) {
+                    (Kind::Grid, Level::Kernel) => Level::Block,
+                    (Kind::Spread, Level::Kernel) | (Kind::Threads, Level::Block) => Level::Thread,
+                    (Kind::Serial | Kind::Unrolled, level) => level,
+                    _ => return Err("a loop over blocks or threads stands within another".into()),
+                };
+                parallel(body, inner)?;
+            }
+            Stmt::If { body, .. } => parallel(body, level)?,
+            Stmt::Barrier if level != Level::Block => {
+                return Err("a barrier that not all threads of a block meet".into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn body(k: &Kernel, stmts: &[Stmt], scope: &mut Scope) -> Result<(), String> {
@@ -64,8 +104,8 @@ fn body(k: &Kernel, stmts: &[Stmt], scope: &mut Scope) -> Result<(), String> {
                     k,
                     inner,
                     &mut Scope {
-                        ranges: scope.ranges.clone(),
                         exact,
+                        ..scope.clone()
                     },
                 )?;
             }
@@ -87,6 +127,21 @@ fn body(k: &Kernel, stmts: &[Stmt], scope: &mut Scope) -> Result<(), String> {
                 within(k, *buf, at, width, scope)?;
                 expr(k, *value, scope)?;
             }
+            Stmt::SetRow {
+                reg,
+                index,
+                buf,
+                at,
+                width,
+            }
+            | Stmt::StoreRow {
+                reg,
+                index,
+                buf,
+                at,
+                width,
+            } => row(k, (*reg, index), (*buf, at), *width, scope)?,
+            Stmt::Barrier => {}
         }
     }
     Ok(())
@@ -109,6 +164,9 @@ fn bind(d: &Dim, kind: Kind, dims: usize, scope: &mut Scope) -> Result<bool, Str
     let last = lo + (hi - lo).max(0) / d.step * d.step;
     scope.exact &= fixed;
     scope.ranges.insert(d.var, (lo, last));
+    if fixed && lo % d.step == 0 {
+        scope.steps.insert(d.var, d.step);
+    }
     Ok(hi < lo)
 }
 
@@ -149,6 +207,36 @@ fn register(k: &Kernel, reg: RegId, index: &[At], scope: &Scope) -> Result<(), S
         }
     }
     Ok(())
+}
+
+fn row(
+    k: &Kernel,
+    (reg, index): (RegId, &[At]),
+    (buf, at): (BufId, &At),
+    width: u32,
+    scope: &Scope,
+) -> Result<(), String> {
+    let wide = i64::from(width);
+    if k.lanes != 1 || ![2, 4].contains(&width) {
+        return Err(format!("a row of {width} elements"));
+    }
+    let steps = at.terms.iter().all(|&(v, c)| {
+        let known = scope.steps.get(&v).copied().unwrap_or(1);
+        (c * known) % wide == 0
+    });
+    if !steps || at.constant % wide != 0 {
+        return Err(format!(
+            "a row of {} that is not aligned",
+            k.buffers[buf.0 as usize].name
+        ));
+    }
+    let mut last = index.to_vec();
+    if let Some(l) = last.last_mut() {
+        *l = l.clone() + (wide - 1);
+    }
+    register(k, reg, index, scope)?;
+    register(k, reg, &last, scope)?;
+    within(k, buf, at, wide, scope)
 }
 
 fn within(k: &Kernel, buf: BufId, at: &At, width: i64, scope: &Scope) -> Result<(), String> {
@@ -200,6 +288,16 @@ fn expr(k: &Kernel, e: ValueId, scope: &Scope) -> Result<(), String> {
         Expr::Fma(a, b, c) => vec![*a, *b, *c],
         Expr::Select(_, xs) => xs.to_vec(),
         Expr::Transposed(xs, _) => xs.clone(),
+        Expr::Within(conditions, x) => {
+            for c in conditions {
+                interval(c, scope)?;
+            }
+            let inner = Scope {
+                exact: false,
+                ..scope.clone()
+            };
+            return expr(k, *x, &inner);
+        }
     };
     for o in operands {
         if o >= e {

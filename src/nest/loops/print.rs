@@ -8,8 +8,15 @@ use super::*;
 /// The kernel as text, ending in a newline.
 pub fn text(k: &Kernel) -> String {
     let mut out = format!("kernel {} lanes {} {{\n", k.name, k.lanes);
+    if k.threads > 1 {
+        let _ = writeln!(out, "    threads {}", k.threads);
+    }
     for b in &k.buffers {
-        let _ = writeln!(out, "    buffer {}: {}[{}]", b.name, b.dtype, b.len);
+        let place = match b.space {
+            Space::Global => "buffer".into(),
+            Space::Shared(at) => format!("shared +{at}"),
+        };
+        let _ = writeln!(out, "    {place} {}: {}[{}]", b.name, b.dtype, b.len);
     }
     for r in &k.regs {
         let dims: String = r.dims.iter().map(|d| format!("[{d}]")).collect();
@@ -35,10 +42,12 @@ impl Printer<'_> {
             match s {
                 Stmt::For { dims, kind, body } => {
                     let dims: Vec<String> = dims.iter().map(|d| self.dim(d)).collect();
-                    let kind = if *kind == Kind::Unrolled {
-                        " unrolled"
-                    } else {
-                        ""
+                    let kind = match kind {
+                        Kind::Serial => "",
+                        Kind::Unrolled => " unrolled",
+                        Kind::Grid => " by blocks",
+                        Kind::Threads => " by threads",
+                        Kind::Spread => " by blocks and threads",
                     };
                     let _ = writeln!(out, "{pad}for {}{kind} {{", dims.join(", "));
                     self.body(out, body, depth + 1);
@@ -80,6 +89,29 @@ impl Printer<'_> {
                         self.value(*value)
                     );
                 }
+                Stmt::SetRow {
+                    reg,
+                    index,
+                    buf,
+                    at,
+                    width,
+                } => {
+                    let (reg, row) = (self.reg(*reg, index), self.row(*buf, at, *width));
+                    let _ = writeln!(out, "{pad}{reg}.. = {row}");
+                }
+                Stmt::StoreRow {
+                    reg,
+                    index,
+                    buf,
+                    at,
+                    width,
+                } => {
+                    let (reg, row) = (self.reg(*reg, index), self.row(*buf, at, *width));
+                    let _ = writeln!(out, "{pad}{row} = {reg}..");
+                }
+                Stmt::Barrier => {
+                    let _ = writeln!(out, "{pad}barrier");
+                }
             }
         }
     }
@@ -114,6 +146,11 @@ impl Printer<'_> {
 
     fn at(&self, a: &At) -> String {
         affine_text(a, |v| self.k.vars[v.0 as usize].clone())
+    }
+
+    fn row(&self, buf: BufId, at: &At, width: u32) -> String {
+        let name = &self.k.buffers[buf.0 as usize].name;
+        format!("{name}[{}; {width}]", self.at(at))
     }
 
     fn reg(&self, r: RegId, index: &[At]) -> String {
@@ -164,6 +201,13 @@ impl Printer<'_> {
             Expr::Transposed(xs, lane) => {
                 let xs: Vec<String> = xs.iter().map(go).collect();
                 format!("transposed({})[{lane}]", xs.join(", "))
+            }
+            Expr::Within(conditions, x) => {
+                let c: Vec<String> = conditions
+                    .iter()
+                    .map(|c| format!("{} >= 0", self.at(c)))
+                    .collect();
+                format!("({} ? {} : 0)", c.join(" and "), go(x))
             }
         }
     }

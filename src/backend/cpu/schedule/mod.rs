@@ -14,9 +14,9 @@
 
 use std::collections::BTreeMap;
 
-use super::pieces::{self, Piece};
+use crate::backend::pieces::{self, Piece};
 use crate::ir::Leading;
-use crate::nest::loops::{At, BufId, Buffer, Dim, Kernel, Kind, RegId, Stmt, ValueId, Var};
+use crate::nest::loops::{At, BufId, Buffer, Dim, Kernel, Kind, RegId, Space, Stmt, ValueId, Var};
 use crate::nest::{
     Access, Affine, AxisId, Binary, Combine, Expr, Extent, Index, Nest, Stage, TensorRole,
 };
@@ -94,6 +94,7 @@ fn tensor(k: &mut Kernel, t: &crate::nest::Tensor, o: Options) -> Home {
         name: t.name.clone(),
         dtype: t.ty.dtype,
         len,
+        space: Space::Global,
     });
     Home::Memory(BufId(k.buffers.len() as u32 - 1))
 }

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::pieces::Piece;
 use super::{Home, Place, Scheduler, Tile, Trips, serial, unrolled};
+use crate::backend::combine;
+use crate::backend::pieces::{Piece, bounded};
 use crate::nest::loops::{
-    At, Dim, Expr as V, Kind, Quotient, Read, RegId, Stmt, Uniform, ValueId, Var, Write,
+    At, Dim, Expr as V, Kind, Read, RegId, Stmt, Uniform, ValueId, Var, Write,
 };
 use crate::nest::{Affine, Binary, Combine, Compare, Expr, Stage, TensorRole, Unary};
 
@@ -84,7 +85,7 @@ impl Scheduler<'_> {
                 .iter()
                 .filter(|c| !columns.iter().any(|r| c.uses(r.0)));
             let rows: Vec<At> = row.map(&moved).collect();
-            let initial = self.initial(s.combine);
+            let initial = combine::initial(&mut self.k, s.combine);
             let sets = acc.iter().zip(initial).map(|(&reg, value)| Stmt::Set {
                 reg,
                 index: index.clone(),
@@ -197,16 +198,6 @@ impl Scheduler<'_> {
         body
     }
 
-    /// What the accumulators hold before the first element.
-    fn initial(&mut self, combine: Combine) -> Vec<ValueId> {
-        let lowest = self.k.constant(f32::NEG_INFINITY);
-        match combine {
-            Combine::ArgMaxFirst => vec![lowest, self.k.constant(-1.0)],
-            Combine::Max => vec![lowest],
-            Combine::Sum | Combine::None => vec![self.k.constant(0.0)],
-        }
-    }
-
     /// A product of what the channels pick, loaded once for all positions, and of what the positions pick,
     /// loaded for each: the multiply-add overwrites what it loaded last, which costs no copy.
     fn products(
@@ -268,28 +259,12 @@ impl Scheduler<'_> {
             return vec![set(acc[0], fma)];
         }
         let x = self.value(place, s.body);
-        let old0 = self.k.get(acc[0], index);
-        if s.combine == Combine::Sum {
-            let sum = self.k.binary(Binary::Add, old0, x);
-            return vec![set(acc[0], sum)];
-        }
-        // A NaN wins and stays: it differs from itself, and nothing is greater than it.
-        let new = self.k.value(V::Select(Compare::Gt, [x, old0, x, old0]));
-        let new = self.k.value(V::Select(Compare::Ne, [x, x, x, new]));
-        if s.combine == Combine::Max {
-            return vec![set(acc[0], new)];
-        }
-        let old1 = self.k.get(acc[1], index);
-        let here = self.position(place);
-        let zero = self.k.constant(0.0);
-        let at = self.k.value(V::Select(Compare::Gt, [x, old0, here, old1]));
-        let nan = self
-            .k
-            .value(V::Select(Compare::Ne, [old0, old0, old1, here]));
-        let at = self.k.value(V::Select(Compare::Ne, [x, x, nan, at]));
-        // The first element counts even where it is −∞.
-        let at = self.k.value(V::Select(Compare::Lt, [old1, zero, here, at]));
-        vec![set(acc[1], at), set(acc[0], new)]
+        let old: Vec<ValueId> = acc.iter().map(|&r| self.k.get(r, index)).collect();
+        let here = (acc.len() > 1).then(|| self.position(place));
+        let new = combine::step(&mut self.k, s.combine, x, &old, here);
+        // Positions first: they depend on the old values.
+        let sets = acc.iter().zip(new).rev();
+        sets.map(|(&reg, value)| set(reg, value)).collect()
     }
 
     /// The position of an element, counted row-major over the reduction axes.
@@ -385,27 +360,4 @@ fn run(dims: Vec<Dim>, body: Vec<Stmt>) -> Vec<Stmt> {
         kind: Kind::Serial,
         body,
     }]
-}
-
-/// A reduction variable from 0 to below n, within what the conditions leave.
-fn bounded(v: Var, n: i64, conditions: &[At]) -> Dim {
-    let mut d = Dim::count(v, n);
-    for c in conditions.iter().filter(|c| c.uses(v)) {
-        let f = c.coefficient(v);
-        let rest = c.clone() - Affine::var(v) * f;
-        if f > 0 {
-            // f·v + rest ≥ 0: v ≥ ⌈−rest / f⌉
-            d.lower.push(Quotient {
-                num: rest * -1 + (f - 1),
-                div: f,
-            });
-        } else {
-            // v ≤ ⌊rest / −f⌋
-            d.upper.push(Quotient {
-                num: rest - f,
-                div: -f,
-            });
-        }
-    }
-    d
 }

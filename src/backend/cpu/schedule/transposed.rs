@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::pieces::Piece;
 use super::{Home, Place, Scheduler, Trips, cut, loop_over, serial, unrolled};
+use crate::backend::pieces::Piece;
 use crate::nest::loops::{At, BufId, Dim, Expr as V, Read, RegId, Stmt, ValueId, Write};
 use crate::nest::{Access, Affine, AxisId, Binary, Combine, Expr, ExprId, Stage};
 

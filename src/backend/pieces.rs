@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::nest::loops::{At, Kernel, Var};
+use crate::nest::loops::{At, Dim, Kernel, Quotient, Var};
 use crate::nest::{Affine, AxisId, Constraint, Extent, Nest, Stage};
 
 /// A part of a stage whose domain has inequalities only.
@@ -151,4 +151,27 @@ impl Equation {
         p.axes.insert(self.o, o);
         p
     }
+}
+
+/// A reduction variable from 0 to below n, within what the conditions leave.
+pub fn bounded(v: Var, n: i64, conditions: &[At]) -> Dim {
+    let mut d = Dim::count(v, n);
+    for c in conditions.iter().filter(|c| c.uses(v)) {
+        let f = c.coefficient(v);
+        let rest = c.clone() - Affine::var(v) * f;
+        if f > 0 {
+            // f·v + rest ≥ 0: v ≥ ⌈−rest / f⌉
+            d.lower.push(Quotient {
+                num: rest * -1 + (f - 1),
+                div: f,
+            });
+        } else {
+            // v ≤ ⌊rest / −f⌋
+            d.upper.push(Quotient {
+                num: rest - f,
+                div: -f,
+            });
+        }
+    }
+    d
 }
