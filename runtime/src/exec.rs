@@ -126,6 +126,16 @@ impl Bytes<'_> {
             Bytes::None => 0,
         }
     }
+
+    /// Bytes that the elements take.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Bytes::U8(x) => size_of_val(*x),
+            Bytes::F32(x) => size_of_val(*x),
+            Bytes::I32(x) => size_of_val(*x),
+            Bytes::None => 0,
+        }
+    }
 }
 
 /// Which phases to run.

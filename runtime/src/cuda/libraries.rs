@@ -1,0 +1,290 @@
+//! Finds the CUDA driver, the software GPU and NVRTC, and loads them once for the process.
+//!
+//! cudarc opens `libcuda.so` by name at its first call and panics where it or a symbol is missing. So the library is
+//! opened here first, and every symbol that cudarc will ask for is looked up. The software GPU is named `libcuda.so`
+//! inside: once it is loaded by its path, cudarc's search by name yields it. It is loaded only when asked for.
+
+use std::env;
+use std::ffi::{CStr, c_char};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+
+use libloading::Library;
+
+use super::error::CudaError;
+use super::nvrtc::Nvrtc;
+
+/// What cudarc calls on the way of [`Engine`](super::Engine). CUDA 12.0 has them all.
+const SYMBOLS: [&str; 38] = [
+    "cuInit",
+    "cuDeviceGet",
+    "cuDeviceGetAttribute",
+    "cuDeviceGetCount",
+    "cuDeviceGetName",
+    "cuDeviceTotalMem_v2",
+    "cuDevicePrimaryCtxRetain",
+    "cuDevicePrimaryCtxRelease_v2",
+    "cuCtxGetCurrent",
+    "cuCtxSetCurrent",
+    "cuCtxSynchronize",
+    "cuMemAllocAsync",
+    "cuMemAlloc_v2",
+    "cuMemFreeAsync",
+    "cuMemFree_v2",
+    "cuMemGetInfo_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemsetD8Async",
+    "cuModuleGetFunction",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+    "cuLaunchKernel",
+    "cuStreamBeginCapture_v2",
+    "cuStreamCreate",
+    "cuStreamDestroy_v2",
+    "cuStreamEndCapture",
+    "cuStreamIsCapturing",
+    "cuStreamSynchronize",
+    "cuStreamWaitEvent",
+    "cuEventRecord",
+    "cuGraphDestroy",
+    "cuGraphExecDestroy",
+    "cuGraphInstantiateWithFlags",
+    "cuGraphLaunch",
+    "cuGraphUpload",
+    "cuGetErrorName",
+    "cuGetErrorString",
+];
+
+/// A driver that this process has loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Driver {
+    Nvidia,
+    Software,
+}
+
+/// The driver of the process: cudarc keeps the first that it finds, so there is one.
+static LOADED: Mutex<Option<(Driver, &'static Library)>> = Mutex::new(None);
+
+/// Loads a driver, or says that it is loaded already.
+pub(super) fn load(wanted: Driver) -> Result<(), CudaError> {
+    let mut loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    match *loaded {
+        Some((have, _)) if have == wanted => return Ok(()),
+        Some(_) => {
+            let asked = match wanted {
+                Driver::Nvidia => "N",
+                Driver::Software => "software",
+            };
+            return Err(CudaError::OtherDriver {
+                asked: asked.into(),
+            });
+        }
+        None => {}
+    }
+    let library = match wanted {
+        Driver::Nvidia => nvidia()?,
+        Driver::Software => load_software()?,
+    };
+    if let Some(missing) = SYMBOLS.iter().find(|name| !has(&library, name)) {
+        return Err(CudaError::OldDriver {
+            driver: version(&library),
+            reason: format!("it lacks {missing}"),
+        });
+    }
+    // cudarc keeps a handle of its own; this one keeps the name resolved until it has one.
+    *loaded = Some((wanted, Box::leak(Box::new(library))));
+    Ok(())
+}
+
+/// The CUDA version that the loaded driver is made for, as 12090; 0 where it does not say.
+pub(super) fn driver_version() -> i32 {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    loaded.map_or(0, |(_, library)| version(library))
+}
+
+/// The loaded driver's name of an error code.
+pub(super) fn error_name(code: u32) -> Option<String> {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let (_, library) = (*loaded)?;
+    let mut name = std::ptr::null();
+    // SAFETY: the driver interface declares it so; the name is static, ends with zero, and is not set for a code that
+    // the driver does not know.
+    unsafe {
+        let f =
+            library.get::<unsafe extern "C" fn(u32, *mut *const c_char) -> u32>("cuGetErrorName");
+        f.ok()?(code, &mut name);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
+fn has(library: &Library, symbol: &str) -> bool {
+    // SAFETY: the symbol is only looked up.
+    unsafe { library.get::<unsafe extern "C" fn()>(symbol).is_ok() }
+}
+
+fn version(library: &Library) -> i32 {
+    let mut version = 0;
+    // SAFETY: the driver interface declares it so, and it may be called before cuInit.
+    unsafe {
+        if let Ok(f) = library.get::<unsafe extern "C" fn(*mut i32) -> u32>("cuDriverGetVersion") {
+            f(&mut version);
+        }
+    }
+    version
+}
+
+/// The library that cudarc will open: the same names in the same order.
+fn nvidia() -> Result<Library, CudaError> {
+    ["cuda", "nvcuda"]
+        .into_iter()
+        .flat_map(cudarc::get_lib_name_candidates)
+        // SAFETY: a library of the driver's name in the loader's path is the driver.
+        .find_map(|name| unsafe { Library::new(name) }.ok())
+        .ok_or(CudaError::NoDriver)
+}
+
+fn load_software() -> Result<Library, CudaError> {
+    let path = software()?;
+    let wrong = |reason: String| CudaError::Software {
+        path: path.clone(),
+        reason,
+    };
+    // SAFETY: the library is part of this project and runs no code when it is loaded.
+    let library = unsafe { Library::new(&path) }.map_err(|e| wrong(e.to_string()))?;
+    Ok(library)
+}
+
+/// Where the software GPU lies: `LENETC_SOFTGPU_LIB`, or beside this program.
+pub fn software() -> Result<PathBuf, CudaError> {
+    const NAME: &str = "liblenetc_softgpu.so";
+    if let Some(path) = variable("LENETC_SOFTGPU_LIB") {
+        // A path without a slash would be looked for in the loader's path.
+        return path.canonicalize().map_err(|_| CudaError::NoSoftware {
+            searched: vec![path],
+        });
+    }
+    let own = env::current_exe().ok();
+    let folder = own.as_deref().and_then(Path::parent);
+    let searched: Vec<PathBuf> = folder
+        .into_iter()
+        .flat_map(|f| [f.into(), f.join("deps")])
+        .collect();
+    let found = searched.iter().map(|f| f.join(NAME)).find(|p| p.is_file());
+    found.ok_or(CudaError::NoSoftware { searched })
+}
+
+/// NVRTC, looked for once: in the loader's path, in toolkits, in Python's environments.
+pub fn nvrtc() -> Result<&'static Nvrtc, CudaError> {
+    static FOUND: OnceLock<Result<Nvrtc, CudaError>> = OnceLock::new();
+    FOUND.get_or_init(find_nvrtc).as_ref().map_err(Clone::clone)
+}
+
+fn find_nvrtc() -> Result<Nvrtc, CudaError> {
+    const NAMES: [&str; 4] = [
+        "libnvrtc.so.12",
+        "libnvrtc.so.13",
+        "libnvrtc.so",
+        "libnvrtc.so.11.2",
+    ];
+    let mut unusable = None;
+    for name in NAMES {
+        match Nvrtc::open(Path::new(name)) {
+            Ok(found) => return Ok(found),
+            Err(e @ CudaError::Nvrtc { .. }) => unusable = unusable.or(Some(e)),
+            Err(_) => {}
+        }
+    }
+    let searched = nvrtc_folders();
+    for folder in expand(&searched) {
+        for path in NAMES.iter().map(|n| folder.join(n)).filter(|p| p.is_file()) {
+            match Nvrtc::open(&path) {
+                Ok(found) => return Ok(found),
+                Err(e) => unusable = unusable.or(Some(e)),
+            }
+        }
+    }
+    Err(unusable.unwrap_or(CudaError::NoNvrtc { searched }))
+}
+
+/// Folders that NVRTC's installers use, with `*` for a part of any name.
+fn nvrtc_folders() -> Vec<PathBuf> {
+    let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(variable);
+    let toolkits = toolkits.chain([PathBuf::from("/usr/local/cuda")]);
+    let mut folders: Vec<PathBuf> = toolkits
+        .flat_map(|t| [t.join("lib64"), t.join("targets/*/lib")])
+        .collect();
+    if let Some(environment) = variable("CONDA_PREFIX") {
+        folders.push(environment.join("lib"));
+    }
+    let here = Path::new(".venv");
+    // A library of a folder that others can write to would run their code.
+    let ours = env::current_dir()
+        .ok()
+        .map(|d| d.join(here))
+        .filter(|v| super::cache::is_private_to_us(v, 0o022));
+    let environments = [variable("VIRTUAL_ENV"), ours];
+    folders.extend(
+        environments
+            .into_iter()
+            .flatten()
+            .map(|e| e.join("lib/python3*/site-packages/nvidia/*/lib")),
+    );
+    folders
+}
+
+/// Replaces each part that has a `*` by the entries that match it, in their order.
+fn expand(patterns: &[PathBuf]) -> Vec<PathBuf> {
+    patterns.iter().flat_map(|p| matching(p)).collect()
+}
+
+fn matching(pattern: &Path) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::new()];
+    for part in pattern {
+        let star = part.to_str().and_then(|p| p.split_once('*'));
+        found = match star {
+            None => found.into_iter().map(|f| f.join(part)).collect(),
+            Some(ends) => found.iter().flat_map(|f| entries(f, ends)).collect(),
+        };
+    }
+    found
+}
+
+/// Entries of a folder whose names start and end as given, sorted.
+fn entries(folder: &Path, (start, end): (&str, &str)) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = all
+        .filter(|e| {
+            let name = e.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with(start) && name.ends_with(end)
+        })
+        .map(|e| e.path())
+        .collect();
+    found.sort();
+    found
+}
+
+/// An environment variable that holds a path.
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
+    let value = env::var_os(name).filter(|v| !v.is_empty());
+    value.map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_name() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        for name in ["python3.11", "python3.9", "ruby"] {
+            std::fs::create_dir_all(dir.path().join(name).join("x/lib")).expect("writable");
+        }
+        let found = matching(&dir.path().join("python3*/*/lib"));
+        let expected: Vec<PathBuf> = ["python3.11/x/lib", "python3.9/x/lib"]
+            .map(|p| dir.path().join(p))
+            .into();
+        assert_eq!(found, expected);
+    }
+}
