@@ -7,3 +7,6 @@ pub mod cpu;
 pub mod cuda;
 pub mod memory;
 mod pieces;
+mod values;
+
+pub use values::ParameterPlace;

@@ -16,7 +16,8 @@ use lenetc_runtime::init::{self, Init};
 use lenetc_runtime::rng;
 use lenetc_runtime::weights::{self, Tensor};
 
-use crate::backend::cpu::{ParameterPlace, Plan};
+use crate::backend::ParameterPlace;
+use crate::backend::cpu::Plan;
 use crate::passes::build::{Built, ParameterInfo};
 use crate::passes::config::{Config, Initial, Loss};
 

@@ -12,5 +12,5 @@ mod program;
 mod schedule;
 
 pub use peak::peak;
-pub use program::{ParameterPlace, Plan, plan};
+pub use program::{Plan, plan};
 pub use schedule::{Options, run as schedule};

@@ -14,6 +14,7 @@ use lenetc_runtime::exec::{Call, Phase, Place, Program};
 use super::clif::Code;
 use super::schedule::{Options, run as schedule};
 use crate::backend::memory::{self, Interval};
+use crate::backend::values::{self, ParameterPlace, needed_for_eval, padded_bytes, touches_batch};
 use crate::ir::{DType, Leading, NodeKind, Role, Source, Value};
 use crate::nest::loops::Kernel;
 use crate::ops::Graph;
@@ -26,16 +27,6 @@ const LANES: u32 = 4;
 const LARGEST_BLOCK: u32 = 8;
 /// A worker's arena should stay below this, so that it fits the second-level cache beside the weights.
 const ARENA_BYTES: u64 = 5 << 18;
-
-/// A parameter in the program's memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParameterPlace {
-    pub name: String,
-    /// Position in source order.
-    pub place: u32,
-    pub offset_bytes: usize,
-    pub dims: Vec<u32>,
-}
 
 /// Where everything lies, before any code exists.
 pub struct Plan {
@@ -162,10 +153,15 @@ impl Fixed {
                 Source::Images => Place::Inputs,
                 Source::Targets => Place::Targets,
                 Source::Indices => Place::Indices,
-                Source::Parameter { name, place } => f.parameter(g, value, name, *place),
-                Source::Scalar(_) | Source::Constant(_) => continue,
+                Source::Parameter { .. } | Source::Scalar(_) | Source::Constant(_) => continue,
             };
             f.places.insert(value, place);
+        }
+        let (parameters, bytes) = values::parameters(g);
+        f.parameter_bytes = bytes;
+        for (v, p) in parameters {
+            f.places.insert(v, Place::Parameters(p.offset_bytes));
+            f.parameters.push(p);
         }
         for o in &g.outputs {
             let place = match o.role {
@@ -184,33 +180,6 @@ impl Fixed {
         }
         f
     }
-
-    fn parameter(&mut self, g: &Graph, v: Value, name: &str, place: u32) -> Place {
-        let offset_bytes = self.parameter_bytes as usize;
-        self.parameter_bytes += padded_bytes(g, v);
-        self.parameters.push(ParameterPlace {
-            name: name.into(),
-            place,
-            offset_bytes,
-            dims: g.ty(v).dims.clone(),
-        });
-        self.parameters.sort_by_key(|p| p.place);
-        Place::Parameters(offset_bytes)
-    }
-}
-
-fn padded_bytes(g: &Graph, v: Value) -> u64 {
-    let ty = g.ty(v);
-    ty.elements()
-        .saturating_mul(ty.dtype.size_bytes())
-        .next_multiple_of(memory::ALIGNMENT_BYTES)
-}
-
-fn touches_batch(g: &Graph, group: &Group) -> bool {
-    group
-        .values()
-        .iter()
-        .any(|&v| g.ty(v).leading != Leading::None)
 }
 
 /// The arena for blocks of `block` images: the place of each value, and its bytes.
@@ -245,20 +214,4 @@ fn arena(g: &Graph, groups: &[Group], fixed: &Fixed, block: u32) -> (BTreeMap<Va
         .map(|(v, at)| (v, Place::Arena(at as usize)))
         .collect();
     (places, total)
-}
-
-fn needed_for_eval(g: &Graph, groups: &[Group]) -> Vec<bool> {
-    let mut live: Vec<Value> = [Role::Loss, Role::Correct, Role::Logits]
-        .iter()
-        .filter_map(|&r| g.output_for(r))
-        .map(|v| storage(g, v))
-        .collect();
-    let mut needed = vec![false; groups.len()];
-    for (k, group) in groups.iter().enumerate().rev() {
-        needed[k] = group.stores().iter().any(|v| live.contains(v));
-        if needed[k] {
-            live.extend(group.reads());
-        }
-    }
-    needed
 }

@@ -2,4 +2,9 @@
 //!
 //! Does not know operators, nor how a program is compiled or launched.
 
-pub mod schedule;
+mod launches;
+mod program;
+mod schedule;
+
+pub use program::{Extra, Plan, Unit, plan, single};
+pub use schedule::Options;

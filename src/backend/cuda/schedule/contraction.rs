@@ -14,7 +14,7 @@ use super::choose::{Tile, moved};
 use super::product::{Factor, Product};
 use super::{Builder, Place, Trips, around, between, unrolled, when};
 use crate::nest::loops::{At, BufId, Dim, Expr as V, Kind, Read, RegId, Stmt, ValueId, Var, Write};
-use crate::nest::{Affine, AxisId, Expr, ExprId, Index};
+use crate::nest::{Affine, Expr, ExprId, Index};
 
 /// A variable of the product, cut into tiles.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ struct Cut {
     start: Option<Var>,
     /// The place within the tile.
     inner: Var,
+    /// A tile has one place, and no loop over it.
+    single: bool,
 }
 
 impl Cut {
@@ -37,7 +39,13 @@ impl Cut {
         at.clone() * -1 + (self.trips - 1)
     }
     fn at(&self) -> At {
-        moved(self.start, Affine::var(self.inner))
+        moved(self.start, self.place())
+    }
+    fn place(&self) -> At {
+        if self.single {
+            return Affine::constant(0);
+        }
+        Affine::var(self.inner)
     }
 }
 
@@ -138,7 +146,10 @@ impl<'a> Builder<'a> {
     fn tiles<'b>(&mut self, p: &'b Product<'a>, t: Tile) -> Tiles<'b> {
         let mut cuts = Vec::new();
         for &g in &p.groups {
-            cuts.push(self.cut(p, g, 1));
+            cuts.push(Cut {
+                single: true,
+                ..self.cut(p, g, 1)
+            });
         }
         cuts.extend(p.m.map(|m| self.cut(p, m, t.tm * t.mg)));
         let last = p.n.len() - 1;
@@ -192,6 +203,7 @@ impl<'a> Builder<'a> {
             size,
             start,
             inner: self.k.var(&name),
+            single: false,
         }
     }
 
@@ -523,7 +535,7 @@ fn side(cuts: &[Cut], at: &At, size: Option<i64>) -> Side {
         if let Some(s) = cut.start {
             start = start + Affine::var(s) * c;
         }
-        local = local + Affine::var(cut.inner) * c;
+        local = local + cut.place() * c;
         extent += c.abs() * (cut.size - 1);
         if c < 0 {
             start = start + c * (cut.size - 1);

@@ -46,7 +46,9 @@ impl<'a> Builder<'a> {
         let Expr::Binary(Binary::Mul, a, b) = s.exprs[s.body.0 as usize] else {
             return None;
         };
-        if s.combine != Combine::Sum {
+        // Between a stride's taps there are results that nothing adds to.
+        let empty = p.reduce.iter().any(|r| r.1 == 0);
+        if s.combine != Combine::Sum || empty {
             return None;
         }
         let (a, b) = (factor(s, a)?, factor(s, b)?);

@@ -1,0 +1,306 @@
+//! The operators that every backend is tested on, with shapes that are not friendly: one list for all.
+
+use lenetc::ir::{DType, Leading, TensorType};
+use lenetc::nest::Nest;
+use lenetc::ops::*;
+
+/// An operator on operands of these types.
+pub struct Case {
+    pub name: &'static str,
+    pub op: Op,
+    pub inputs: Vec<TensorType>,
+}
+
+impl Case {
+    pub fn nest(&self) -> Nest {
+        let outputs = self
+            .op
+            .infer(&self.inputs)
+            .unwrap_or_else(|e| panic!("{}: {}", self.name, e.rule));
+        self.op.lower(&self.inputs, &outputs)
+    }
+
+    /// Operands for a batch of so many images.
+    pub fn values(&self, batch: usize) -> Vec<Vec<f64>> {
+        let numbered = self.inputs.iter().zip(3..);
+        numbered.map(|(t, salt)| data(t, salt, batch)).collect()
+    }
+}
+
+#[derive(Default)]
+struct Cases(Vec<Case>);
+
+impl Cases {
+    fn add(&mut self, name: &'static str, op: impl Into<Op>, inputs: &[TensorType]) {
+        self.0.push(Case {
+            name,
+            op: op.into(),
+            inputs: inputs.to_vec(),
+        });
+    }
+}
+
+fn noise(salt: u64, n: usize) -> Vec<f64> {
+    let mut s = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1;
+    let mut next = || {
+        s = s
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (s >> 33) as f64 / (1u64 << 30) as f64 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn data(ty: &TensorType, salt: u64, batch: usize) -> Vec<f64> {
+    match (ty.dtype, ty.leading) {
+        (DType::I32, _) => (0..batch).map(|k| ((k * 5 + 2) % batch) as f64).collect(),
+        (DType::U8, _) => noise(salt, ty.elements() as usize * batch)
+            .iter()
+            .map(|x| (x * 127.0).round() + 128.0)
+            .collect(),
+        // Labels, in the range of the classes of the cases below.
+        (_, Leading::Batch) if ty.dims.is_empty() => (0..batch).map(|k| (k % 3) as f64).collect(),
+        (_, Leading::Batch) => noise(salt, ty.elements() as usize * batch),
+        _ => noise(salt, ty.elements() as usize),
+    }
+}
+
+fn image(dims: [u32; 3]) -> TensorType {
+    TensorType::batch(dims)
+}
+
+fn windows() -> Vec<(&'static str, Window)> {
+    let w = |kernel, stride, sides, dilation| Window {
+        kernel,
+        stride,
+        padding: Padding::Sides(sides),
+        dilation,
+    };
+    vec![
+        ("plain", w([3, 3], [1, 1], [[0; 2]; 2], [1, 1])),
+        ("padded", w([5, 5], [1, 1], [[2; 2]; 2], [1, 1])),
+        ("odd padding", w([2, 3], [1, 1], [[1, 2], [0, 2]], [1, 1])),
+        ("strided", w([3, 3], [2, 3], [[1, 1], [1, 0]], [1, 1])),
+        ("dilated", w([3, 2], [1, 1], [[2, 1], [3, 3]], [2, 3])),
+        (
+            "strided, dilated",
+            w([2, 3], [3, 2], [[1, 1], [2, 2]], [2, 3]),
+        ),
+        ("gaps", w([1, 2], [2, 4], [[0; 2]; 2], [1, 1])),
+        ("beyond", w([2, 1], [2, 2], [[4, 3], [5, 4]], [1, 1])),
+        ("long", w([1, 14], [1, 1], [[0, 0], [7, 6]], [1, 1])),
+    ]
+}
+
+pub fn convolutions() -> Vec<Case> {
+    let mut cases = Cases::default();
+    for (name, window) in windows() {
+        for (groups, channels, out) in [(1, 3, 5), (2, 4, 6), (4, 4, 4)] {
+            let input = [channels, 9, 13];
+            let conv = Conv2d {
+                out_channels: out,
+                window,
+                groups,
+                bias: true,
+            };
+            let x = image(input);
+            let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
+            let [w, b] = [0, 1].map(|k| TensorType::fixed(conv.parameters(&x)[k].dims.clone()));
+            cases.add(name, conv.clone(), &[x.clone(), w.clone(), b]);
+            cases.add(
+                name,
+                Conv2dGradInput {
+                    conv: conv.clone(),
+                    input,
+                },
+                &[w, y.clone()],
+            );
+            cases.add(name, Conv2dGradWeight { conv }, &[y, x]);
+        }
+    }
+    cases.0
+}
+
+pub fn wide_images_with_wide_borders() -> Vec<Case> {
+    let mut cases = Cases::default();
+    let window = Window {
+        kernel: [3, 11],
+        stride: [1, 1],
+        padding: Padding::Sides([[1, 1], [30, 30]]),
+        dilation: [1, 6],
+    };
+    let conv = Conv2d {
+        out_channels: 3,
+        window,
+        groups: 1,
+        bias: false,
+    };
+    let x = image([2, 3, 40]);
+    let w = TensorType::fixed(conv.parameters(&x)[0].dims.clone());
+    let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
+    cases.add("wide", conv.clone(), &[x.clone(), w.clone()]);
+    cases.add(
+        "wide",
+        Conv2dGradInput {
+            conv: conv.clone(),
+            input: [2, 3, 40],
+        },
+        &[w, y.clone()],
+    );
+    cases.add("wide", Conv2dGradWeight { conv }, &[y, x]);
+    cases.0
+}
+
+/// Rows that fill one tile of registers, that are cut in two, and sums over many channels with a single tap.
+pub fn rows_of_many_widths() -> Vec<Case> {
+    let mut cases = Cases::default();
+    for (width, channels, side) in [(14, 2, 3), (17, 3, 3), (29, 1, 5), (9, 6, 1), (3, 7, 1)] {
+        let window = Window {
+            kernel: [side; 2],
+            stride: [1, 1],
+            padding: Padding::Sides([[side / 2; 2]; 2]),
+            dilation: [1, 1],
+        };
+        let conv = Conv2d {
+            out_channels: 5,
+            window,
+            groups: 1,
+            bias: false,
+        };
+        let input = [channels, 4, width];
+        let x = image(input);
+        let w = TensorType::fixed(conv.parameters(&x)[0].dims.clone());
+        let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
+        cases.add("row", conv.clone(), &[x.clone(), w.clone()]);
+        let back = Conv2dGradInput {
+            conv: conv.clone(),
+            input,
+        };
+        cases.add("row", back, &[w, y.clone()]);
+        cases.add("row", Conv2dGradWeight { conv }, &[y, x]);
+    }
+    cases.0
+}
+
+pub fn pools() -> Vec<Case> {
+    let mut cases = Cases::default();
+    for (name, window) in windows().into_iter().filter(|w| w.1.dilation == [1, 1]) {
+        let input = [3, 9, 13];
+        let y = AvgPool2d { window }.infer(&[image(input)]).expect("fits")[0].clone();
+        cases.add(name, AvgPool2d { window }, &[image(input)]);
+        cases.add(
+            name,
+            AvgPool2dGrad { window, input },
+            std::slice::from_ref(&y),
+        );
+        if name != "beyond" {
+            cases.add(name, MaxPool2d { window }, &[image(input)]);
+        }
+        cases.add(name, MaxPool2dGrad { window, input }, &[y.clone(), y]);
+    }
+    cases.0
+}
+
+pub fn linear_and_biases() -> Vec<Case> {
+    let mut cases = Cases::default();
+    for (c, k) in [(1, 1), (7, 10), (400, 5), (3, 13), (18, 60)] {
+        let [x, y] = [c, k].map(|n| TensorType::batch([n]));
+        let w = TensorType::fixed([k, c]);
+        cases.add(
+            "linear",
+            Linear {
+                out_features: k,
+                bias: true,
+            },
+            &[x.clone(), w.clone(), TensorType::fixed([k])],
+        );
+        cases.add("linear", LinearGradInput, &[w, y.clone()]);
+        cases.add("linear", LinearGradWeight, &[y.clone(), x]);
+        cases.add("bias", BiasGrad, &[y]);
+    }
+    cases.add("bias", BiasGrad, &[image([5, 3, 2])]);
+    cases.0
+}
+
+/// Strips of four vectors of inputs and less, with and without a rest; blocks that are transposed in parts.
+pub fn linear_weight_gradients() -> Vec<Case> {
+    let mut cases = Cases::default();
+
+    for (c, k) in [(4, 1), (16, 3), (19, 4), (23, 13), (33, 7), (50, 12)] {
+        let [x, y] = [c, k].map(|n| TensorType::batch([n]));
+        cases.add("weight gradient", LinearGradWeight, &[y, x]);
+    }
+    cases.0
+}
+
+pub fn elementwise_and_joins() -> Vec<Case> {
+    let mut cases = Cases::default();
+    let x = image([3, 4, 5]);
+    for op in [Op::from(Sigmoid), ReLU.into(), Tanh.into(), Flatten.into()] {
+        cases.add("activation", op, std::slice::from_ref(&x));
+    }
+    for op in [
+        Op::from(SigmoidGrad),
+        ReLUGrad.into(),
+        TanhGrad.into(),
+        Add.into(),
+        Concat.into(),
+    ] {
+        cases.add("two operands", op, &[x.clone(), x.clone()]);
+    }
+    cases.add(
+        "slice",
+        ConcatGrad {
+            first: 1,
+            channels: 2,
+        },
+        &[x],
+    );
+    cases.add(
+        "reshape",
+        Reshape {
+            dims: vec![2, 3, 2],
+        },
+        &[TensorType::batch([12])],
+    );
+    cases.0
+}
+
+pub fn losses_batches_and_updates() -> Vec<Case> {
+    let mut cases = Cases::default();
+    let (x, t) = (TensorType::batch([3]), TensorType::batch([]));
+    cases.add("cross-entropy", CrossEntropyLoss, &[x.clone(), t.clone()]);
+    cases.add(
+        "cross-entropy",
+        CrossEntropyGrad,
+        &[x.clone(), t.clone(), t.clone(), t.clone()],
+    );
+    cases.add("correct", Correct, &[x.clone(), t.clone()]);
+    for mean in [false, true] {
+        cases.add(
+            "squares",
+            MseLoss { mean },
+            &[image([2, 3, 2]), image([2, 3, 2])],
+        );
+        cases.add(
+            "squares",
+            MseGrad { mean },
+            &[x.clone(), x.clone(), t.clone()],
+        );
+    }
+    let pixels = TensorType {
+        dtype: DType::U8,
+        leading: Leading::Dataset,
+        dims: vec![2, 3, 2],
+    };
+    let index = TensorType {
+        dtype: DType::I32,
+        leading: Leading::Batch,
+        dims: vec![],
+    };
+    cases.add("gather", Gather { scale: true }, &[pixels, index]);
+    cases.add("fill", Fill, &[TensorType::fixed([])]);
+    let w = TensorType::fixed([3, 7]);
+    cases.add("sgd", Sgd, &[w.clone(), w, TensorType::fixed([])]);
+    cases.0
+}
