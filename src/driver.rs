@@ -5,7 +5,7 @@
 mod stages;
 pub use stages::{NoStage, Stage, text};
 
-use crate::backend::cpu;
+use crate::backend::{cpu, cuda};
 use crate::diag::{Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
 use crate::ops::Graph;
@@ -178,6 +178,16 @@ pub fn group(g: &mut Graph, optimise: bool) -> Vec<Group> {
 pub fn plan(mut g: Graph, optimise: bool, batch: u32) -> cpu::Plan {
     let groups = group(&mut g, optimise);
     cpu::plan(&g, &groups, batch)
+}
+
+/// The same for a GPU; `multiprocessors` is what the device has.
+pub fn plan_cuda(mut g: Graph, optimise: bool, batch: u32, multiprocessors: u32) -> cuda::Plan {
+    let groups = group(&mut g, optimise);
+    let options = cuda::Options {
+        batch,
+        multiprocessors,
+    };
+    cuda::plan(&g, &groups, options)
 }
 
 /// A graph that breaks an invariant is a bug of the pass that made it.

@@ -26,7 +26,11 @@ fn check(name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, options: Op
         .zip(&nest.tensors)
         .filter(|(_, t)| t.role != TensorRole::Temp)
         .collect();
-    let mut buffers: Vec<Vec<f64>> = k.buffers.iter().map(|b| vec![f64::NAN; b.len as usize]).collect();
+    let mut buffers: Vec<Vec<f64>> = k
+        .buffers
+        .iter()
+        .map(|b| vec![f64::NAN; b.len as usize])
+        .collect();
     for ((_, t), b) in tensors.iter().zip(&mut buffers) {
         if let TensorRole::Input(i) = t.role {
             let given = &inputs[i as usize];
@@ -39,7 +43,10 @@ fn check(name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, options: Op
         let TensorRole::Output(o) = t.role else {
             continue;
         };
-        let parts = shards.iter().find(|s| s.0 == *id).map_or(1, |s| s.1 as usize);
+        let parts = shards
+            .iter()
+            .find(|s| s.0 == *id)
+            .map_or(1, |s| s.1 as usize);
         let want = &want[o as usize];
         for (at, &w) in want.iter().enumerate() {
             let got: f64 = (0..parts).map(|p| b[p * want.len() + at]).sum();

@@ -2,8 +2,9 @@
 
 use std::str::FromStr;
 
-use super::{Failure, Model, group, holds_bytes, plan};
+use super::{Failure, Model, group, holds_bytes, plan, plan_cuda};
 use crate::backend::cpu::{self, clif};
+use crate::backend::cuda;
 use crate::ir;
 use crate::nest;
 use crate::ops::Graph;
@@ -54,6 +55,9 @@ impl FromStr for Stage {
             .ok_or_else(|| format!("there is no stage {name}"))
     }
 }
+
+/// Multiprocessors of the device that CUDA text is made for: an H100 has as many.
+const MULTIPROCESSORS: u32 = 132;
 
 /// Why a stage cannot be shown.
 #[derive(Debug)]
@@ -109,7 +113,13 @@ pub fn text(
         Stage::Clif => clif::text(&planned(g).kernels, &target().map_err(unavailable)?),
         Stage::Asm => clif::assembly(&planned(g).kernels, &target().map_err(unavailable)?)
             .map_err(|e| unavailable(e.to_string()))?,
-        Stage::Cuda | Stage::Ptx => return Err(unavailable("there is no CUDA backend yet".into())),
+        Stage::Cuda => cuda_text(&plan_cuda(
+            g,
+            optimise,
+            model.config.batch_size,
+            MULTIPROCESSORS,
+        )),
+        Stage::Ptx => return Err(unavailable("there is no CUDA backend yet".into())),
         Stage::Ast | Stage::Ir => unreachable!("shown above"),
     })
 }
@@ -138,6 +148,22 @@ fn groups_text(g: &Graph, groups: &[Group]) -> String {
         ));
     }
     out
+}
+
+/// Launches as comments, then the kernels as CUDA C.
+fn cuda_text(p: &cuda::Plan) -> String {
+    let program = p.program();
+    let mut out = String::new();
+    for (title, launches) in [("training", &program.train), ("evaluation", &program.eval)] {
+        out.push_str(&format!("// A step of {title}:\n"));
+        for l in launches {
+            out.push_str(&format!(
+                "//   {} <<<{}, {}>>>\n",
+                l.kernel, l.blocks, l.threads
+            ));
+        }
+    }
+    format!("{out}\n{}", program.source)
 }
 
 /// The memory plan as text.

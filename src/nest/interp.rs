@@ -344,7 +344,7 @@ impl Machine<'_> {
                     }
                 }
                 // Threads run one after the other between barriers.
-                Stmt::Barrier => {}
+                Stmt::Barrier | Stmt::Note(_) => {}
             }
         }
     }

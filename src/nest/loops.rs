@@ -193,6 +193,8 @@ pub enum Stmt {
     },
     /// All threads of the block wait for each other.
     Barrier,
+    /// A line for readers: which formula follows.
+    Note(String),
 }
 
 /// A scheduled nest.

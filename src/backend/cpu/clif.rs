@@ -325,6 +325,7 @@ impl Emitter<'_> {
                     let (base, offset) = self.address(*buf, at);
                     self.b.ins().store(memory(), value, base, offset);
                 }
+                Stmt::Note(_) => {}
                 Stmt::For { .. } | Stmt::SetRow { .. } | Stmt::StoreRow { .. } | Stmt::Barrier => {
                     panic!("a CPU has no blocks of threads")
                 }

@@ -62,7 +62,7 @@ fn collect<'a>(k: &'a Kernel, body: &'a [Stmt], out: &mut Vec<(BufId, &'a At)>) 
             reads(k, *value, out);
             true
         }
-        Stmt::SetRow { .. } | Stmt::StoreRow { .. } | Stmt::Barrier => true,
+        Stmt::SetRow { .. } | Stmt::StoreRow { .. } | Stmt::Barrier | Stmt::Note(_) => true,
     })
 }
 

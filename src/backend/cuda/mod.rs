@@ -3,6 +3,7 @@
 //! Does not know operators, nor how a program is compiled or launched.
 
 mod launches;
+mod print;
 mod program;
 mod schedule;
 

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use lenetc_runtime::cuda::Place;
+use lenetc_runtime::cuda::{self as runtime, Place, Program};
 
 use super::launches::{self, Launch};
+use super::print;
 use super::schedule::{self, Home, Images, Options, THREADS};
 use crate::backend::memory::{self, Interval};
 use crate::backend::values::{self, ParameterPlace, needed_for_eval};
@@ -78,6 +79,56 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
         eval: eval.units,
         parameters: parameters.into_iter().map(|p| p.1).collect(),
         parameter_bytes,
+    }
+}
+
+impl Plan {
+    /// The program: the text of its kernels, each once, and the launches of a step.
+    pub fn program(&self) -> Program {
+        let mut kernels: Vec<(String, String)> = Vec::new();
+        let launches = |units: &[Unit], kernels: &mut Vec<_>| {
+            units.iter().map(|u| launch(u, kernels)).collect()
+        };
+        let train = launches(&self.train, &mut kernels);
+        let eval = launches(&self.eval, &mut kernels);
+        let texts = kernels.into_iter().map(|k| format!("\n{}", k.1));
+        Program {
+            source: print::FUNCTIONS.to_string() + &texts.collect::<String>(),
+            train,
+            eval,
+            batch: self.options.batch as usize,
+            arena_bytes: self.arena_bytes as usize,
+            parameter_bytes: self.parameter_bytes as usize,
+            partial_bytes: self.partial_bytes as usize,
+        }
+    }
+}
+
+/// A launch of a kernel, which joins the list unless one of the same text is there.
+fn launch(unit: &Unit, kernels: &mut Vec<(String, String)>) -> runtime::Launch {
+    let base = &unit.kernel.name;
+    let mut name = base.clone();
+    let mut number = 1;
+    loop {
+        let printed = print::run(unit, &name);
+        let known = kernels
+            .iter()
+            .find(|k| k.0 == name)
+            .map(|k| k.1 == printed.text);
+        if known == Some(false) {
+            number += 1;
+            name = format!("{base}_{number}");
+            continue;
+        }
+        if known.is_none() {
+            kernels.push((name.clone(), printed.text));
+        }
+        return runtime::Launch {
+            kernel: name,
+            blocks: printed.blocks,
+            threads: unit.kernel.threads,
+            arguments: printed.arguments,
+        };
     }
 }
 
@@ -176,7 +227,8 @@ impl<'a> Planner<'a> {
             self.launch(launch);
         }
         let trains = |l: &Launch| matches!(l, Launch::Gradients(_) | Launch::Update(_));
-        if launches.iter().any(trains) && self.units.iter().all(|u| u.extra != Some(Extra::Advance)) {
+        if launches.iter().any(trains) && self.units.iter().all(|u| u.extra != Some(Extra::Advance))
+        {
             self.close();
         }
     }
@@ -301,7 +353,9 @@ impl<'a> Planner<'a> {
             .map(|t| match t.role {
                 TensorRole::Temp => Home::Register(w.k.reg(&t.name, &[])),
                 _ => {
-                    let v = values.next().expect("a tensor that is not temporary has a value");
+                    let v = values
+                        .next()
+                        .expect("a tensor that is not temporary has a value");
                     let shards = self.shards.get(&v).copied();
                     let buf = w.buffer(self.g, v, &t.name, self.options.batch, shards);
                     shards.map_or(Home::Memory(buf), |s| Home::Shards(buf, s))
@@ -330,7 +384,14 @@ struct Writer {
 }
 
 impl Writer {
-    fn buffer(&mut self, g: &Graph, v: Value, name: &str, batch: u32, shards: Option<u32>) -> BufId {
+    fn buffer(
+        &mut self,
+        g: &Graph,
+        v: Value,
+        name: &str,
+        batch: u32,
+        shards: Option<u32>,
+    ) -> BufId {
         let global = |b: &crate::nest::loops::Buffer| b.space == Space::Global;
         let known = self.values.iter().position(|&x| x == v);
         let mut listed = (0..).zip(&self.k.buffers).filter(|b| global(b.1));

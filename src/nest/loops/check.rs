@@ -141,7 +141,7 @@ fn body(k: &Kernel, stmts: &[Stmt], scope: &mut Scope) -> Result<(), String> {
                 at,
                 width,
             } => row(k, (*reg, index), (*buf, at), *width, scope)?,
-            Stmt::Barrier => {}
+            Stmt::Barrier | Stmt::Note(_) => {}
         }
     }
     Ok(())

@@ -112,6 +112,9 @@ impl Printer<'_> {
                 Stmt::Barrier => {
                     let _ = writeln!(out, "{pad}barrier");
                 }
+                Stmt::Note(text) => {
+                    let _ = writeln!(out, "{pad}# {text}");
+                }
             }
         }
     }

@@ -352,7 +352,8 @@ impl<'a> Builder<'a> {
         out
     }
 
-    fn push(&mut self, dims: Vec<Dim>, kind: Kind, body: Vec<Stmt>) {
+    fn push(&mut self, dims: Vec<Dim>, kind: Kind, mut body: Vec<Stmt>) {
+        body.insert(0, Stmt::Note(self.n.name.clone()));
         self.out.parts.push(Part { dims, kind, body });
     }
 }

@@ -1,0 +1,656 @@
+//! Writes kernels down as CUDA C.
+//!
+//! Decides nothing: a loop over threads becomes the arithmetic of `threadIdx`, a part of a launch a range of
+//! `blockIdx`, a register array an array that unrolled loops index by constants. Multiply-adds are `fmaf`, so that
+//! the compiler is told to contract nothing else. Does not know nests, or what a kernel computes.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use lenetc_runtime::cuda::Place;
+
+use super::program::{Extra, Unit};
+use crate::ir::{DType, Scalar};
+use crate::nest::loops::{
+    At, BufId, Buffer, Dim, Expr, Kernel, Kind, Quotient, Read, RegId, Space, Stmt, Uniform,
+    ValueId, Var,
+};
+use crate::nest::{Binary, Compare, Unary};
+
+mod names;
+use names::Names;
+
+/// Functions that kernels call.
+pub const FUNCTIONS: &str = "\
+__device__ __forceinline__ float sigmoid(float x) {
+    return 1.0f / (1.0f + expf(-x));
+}
+
+// The quotient rounded down.
+__device__ __forceinline__ int floor_div(int a, int b) {
+    return a / b - (a % b < 0);
+}
+
+// Two or four neighbouring elements, aligned to as many.
+__device__ __forceinline__ void load2(float* to, const float* from) {
+    const float2 row = *(const float2*)from;
+    to[0] = row.x;
+    to[1] = row.y;
+}
+__device__ __forceinline__ void load4(float* to, const float* from) {
+    const float4 row = *(const float4*)from;
+    to[0] = row.x;
+    to[1] = row.y;
+    to[2] = row.z;
+    to[3] = row.w;
+}
+__device__ __forceinline__ void store2(float* to, const float* from) {
+    *(float2*)to = make_float2(from[0], from[1]);
+}
+__device__ __forceinline__ void store4(float* to, const float* from) {
+    *(float4*)to = make_float4(from[0], from[1], from[2], from[3]);
+}
+";
+
+/// A kernel as CUDA C; its blocks, and its arguments in order.
+pub struct Printed {
+    pub text: String,
+    pub blocks: u32,
+    pub arguments: Vec<Place>,
+}
+
+/// Prints a launch's kernel under a name.
+pub fn run(unit: &Unit, name: &str) -> Printed {
+    let k = &unit.kernel;
+    let mut p = Printer {
+        k,
+        names: Names::new(k),
+        out: String::new(),
+        order: None,
+    };
+    p.order = unit
+        .places
+        .iter()
+        .position(|p| *p == Place::Order)
+        .and_then(|at| globals(k).nth(at))
+        .map(|(b, _)| b);
+    let mut arguments = unit.places.clone();
+    let parts: Vec<u32> = k.body.iter().map(|s| blocks(k, s)).collect();
+    let mut total = parts.iter().sum();
+    p.head(unit, name, &mut arguments);
+    if unit.stops {
+        let _ = writeln!(
+            p.out,
+            "    if (step->stopped != 0 && blockIdx.x < {total}) return;"
+        );
+    }
+    let mut first = 0;
+    for (s, &n) in k.body.iter().zip(&parts) {
+        p.part(
+            s,
+            first,
+            n,
+            parts.len() + usize::from(unit.extra.is_some()) > 1,
+        );
+        first += n;
+    }
+    if let Some(extra) = unit.extra {
+        p.extra(extra, total);
+        total += 1;
+    }
+    p.out.push_str("}\n");
+    Printed {
+        text: p.out,
+        blocks: total,
+        arguments,
+    }
+}
+
+/// Buffers that the caller passes, in their order.
+fn globals(k: &Kernel) -> impl Iterator<Item = (BufId, &Buffer)> {
+    let all = (0..).map(BufId).zip(&k.buffers);
+    all.filter(|b| b.1.space == Space::Global)
+}
+
+/// Blocks that a part takes.
+fn blocks(k: &Kernel, s: &Stmt) -> u32 {
+    let Stmt::For { dims, kind, .. } = s else {
+        return 1;
+    };
+    let points: i64 = dims.iter().map(trips).product();
+    let blocks = match kind {
+        Kind::Spread => (points + i64::from(k.threads) - 1) / i64::from(k.threads),
+        _ => points,
+    };
+    u32::try_from(blocks).expect("a grid has fewer than 2^31 blocks")
+}
+
+/// Values that a variable of a loop over blocks or threads takes: the bounds' difference is a constant.
+fn trips(d: &Dim) -> i64 {
+    let ([lower], [upper]) = (&d.lower[..], &d.upper[..]) else {
+        panic!("blocks and threads share out loops with one bound")
+    };
+    let span = (upper.num.clone() - lower.num.clone()).as_constant();
+    let span = span.expect("blocks and threads share out as many points each time");
+    (span + d.step - 1) / d.step
+}
+
+struct Printer<'a> {
+    k: &'a Kernel,
+    names: Names,
+    out: String,
+    /// The buffer of the examples' positions.
+    order: Option<BufId>,
+}
+
+impl Printer<'_> {
+    fn head(&mut self, unit: &Unit, name: &str, arguments: &mut Vec<Place>) {
+        let written = stores(&self.k.body);
+        let mut list = Vec::new();
+        for ((id, b), place) in globals(self.k).zip(&unit.places) {
+            let ty = match b.dtype {
+                DType::F32 => "float",
+                DType::U8 => "u8",
+                DType::I32 if Some(id) == self.order => "u32",
+                DType::I32 => "int",
+            };
+            let constant = if written.contains(&id) { "" } else { "const " };
+            // The optimizer's next value lies where the last one was.
+            let twice = unit.places.iter().filter(|p| *p == place).count() > 1;
+            let restrict = if twice { "" } else { " __restrict__" };
+            list.push(format!(
+                "{constant}{ty}*{restrict} {}",
+                self.names.buffer(id)
+            ));
+        }
+        if matches!(unit.extra, Some(Extra::Account | Extra::Close)) {
+            list.push("const float* losses".into());
+            list.push("const float* correct".into());
+            list.push("Result* results".into());
+            arguments.extend([Place::Losses, Place::Correct, Place::Results]);
+        }
+        list.push("Step* step".into());
+        arguments.push(Place::Step);
+        let threads = self.k.threads;
+        let list = list.join(",\n    ");
+        let _ = writeln!(
+            self.out,
+            "extern \"C\" __global__ void __launch_bounds__({threads}) {name}(\n    {list}\n) {{"
+        );
+        self.shared();
+        if !self.k.body.is_empty() {
+            self.out.push_str("    const int thread = threadIdx.x;\n");
+            self.out.push_str("    const int valid = step->valid;\n");
+        }
+        if let Some(order) = self.order {
+            let name = self.names.buffer(order);
+            let _ = writeln!(self.out, "    {name} += step->position;");
+        }
+    }
+
+    fn shared(&mut self) {
+        let end = |b: &Buffer| match b.space {
+            Space::Shared(at) => u64::from(at) + b.len,
+            Space::Global => 0,
+        };
+        let len = self.k.buffers.iter().map(end).max().unwrap_or(0);
+        if len > 0 {
+            let _ = writeln!(
+                self.out,
+                "    __shared__ __align__(16) float shared[{len}];"
+            );
+        }
+    }
+
+    /// A part of the launch: its blocks are numbered from `first` on.
+    fn part(&mut self, s: &Stmt, first: u32, blocks: u32, several: bool) {
+        let Stmt::For { dims, kind, body } = s else {
+            panic!("a part is a loop over blocks")
+        };
+        let mut depth = 1;
+        if several {
+            let last = first + blocks;
+            let lower = if first == 0 {
+                String::new()
+            } else {
+                format!("{first} <= blockIdx.x && ")
+            };
+            let _ = writeln!(self.out, "    if ({lower}blockIdx.x < {last}) {{");
+            depth = 2;
+        }
+        let scope = self.names.open();
+        self.declare(body, depth);
+        let block = match first {
+            0 => "blockIdx.x".to_string(),
+            _ => format!("(blockIdx.x - {first})"),
+        };
+        match kind {
+            Kind::Spread => {
+                let name = self.names.fresh("point");
+                let points: i64 = dims.iter().map(trips).product();
+                let threads = self.k.threads;
+                self.line(
+                    depth,
+                    &format!("const int {name} = {block} * {threads} + thread;"),
+                );
+                self.line(depth, &format!("if ({name} < {points}) {{"));
+                self.decompose(&name, dims, depth + 1);
+                self.body(body, depth + 1);
+                self.line(depth, "}");
+            }
+            _ => {
+                self.decompose(&block, dims, depth);
+                self.body(body, depth);
+            }
+        }
+        self.names.close(scope);
+        if several {
+            self.line(1, "}");
+        }
+    }
+
+    fn extra(&mut self, extra: Extra, block: u32) {
+        let account = "account(step, losses, correct, results);";
+        let lines: &[&str] = match extra {
+            Extra::Account => &[account],
+            Extra::Advance => &["if (threadIdx.x == 0) advance(step);"],
+            Extra::Close => &[
+                account,
+                "__syncthreads();",
+                "if (threadIdx.x == 0) advance(step);",
+            ],
+        };
+        self.line(1, &format!("if (blockIdx.x == {block}) {{"));
+        for l in lines {
+            self.line(2, l);
+        }
+        self.line(1, "}");
+    }
+
+    /// Register arrays and shared tiles that these statements use.
+    fn declare(&mut self, body: &[Stmt], depth: usize) {
+        let mut used = Used::default();
+        used.body(self.k, body);
+        for &b in &used.buffers {
+            if let Space::Shared(at) = self.k.buffers[b.0 as usize].space {
+                let name = self.names.local_buffer(self.k, b);
+                let from = if at == 0 {
+                    String::new()
+                } else {
+                    format!(" + {at}")
+                };
+                self.line(depth, &format!("float* const {name} = shared{from};"));
+            }
+        }
+        for &r in &used.regs {
+            let dims = &self.k.regs[r.0 as usize].dims;
+            let dims: String = dims.iter().map(|d| format!("[{d}]")).collect();
+            let name = self.names.local_register(self.k, r);
+            self.line(depth, &format!("float {name}{dims};"));
+        }
+    }
+
+    /// Declares the variables of a shared-out loop from the number of a point.
+    fn decompose(&mut self, point: &str, dims: &[Dim], depth: usize) {
+        let counts: Vec<i64> = dims.iter().map(trips).collect();
+        for (k, d) in dims.iter().enumerate() {
+            let inner: i64 = counts[k + 1..].iter().product();
+            let mut place = point.to_string();
+            if counts[k] == 1 {
+                place = "0".into();
+            } else {
+                if inner > 1 {
+                    place = format!("{place} / {inner}");
+                }
+                if k > 0 {
+                    place = format!("{place} % {}", counts[k]);
+                }
+            }
+            if d.step > 1 && place != "0" {
+                place = format!("{place} * {}", d.step);
+            }
+            let lower = self.at(&d.lower[0].num);
+            if lower != "0" {
+                place = format!("{lower} + {place}");
+            }
+            let name = self.names.bind(self.k, d.var);
+            self.line(depth, &format!("const int {name} = {place};"));
+        }
+    }
+
+    fn line(&mut self, depth: usize, text: &str) {
+        let _ = writeln!(self.out, "{}{text}", "    ".repeat(depth));
+    }
+
+    fn body(&mut self, stmts: &[Stmt], depth: usize) {
+        for s in stmts {
+            match s {
+                Stmt::For { dims, kind, body } => self.repeat(dims, *kind, body, depth),
+                Stmt::If { conditions, body } => {
+                    let test = self.conditions(conditions);
+                    self.line(depth, &format!("if ({test}) {{"));
+                    self.body(body, depth + 1);
+                    self.line(depth, "}");
+                }
+                Stmt::Set { reg, index, value } => {
+                    let text = format!("{} = {};", self.reg(*reg, index), self.bare(*value));
+                    self.line(depth, &text);
+                }
+                Stmt::Store { buf, at, value, .. } => {
+                    let text = format!("{} = {};", self.element(*buf, at), self.bare(*value));
+                    self.line(depth, &text);
+                }
+                Stmt::SetRow {
+                    reg,
+                    index,
+                    buf,
+                    at,
+                    width,
+                } => {
+                    let (to, from) = (self.reg(*reg, index), self.element(*buf, at));
+                    self.line(depth, &format!("load{width}(&{to}, &{from});"));
+                }
+                Stmt::StoreRow {
+                    reg,
+                    index,
+                    buf,
+                    at,
+                    width,
+                } => {
+                    let (from, to) = (self.reg(*reg, index), self.element(*buf, at));
+                    self.line(depth, &format!("store{width}(&{to}, &{from});"));
+                }
+                Stmt::Barrier => self.line(depth, "__syncthreads();"),
+                Stmt::Note(text) => self.line(depth, &format!("// {text}")),
+            }
+        }
+    }
+
+    fn repeat(&mut self, dims: &[Dim], kind: Kind, body: &[Stmt], depth: usize) {
+        let scope = self.names.open();
+        if kind == Kind::Threads {
+            self.threads(dims, body, depth);
+        } else {
+            let mut inner = depth;
+            for d in dims {
+                if kind == Kind::Unrolled {
+                    self.line(inner, "#pragma unroll");
+                }
+                // Bounds are those of the loops around: they do not know the new name.
+                let (lower, upper) = (self.bound(&d.lower, "max"), self.bound(&d.upper, "min"));
+                let name = self.names.bind(self.k, d.var);
+                let step = match d.step {
+                    1 => format!("++{name}"),
+                    n => format!("{name} += {n}"),
+                };
+                let head = format!("for (int {name} = {lower}; {name} < {upper}; {step}) {{");
+                self.line(inner, &head);
+                inner += 1;
+            }
+            self.body(body, inner);
+            while inner > depth {
+                inner -= 1;
+                self.line(inner, "}");
+            }
+        }
+        self.names.close(scope);
+    }
+
+    /// The threads of a block take points in turn.
+    fn threads(&mut self, dims: &[Dim], body: &[Stmt], depth: usize) {
+        let points: i64 = dims.iter().map(trips).product();
+        let width = i64::from(self.k.threads);
+        if points <= width {
+            let test = if points < width {
+                format!("if (thread < {points}) ")
+            } else {
+                String::new()
+            };
+            self.line(depth, &format!("{test}{{"));
+            self.decompose("thread", dims, depth + 1);
+        } else {
+            let p = self.names.fresh("point");
+            let head = format!("for (int {p} = thread; {p} < {points}; {p} += {width}) {{");
+            self.line(depth, &head);
+            self.decompose(&p, dims, depth + 1);
+        }
+        self.body(body, depth + 1);
+        self.line(depth, "}");
+    }
+
+    fn bound(&self, qs: &[Quotient], pick: &str) -> String {
+        let mut parts = qs.iter().map(|q| match (q.div, q.num.as_constant()) {
+            (_, Some(c)) => c.div_euclid(q.div).to_string(),
+            (1, _) => self.at(&q.num),
+            (d, _) => format!("floor_div({}, {d})", self.at(&q.num)),
+        });
+        let first = parts.next().unwrap_or_else(|| "0".into());
+        parts.fold(first, |a, b| format!("{pick}({a}, {b})"))
+    }
+
+    /// `a − b − 1 ≥ 0` reads `b < a`.
+    fn conditions(&self, conditions: &[At]) -> String {
+        let tests: Vec<String> = conditions
+            .iter()
+            .map(|c| {
+                let side = |sign: i64| {
+                    let mut a = c.clone();
+                    a.constant = 0;
+                    a.terms.retain(|t| t.1 * sign > 0);
+                    a.terms.iter_mut().for_each(|t| t.1 *= sign);
+                    a
+                };
+                let (mut left, mut right) = (side(1), side(-1));
+                if c.constant < 0 {
+                    right.constant = -c.constant - 1;
+                    return format!("{} < {}", self.at(&right), self.at(&left));
+                }
+                left.constant = c.constant;
+                format!("{} <= {}", self.at(&right), self.at(&left))
+            })
+            .collect();
+        tests.join(" && ")
+    }
+
+    fn at(&self, a: &At) -> String {
+        let mut out = String::new();
+        for &(v, c) in &a.terms {
+            let name = self.var(v);
+            let term = if c.abs() == 1 {
+                name
+            } else {
+                format!("{} * {name}", c.abs())
+            };
+            let sign = match (out.is_empty(), c < 0) {
+                (true, true) => "-",
+                (true, false) => "",
+                (false, true) => " - ",
+                (false, false) => " + ",
+            };
+            let _ = write!(out, "{sign}{term}");
+        }
+        match a.constant {
+            0 if out.is_empty() => "0".into(),
+            0 => out,
+            c if out.is_empty() => c.to_string(),
+            c if c < 0 => format!("{out} - {}", -c),
+            c => format!("{out} + {c}"),
+        }
+    }
+
+    fn var(&self, v: Var) -> String {
+        if self.k.valid.is_some_and(|x| x.0 == v) {
+            return "valid".into();
+        }
+        self.names.var(v)
+    }
+
+    fn reg(&self, r: RegId, index: &[At]) -> String {
+        let index: String = index.iter().map(|i| format!("[{}]", self.at(i))).collect();
+        format!("{}{index}", self.names.register(r))
+    }
+
+    fn element(&self, buf: BufId, at: &At) -> String {
+        format!("{}[{}]", self.names.buffer(buf), self.at(at))
+    }
+
+    /// A value without the parentheses that it would need within another.
+    fn bare(&self, v: ValueId) -> String {
+        let text = self.value(v);
+        let within = text.strip_prefix('(').and_then(|t| t.strip_suffix(')'));
+        let whole = |t: &&str| {
+            let mut open = 0;
+            t.chars().all(|c| {
+                open += i32::from(c == '(') - i32::from(c == ')');
+                open >= 0
+            })
+        };
+        let cast = text.starts_with("(float)");
+        within
+            .filter(whole)
+            .filter(|_| !cast)
+            .map_or(text.clone(), str::to_string)
+    }
+
+    fn value(&self, v: ValueId) -> String {
+        match &self.k.exprs[v.0 as usize] {
+            Expr::Const(bits) => number(f32::from_bits(*bits)),
+            Expr::Uniform(Uniform::Valid) => "(float)valid".into(),
+            Expr::Uniform(Uniform::Scalar(Scalar::LearningRate)) => "step->learning_rate".into(),
+            Expr::Uniform(Uniform::Scalar(Scalar::InverseBatch)) => "step->inverse_batch".into(),
+            Expr::Number(a) | Expr::Lane(a) => format!("(float)({})", self.at(a)),
+            Expr::Reg(r, index) => self.reg(*r, index),
+            Expr::Load(b, at, how) => self.load(*b, at, how),
+            Expr::Unary(f, x) => match f {
+                Unary::Neg => format!("(-{})", self.value(*x)),
+                Unary::Exp => format!("expf({})", self.bare(*x)),
+                Unary::Log => format!("logf({})", self.bare(*x)),
+                Unary::Tanh => format!("tanhf({})", self.bare(*x)),
+                Unary::Sigmoid => format!("sigmoid({})", self.bare(*x)),
+            },
+            Expr::Binary(f, a, b) => {
+                let sign = match f {
+                    Binary::Add => "+",
+                    Binary::Sub => "-",
+                    Binary::Mul => "*",
+                    Binary::Div => "/",
+                };
+                format!("({} {sign} {})", self.value(*a), self.value(*b))
+            }
+            Expr::Fma(a, b, c) => {
+                let [a, b, c] = [a, b, c].map(|x| self.bare(*x));
+                format!("fmaf({a}, {b}, {c})")
+            }
+            Expr::Select(c, xs) => {
+                let sign = match c {
+                    Compare::Lt => "<",
+                    Compare::Gt => ">",
+                    Compare::Eq => "==",
+                    Compare::Ne => "!=",
+                };
+                let [a, b, yes, no] = xs.map(|x| self.value(x));
+                format!("({a} {sign} {b} ? {yes} : {no})")
+            }
+            Expr::Within(conditions, x) => {
+                format!(
+                    "({} ? {} : 0.0f)",
+                    self.conditions(conditions),
+                    self.value(*x)
+                )
+            }
+            Expr::ReduceLanes(_) | Expr::Transposed(..) => panic!("a thread has one lane"),
+        }
+    }
+
+    fn load(&self, b: BufId, at: &At, how: &Read) -> String {
+        let place = match how {
+            Read::Vector | Read::Splat => self.element(b, at),
+            Read::Lookup {
+                index,
+                index_at,
+                stride,
+            } => {
+                let entry = self.element(*index, index_at);
+                let rest = match self.at(at).as_str() {
+                    "0" => String::new(),
+                    rest => format!(" + {rest}"),
+                };
+                format!("{}[(u64){entry} * {stride}{rest}]", self.names.buffer(b))
+            }
+        };
+        match self.k.buffers[b.0 as usize].dtype {
+            DType::F32 => place,
+            DType::U8 | DType::I32 => format!("(float){place}"),
+        }
+    }
+}
+
+/// A number of exactly these bits.
+fn number(x: f32) -> String {
+    if x.is_finite() {
+        return format!("{x:?}f");
+    }
+    format!("__int_as_float(0x{:08x})", x.to_bits())
+}
+
+/// What statements read and write.
+#[derive(Default)]
+struct Used {
+    buffers: BTreeSet<BufId>,
+    regs: BTreeSet<RegId>,
+}
+
+impl Used {
+    fn body(&mut self, k: &Kernel, stmts: &[Stmt]) {
+        for s in stmts {
+            match s {
+                Stmt::For { body, .. } | Stmt::If { body, .. } => self.body(k, body),
+                Stmt::Set { reg, value, .. } => {
+                    self.regs.insert(*reg);
+                    self.value(k, *value);
+                }
+                Stmt::Store { buf, value, .. } => {
+                    self.buffers.insert(*buf);
+                    self.value(k, *value);
+                }
+                Stmt::SetRow { reg, buf, .. } | Stmt::StoreRow { reg, buf, .. } => {
+                    self.regs.insert(*reg);
+                    self.buffers.insert(*buf);
+                }
+                Stmt::Barrier | Stmt::Note(_) => {}
+            }
+        }
+    }
+
+    fn value(&mut self, k: &Kernel, v: ValueId) {
+        match &k.exprs[v.0 as usize] {
+            Expr::Load(b, ..) => {
+                self.buffers.insert(*b);
+            }
+            Expr::Reg(r, _) => {
+                self.regs.insert(*r);
+            }
+            Expr::Unary(_, x) | Expr::Within(_, x) | Expr::ReduceLanes(x) => self.value(k, *x),
+            Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|x| self.value(k, *x)),
+            Expr::Fma(a, b, c) => [a, b, c].into_iter().for_each(|x| self.value(k, *x)),
+            Expr::Select(_, xs) => xs.iter().for_each(|x| self.value(k, *x)),
+            Expr::Transposed(xs, _) => xs.iter().for_each(|x| self.value(k, *x)),
+            Expr::Const(_) | Expr::Uniform(_) | Expr::Number(_) | Expr::Lane(_) => {}
+        }
+    }
+}
+
+/// Buffers that statements write.
+fn stores(stmts: &[Stmt]) -> BTreeSet<BufId> {
+    let mut out = BTreeSet::new();
+    for s in stmts {
+        match s {
+            Stmt::For { body, .. } | Stmt::If { body, .. } => out.extend(stores(body)),
+            Stmt::Store { buf, .. } | Stmt::StoreRow { buf, .. } => {
+                out.insert(*buf);
+            }
+            Stmt::Set { .. } | Stmt::SetRow { .. } | Stmt::Barrier | Stmt::Note(_) => {}
+        }
+    }
+    out
+}

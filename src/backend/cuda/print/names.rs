@@ -1,0 +1,85 @@
+//! Names in printed code: those of the kernel, told apart where two would meet.
+//!
+//! A variable's name holds in its loop only, so that loops one after the other may use the same. Does not know C.
+
+use std::collections::BTreeMap;
+
+use crate::nest::loops::{BufId, Kernel, RegId, Space, Var};
+
+/// What kernels call by these names is not theirs.
+const TAKEN: [&str; 12] = [
+    "step", "losses", "correct", "results", "shared", "thread", "valid", "sigmoid", "account",
+    "advance", "int", "float",
+];
+
+pub struct Names {
+    /// Names in scope, in the order in which they came.
+    taken: Vec<String>,
+    buffers: BTreeMap<BufId, String>,
+    regs: BTreeMap<RegId, String>,
+    vars: BTreeMap<Var, String>,
+}
+
+impl Names {
+    /// The names of a kernel's global buffers.
+    pub fn new(k: &Kernel) -> Self {
+        let mut names = Self {
+            taken: TAKEN.map(String::from).into(),
+            buffers: BTreeMap::new(),
+            regs: BTreeMap::new(),
+            vars: BTreeMap::new(),
+        };
+        for (id, b) in (0..).map(BufId).zip(&k.buffers) {
+            if b.space == Space::Global {
+                let name = names.fresh(&b.name);
+                names.buffers.insert(id, name);
+            }
+        }
+        names
+    }
+
+    /// A name like this one that nothing in scope has.
+    pub fn fresh(&mut self, like: &str) -> String {
+        let base = like.split('.').next().unwrap_or(like);
+        let numbered = (2..).map(|k| format!("{base}{k}"));
+        let mut all = std::iter::once(base.to_string()).chain(numbered);
+        let free = all.find(|n| !self.taken.contains(n));
+        let name = free.unwrap_or_else(|| unreachable!("numbers do not end"));
+        self.taken.push(name.clone());
+        name
+    }
+
+    /// Where a scope starts; names taken from here on end with it.
+    pub fn open(&self) -> usize {
+        self.taken.len()
+    }
+    pub fn close(&mut self, scope: usize) {
+        self.taken.truncate(scope);
+    }
+
+    pub fn bind(&mut self, k: &Kernel, v: Var) -> String {
+        let name = self.fresh(&k.vars[v.0 as usize]);
+        self.vars.insert(v, name.clone());
+        name
+    }
+    pub fn local_buffer(&mut self, k: &Kernel, b: BufId) -> String {
+        let name = self.fresh(&k.buffers[b.0 as usize].name);
+        self.buffers.insert(b, name.clone());
+        name
+    }
+    pub fn local_register(&mut self, k: &Kernel, r: RegId) -> String {
+        let name = self.fresh(&k.regs[r.0 as usize].name);
+        self.regs.insert(r, name.clone());
+        name
+    }
+
+    pub fn var(&self, v: Var) -> String {
+        self.vars[&v].clone()
+    }
+    pub fn buffer(&self, b: BufId) -> &str {
+        &self.buffers[&b]
+    }
+    pub fn register(&self, r: RegId) -> &str {
+        &self.regs[&r]
+    }
+}
