@@ -180,6 +180,23 @@ pub fn plan(mut g: Graph, optimise: bool, batch: u32) -> cpu::Plan {
     cpu::plan(&g, &groups, batch)
 }
 
+/// A program for a GPU, and where its parameters lie.
+pub struct CudaPlan {
+    pub program: lenetc_runtime::cuda::Program,
+    pub parameters: Vec<cpu::ParameterPlace>,
+}
+
+/// From the graph of a step to its plan for a GPU of a compute capability, as 80 for 8.0. Why there is none, in a
+/// sentence.
+pub fn plan_cuda(
+    _g: Graph,
+    _optimise: bool,
+    _batch: u32,
+    _capability: u32,
+) -> Result<CudaPlan, String> {
+    Err("there is no CUDA backend yet; --target cpu trains on the processor".into())
+}
+
 /// A graph that breaks an invariant is a bug of the pass that made it.
 fn verified(g: &Graph, pass: &str) {
     if let Err(e) = ir::verify(g) {
