@@ -145,6 +145,16 @@ pub enum Mode {
     Eval,
 }
 
+/// What a step gave, on any target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepResult {
+    /// The sum over the examples of the batch, before the update.
+    pub loss_sum: f64,
+    /// How many of their classes were right.
+    pub correct: f64,
+    pub examples: usize,
+}
+
 /// Time of each call, summed over the blocks that ran.
 #[derive(Clone, Debug)]
 pub struct Timing {
@@ -256,6 +266,17 @@ impl Machine {
             correct: vec![],
             program,
         }
+    }
+
+    /// All parameters, as they lie in their region.
+    pub fn parameters(&self) -> &[f32] {
+        self.parameters.floats(0, self.program.parameter_bytes / 4)
+    }
+
+    /// The same to set.
+    pub fn parameters_mut(&mut self) -> &mut [f32] {
+        self.parameters
+            .floats_mut(0, self.program.parameter_bytes / 4)
     }
 
     /// A parameter's elements.

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use lenetc::driver::Stage;
+use lenetc_runtime::cuda::Choice;
 
 /// A compiler for small convolutional networks.
 ///
@@ -77,9 +78,9 @@ pub struct RunArgs {
     /// 0 leaves out the optional passes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub opt: u8,
-    /// The device of the target
-    #[arg(long, default_value = "0")]
-    pub device: String,
+    /// The device of --target cuda: a number from 0, or `software` for the GPU that is a program
+    #[arg(long, value_name = "N|software")]
+    pub device: Option<Choice>,
     /// Threads; as many as the machine has by default
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,

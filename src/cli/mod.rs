@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod devices;
 mod emit;
 mod show;
 mod train;
@@ -56,7 +57,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Command::Check { model, json } => show::check(model, *json),
         Command::Fmt { files, check } => show::fmt(files, *check),
         Command::Emit { model, stage, opt } => emit::run(model, *stage, *opt),
-        Command::Devices => show::devices(),
+        Command::Devices => devices::run(),
         Command::Bench(a) => bench::run(a),
     };
     match result {

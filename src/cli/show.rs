@@ -1,4 +1,4 @@
-//! `lenetc check`, `fmt` and `devices`.
+//! `lenetc check` and `fmt`.
 
 use std::path::PathBuf;
 
@@ -168,14 +168,4 @@ pub fn fmt(files: &[PathBuf], check: bool) -> Result<u8, Stop> {
         }
     }
     Ok(code)
-}
-
-/// What `--target` and `--device` can be here.
-pub fn devices() -> Result<u8, Stop> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    print(&format!(
-        "cpu   {} with {threads} threads, code by Cranelift (128-bit vectors)\ncuda  not built in yet\n",
-        std::env::consts::ARCH
-    ))?;
-    Ok(0)
 }

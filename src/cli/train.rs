@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lenetc::driver;
-use lenetc::train::{self, Epoch, Options, Session, Summary, Watcher};
+use lenetc::passes::build::Built;
+use lenetc::train::{self, Epoch, Options, RunError, Session, Summary, Watcher};
+use lenetc_runtime::cuda::{Choice, Device, Engine};
+use lenetc_runtime::weights::Tensor;
 
 use super::args::{EvalArgs, RunArgs, Target, TrainArgs};
 use super::{INTERRUPTED, Stop, print};
@@ -17,14 +20,14 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Tensors up to this size are printed whole.
 const PRINTED_WHOLE: usize = 64;
 
-/// A session for the model, and the note about its data.
+/// A session for the model, and what it was built from.
 pub fn session(
     a: &RunArgs,
     adjust: impl FnOnce(&mut lenetc::passes::config::Config),
-) -> Result<(Session, lenetc::passes::build::Built), Stop> {
-    if a.target == Target::Cuda {
+) -> Result<(Session, Built), Stop> {
+    if a.target == Target::Cpu && a.device.is_some() {
         return Err(Stop::Message(
-            "there is no CUDA backend yet; --target cpu trains on the processor".into(),
+            "--device chooses a GPU: add --target cuda".into(),
         ));
     }
     let mut model = super::model(&a.model)?;
@@ -45,8 +48,23 @@ pub fn session(
     };
     train::check_data(&data, &built, &model.config)?;
     let graph = model.differentiate(built.graph.clone());
-    let plan = driver::plan(graph, a.opt > 0, model.config.batch_size);
-    let session = Session::new(&plan, data, model.config, a.threads())?;
+    let (optimise, batch) = (a.opt > 0, model.config.batch_size);
+    let session = match a.target {
+        Target::Cpu => {
+            let plan = driver::plan(graph, optimise, batch);
+            Session::new(&plan, data, model.config, a.threads())?
+        }
+        Target::Cuda => {
+            let device = Device::open(a.device.unwrap_or(Choice::Number(0)));
+            let device = device.map_err(RunError::from)?;
+            let multiprocessors = device.found.multiprocessors;
+            let plan = driver::plan_cuda(graph, optimise, batch, multiprocessors);
+            Session::on_gpu(&device, &plan, data, model.config)?
+        }
+    };
+    if let Some(log) = session.gpu().map(Engine::log).filter(|l| !l.is_empty()) {
+        anstream::eprintln!("note: NVRTC says: {log}");
+    }
     Ok((session, built))
 }
 
@@ -60,7 +78,7 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
     if let Some(note) = session.data.note.as_ref().filter(|_| !a.quiet) {
         anstream::eprintln!("note: {note}");
     }
-    session.initialise(&built.parameters);
+    session.initialise(&built.parameters)?;
     if let Some(path) = &a.weights {
         session.load_weights(path)?;
     }
@@ -80,9 +98,9 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
         session.save_weights(path)?;
     }
     if session.config.print_parameters {
-        print(&parameters(&session))?;
+        print(&parameters(&session.tensors()?))?;
     }
-    print(&closing(&summary, options.threads))?;
+    print(&closing(&summary, &place(&session, options.threads)))?;
     Ok(if summary.interrupted { INTERRUPTED } else { 0 })
 }
 
@@ -95,7 +113,7 @@ pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
     } else {
         "train"
     };
-    let (loss, acc) = session.evaluate();
+    let (loss, acc) = session.evaluate()?;
     let acc = acc.map_or(String::new(), |a| format!(", {set} acc {a:.3}"));
     print(&format!("{set} loss {loss:.3}{acc}\n"))?;
     Ok(0)
@@ -111,8 +129,19 @@ fn catch_signals() -> Result<(), Stop> {
     .map_err(|e| Stop::Message(format!("cannot catch signals: {e}")))
 }
 
+/// What a session runs on, as the last line has it.
+fn place(s: &Session, threads: usize) -> String {
+    match s.gpu() {
+        Some(engine) => format!("cuda ({})", engine.device().name),
+        None => {
+            let plural = if threads == 1 { "" } else { "s" };
+            format!("cpu ({threads} thread{plural}, cranelift)")
+        }
+    }
+}
+
 /// The last two lines.
-fn closing(s: &Summary, threads: usize) -> String {
+fn closing(s: &Summary, place: &str) -> String {
     let e = &s.last;
     let mut line = format!("loss {:.3}", e.train_loss);
     for (name, value) in [("train acc", e.train_acc), ("test acc", e.test_acc)] {
@@ -133,16 +162,15 @@ fn closing(s: &Summary, threads: usize) -> String {
             s.steps, s.covered, s.examples, e.epoch
         ));
     }
-    let plural = if threads == 1 { "" } else { "s" };
     format!(
-        "{line}\n{:.1} examples/sec on cpu ({threads} thread{plural}, cranelift)\n",
+        "{line}\n{:.1} examples/sec on {place}\n",
         s.examples_per_sec
     )
 }
 
-fn parameters(s: &Session) -> String {
+fn parameters(tensors: &[Tensor]) -> String {
     let mut out = String::new();
-    for t in s.tensors() {
+    for t in tensors {
         let dims: Vec<String> = t.shape.iter().map(usize::to_string).collect();
         let values = if t.data.len() <= PRINTED_WHOLE {
             let list: Vec<String> = t.data.iter().map(|x| format!("{x:.5}")).collect();

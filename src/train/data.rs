@@ -21,6 +21,13 @@ pub struct Loaded {
     pub note: Option<String>,
 }
 
+impl Loaded {
+    /// The set that evaluation runs on.
+    pub fn tested(&self) -> &Set {
+        self.test.as_ref().unwrap_or(&self.train)
+    }
+}
+
 /// Examples with their targets.
 pub struct Set(Split);
 

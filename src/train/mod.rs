@@ -2,30 +2,35 @@
 //!
 //! Everything that happens is told to a [`Watcher`]; this module prints nothing. Batches follow Philox's
 //! permutation of each epoch, losses are summed in f64 in the order of the examples, so a run depends on the seed
-//! and not on the number of threads.
+//! and not on the number of threads. The same loop runs on the processor and on a GPU.
 
 mod data;
+mod epochs;
+mod executor;
+mod initial;
 mod metrics;
+mod rate;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
 
+use lenetc_runtime::cuda::{CudaError, Device, Engine};
 use lenetc_runtime::exec::{Examples, Machine, Mode};
-use lenetc_runtime::init::{self, Init};
-use lenetc_runtime::rng;
+use lenetc_runtime::init;
 use lenetc_runtime::weights::{self, Tensor};
 
 use crate::backend::ParameterPlace;
 use crate::backend::cpu::Plan;
+use crate::backend::cuda;
 use crate::passes::build::{Built, ParameterInfo};
-use crate::passes::config::{Config, Initial, Loss};
+use crate::passes::config::{Config, Loss};
+use epochs::{Loop, evaluate};
+use executor::{EVAL_BATCH, Executor, Gpu, Processor};
+use initial::{distribution, mismatches};
 
 pub use data::{Loaded, Set, load};
 pub use metrics::Metrics;
-
-/// Images of a batch when nothing is learned.
-const EVAL_BATCH: usize = 1024;
 
 /// Why a run ends early. Each is a sentence for the user.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,8 @@ pub enum RunError {
     Code(String),
     #[error("cannot start {threads} threads: {reason}")]
     Threads { threads: usize, reason: String },
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
 }
 
 /// What a run is asked for beside the model.
@@ -91,17 +98,25 @@ pub trait Watcher {
     fn epoch(&mut self, e: &Epoch, of: u32);
 }
 
-/// A compiled model with its memory, its threads and its data.
+/// A compiled model with its memory, what it runs on, and its data.
 pub struct Session {
-    machine: Machine,
-    pool: rayon::ThreadPool,
+    target: Target,
     pub parameters: Vec<ParameterPlace>,
     pub data: Loaded,
     pub config: Config,
 }
 
+/// What a session runs on.
+enum Target {
+    Cpu {
+        machine: Box<Machine>,
+        pool: rayon::ThreadPool,
+    },
+    Cuda(Box<Engine>),
+}
+
 impl Session {
-    /// Compiles a plan and allocates its memory. Parameters are zero.
+    /// Compiles a plan for the processor and allocates its memory. Parameters are zero.
     pub fn new(
         plan: &Plan,
         data: Loaded,
@@ -122,26 +137,51 @@ impl Session {
             reason: e.to_string(),
         })?;
         Ok(Self {
-            machine: Machine::new(program, threads),
-            pool,
+            target: Target::Cpu {
+                machine: Box::new(Machine::new(program, threads)),
+                pool,
+            },
             parameters: plan.parameters.clone(),
             data,
             config,
         })
     }
 
-    /// Draws the initial values.
-    pub fn initialise(&mut self, infos: &[ParameterInfo]) {
-        for p in &self.parameters {
-            let info = &infos[p.place as usize];
-            let out = self.machine.parameter_mut(p.offset_bytes, elements(p));
-            init::fill(
-                distribution(self.config.initial, info),
-                self.config.seed,
-                p.place,
-                out,
-            );
+    /// Compiles a plan for a GPU, and copies the data there. Parameters are zero.
+    pub fn on_gpu(
+        device: &Device,
+        plan: &cuda::Plan,
+        data: Loaded,
+        config: Config,
+    ) -> Result<Self, RunError> {
+        let test = data.test.as_ref().map(Set::examples);
+        let engine = Engine::new(device, plan.program(), data.train.examples(), test)?;
+        Ok(Self {
+            target: Target::Cuda(Box::new(engine)),
+            parameters: plan.parameters.clone(),
+            data,
+            config,
+        })
+    }
+
+    /// The GPU that it runs on.
+    pub fn gpu(&self) -> Option<&Engine> {
+        match &self.target {
+            Target::Cpu { .. } => None,
+            Target::Cuda(engine) => Some(engine),
         }
+    }
+
+    /// Draws the initial values.
+    pub fn initialise(&mut self, infos: &[ParameterInfo]) -> Result<(), RunError> {
+        let (initial, seed) = (self.config.initial, self.config.seed);
+        let parameters = self.parameters.clone();
+        self.set(|all| {
+            for p in &parameters {
+                let drawn = distribution(initial, &infos[p.place as usize]);
+                init::fill(drawn, seed, p.place, &mut all[floats(p)]);
+            }
+        })
     }
 
     /// Takes all parameters from a file; names and shapes must match.
@@ -155,35 +195,51 @@ impl Session {
         if !problems.is_empty() {
             return Err(wrong(problems.join("; ")));
         }
-        for p in &self.parameters {
-            let from = tensors.iter().find(|t| t.name == p.name);
-            let out = self.machine.parameter_mut(p.offset_bytes, elements(p));
-            out.copy_from_slice(from.map_or(&[], |t| t.data.as_slice()));
+        let parameters = self.parameters.clone();
+        self.set(|all| {
+            for p in &parameters {
+                let from = tensors.iter().find(|t| t.name == p.name);
+                all[floats(p)].copy_from_slice(from.map_or(&[], |t| t.data.as_slice()));
+            }
+        })
+    }
+
+    /// Changes the parameters where they lie in their region.
+    fn set(&mut self, change: impl FnOnce(&mut [f32])) -> Result<(), RunError> {
+        match &mut self.target {
+            Target::Cpu { machine, .. } => change(machine.parameters_mut()),
+            Target::Cuda(engine) => {
+                let mut all = engine.parameters()?;
+                change(&mut all);
+                engine.set_parameters(&all)?;
+            }
         }
         Ok(())
     }
 
     /// Writes all parameters.
     pub fn save_weights(&self, path: &std::path::Path) -> Result<(), RunError> {
-        weights::save(path, &self.tensors()).map_err(|e| RunError::Write {
+        weights::save(path, &self.tensors()?).map_err(|e| RunError::Write {
             path: path.display().to_string(),
             reason: e.to_string(),
         })
     }
 
     /// The parameters by name.
-    pub fn tensors(&self) -> Vec<Tensor> {
-        self.parameters
-            .iter()
-            .map(|p| Tensor {
-                name: p.name.clone(),
-                shape: p.dims.iter().map(|&d| d as usize).collect(),
-                data: self.machine.parameter(p.offset_bytes, elements(p)).to_vec(),
-            })
-            .collect()
+    pub fn tensors(&self) -> Result<Vec<Tensor>, RunError> {
+        let all = match &self.target {
+            Target::Cpu { machine, .. } => Cow::Borrowed(machine.parameters()),
+            Target::Cuda(engine) => Cow::Owned(engine.parameters()?),
+        };
+        let tensor = |p: &ParameterPlace| Tensor {
+            name: p.name.clone(),
+            shape: p.dims.iter().map(|&d| d as usize).collect(),
+            data: all[floats(p)].to_vec(),
+        };
+        Ok(self.parameters.iter().map(tensor).collect())
     }
 
-    /// Trains; `stop` ends the run after the step that is under way.
+    /// Trains; `stop` ends the run after the steps that are under way.
     pub fn train(
         &mut self,
         o: &Options,
@@ -191,54 +247,60 @@ impl Session {
         watcher: &mut (dyn Watcher + Send),
     ) -> Result<Summary, RunError> {
         let mut metrics = Metrics::create(o.metrics.as_deref())?;
-        let Self {
-            machine,
-            pool,
-            data,
-            config,
-            ..
-        } = self;
-        // The loop runs inside the pool: a fork from outside costs ten times one from inside.
-        pool.install(|| {
-            Loop {
-                machine,
-                data,
-                config,
-                stop,
-                metrics: &mut metrics,
-                watcher,
-                summary: Summary::default(),
-                spent: Duration::ZERO,
-                used: 0,
-            }
-            .run(o.steps.unwrap_or(u64::MAX))
+        self.execute(|executor, data, config| {
+            Loop::new(executor, (data, config), stop, &mut metrics, watcher)
+                .run(o.steps.unwrap_or(u64::MAX))
         })
     }
 
     /// Mean loss and accuracy over the test set, or the training set where there is none.
-    pub fn evaluate(&mut self) -> (f64, Option<f64>) {
-        let Self {
-            machine,
-            pool,
-            data,
-            config,
-            ..
-        } = self;
-        pool.install(|| {
-            let set = data.test.as_ref().unwrap_or(&data.train);
-            evaluate(machine, set.examples(), accuracy(config))
+    pub fn evaluate(&mut self) -> Result<(f64, Option<f64>), RunError> {
+        self.execute(|executor, data, config| {
+            evaluate(executor, data.tested().len(), accuracy(config))
         })
     }
 
-    /// Runs `step` inside the pool with the machine and the training examples.
-    pub fn with<T: Send>(&mut self, step: impl FnOnce(&mut Machine, Examples) -> T + Send) -> T {
-        let (machine, data) = (&mut self.machine, &self.data);
-        self.pool.install(|| step(machine, data.train.examples()))
+    /// Examples a second: the median over ten parts of `seconds`, each of whole batches.
+    pub fn rate(&mut self, mode: Mode, seconds: f64) -> Result<f64, RunError> {
+        self.execute(|executor, data, config| rate::measure(executor, data, config, mode, seconds))
+    }
+
+    /// Runs `work` with what runs steps, on the processor inside the pool: a fork from outside costs ten times one from
+    /// inside.
+    fn execute<T: Send>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Executor, &Loaded, &Config) -> T + Send,
+    ) -> T {
+        let (data, config) = (&self.data, &self.config);
+        match &mut self.target {
+            Target::Cpu { machine, pool } => pool.install(|| {
+                let batch = config.batch_size as usize;
+                work(&mut Processor::new(machine, data, batch), data, config)
+            }),
+            Target::Cuda(engine) => work(&mut Gpu::new(engine), data, config),
+        }
+    }
+
+    /// Runs `step` inside the pool with the machine and the training examples; `None` on a GPU.
+    pub fn with<T: Send>(
+        &mut self,
+        step: impl FnOnce(&mut Machine, Examples) -> T + Send,
+    ) -> Option<T> {
+        match &mut self.target {
+            Target::Cpu { machine, pool } => {
+                let data = &self.data;
+                Some(pool.install(|| step(machine, data.train.examples())))
+            }
+            Target::Cuda(_) => None,
+        }
     }
 }
 
-fn elements(p: &ParameterPlace) -> usize {
-    p.dims.iter().map(|&d| d as usize).product()
+/// Where a parameter lies among all.
+fn floats(p: &ParameterPlace) -> std::ops::Range<usize> {
+    let len: usize = p.dims.iter().map(|&d| d as usize).product();
+    let start = p.offset_bytes / 4;
+    start..start + len
 }
 
 fn accuracy(c: &Config) -> bool {
@@ -251,192 +313,6 @@ fn memory_bytes() -> Option<u64> {
     let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib << 10)
-}
-
-fn distribution(initial: Initial, p: &ParameterInfo) -> Init {
-    let torch = Init::Uniform {
-        bound: 1.0 / (p.fan_in as f32).sqrt(),
-    };
-    match initial {
-        Initial::Constant(c) => Init::Constant(c),
-        _ if p.bias => torch,
-        Initial::XavierUniform => Init::Uniform {
-            bound: (6.0 / (p.fan_in + p.fan_out) as f32).sqrt(),
-        },
-        Initial::TorchDefault => torch,
-        Initial::Normal { std } => Init::Normal { std },
-    }
-}
-
-/// What keeps a weights file from being this model's: a clause for each kind of difference.
-fn mismatches(expected: &[ParameterPlace], got: &[Tensor]) -> Vec<String> {
-    let find = |name: &str| got.iter().find(|t| t.name == name);
-    let missing = expected
-        .iter()
-        .filter(|p| find(&p.name).is_none())
-        .map(|p| p.name.clone());
-    let unknown = got
-        .iter()
-        .filter(|t| expected.iter().all(|p| p.name != t.name))
-        .map(|t| t.name.clone());
-    let misshapen = expected.iter().filter_map(|p| {
-        let dims: Vec<usize> = p.dims.iter().map(|&d| d as usize).collect();
-        let t = find(&p.name).filter(|t| t.shape != dims)?;
-        Some(format!("{} is {:?} for {dims:?}", p.name, t.shape))
-    });
-    [
-        ("missing: ", listed(missing)),
-        ("not in the model: ", listed(unknown)),
-        ("of another shape: ", listed(misshapen)),
-    ]
-    .into_iter()
-    .filter(|(_, list)| !list.is_empty())
-    .map(|(what, list)| format!("{what}{list}"))
-    .collect()
-}
-
-/// The first few, and how many more there are.
-fn listed(names: impl Iterator<Item = String>) -> String {
-    const SHOWN: usize = 6;
-    let names: Vec<String> = names.collect();
-    let more = names.len().saturating_sub(SHOWN);
-    let list = names[..names.len() - more].join(", ");
-    if more == 0 {
-        list
-    } else {
-        format!("{list} and {more} more")
-    }
-}
-
-fn evaluate(machine: &mut Machine, examples: Examples, accuracy: bool) -> (f64, Option<f64>) {
-    let mut loss = 0.0;
-    let mut correct = 0.0;
-    let all: Vec<u32> = (0..examples.len as u32).collect();
-    for batch in all.chunks(EVAL_BATCH) {
-        machine.run(Mode::Eval, examples, batch, 0.0);
-        loss += sum(machine.losses());
-        correct += sum(machine.correct());
-    }
-    let n = examples.len as f64;
-    (loss / n, accuracy.then_some(correct / n))
-}
-
-fn sum(x: &[f32]) -> f64 {
-    x.iter().map(|&v| f64::from(v)).sum()
-}
-
-struct Loop<'a> {
-    machine: &'a mut Machine,
-    data: &'a Loaded,
-    config: &'a Config,
-    stop: &'a AtomicBool,
-    metrics: &'a mut Metrics,
-    watcher: &'a mut (dyn Watcher + Send),
-    summary: Summary,
-    /// Time in steps, and the examples that they used.
-    spent: Duration,
-    used: usize,
-}
-
-impl Loop<'_> {
-    fn run(mut self, steps: u64) -> Result<Summary, RunError> {
-        for epoch in 1..=self.config.epochs {
-            let complete = self.epoch(epoch, steps)?;
-            self.summary.examples_per_sec = self.used as f64 / self.spent.as_secs_f64().max(1e-9);
-            if !complete {
-                break;
-            }
-            self.metrics.epoch(&self.summary.last)?;
-            self.watcher.epoch(&self.summary.last, self.config.epochs);
-            if self.summary.steps == steps || self.stop.load(Ordering::Relaxed) {
-                break;
-            }
-        }
-        self.summary.interrupted = self.stop.load(Ordering::Relaxed);
-        self.metrics.finish()?;
-        Ok(self.summary)
-    }
-
-    /// One epoch; false where it was left before its end.
-    fn epoch(&mut self, epoch: u32, steps: u64) -> Result<bool, RunError> {
-        let (n, repeats) = (self.data.train.len(), self.data.permutations);
-        let all = n * repeats;
-        let (mut loss, mut correct, mut covered) = (0.0, 0.0, 0);
-        let started = (Instant::now(), self.spent, self.used);
-        let mut complete = true;
-        // Batches run on from one permutation into the next: a small rest after each would be a noisy step.
-        let permutations = (0..repeats).map(|k| (epoch - 1) * repeats as u32 + k as u32);
-        let order: Vec<u32> = permutations.flat_map(|p| self.order(p, n)).collect();
-        for batch in order.chunks(self.config.batch_size as usize) {
-            if self.summary.steps == steps || self.stop.load(Ordering::Relaxed) {
-                complete = false;
-                break;
-            }
-            let (batch_loss, right) = self.step(epoch, batch)?;
-            loss += batch_loss;
-            correct += right;
-            covered += batch.len();
-            self.watcher
-                .progress(epoch, covered, all, loss / covered as f64);
-        }
-        // What a stopped run shows is about the steps since the last epoch, if there were any.
-        if complete || covered > 0 {
-            let (test_loss, test_acc) = match &self.data.test {
-                Some(t) => {
-                    let (loss, acc) = evaluate(self.machine, t.examples(), accuracy(self.config));
-                    (Some(loss), acc)
-                }
-                None => (None, None),
-            };
-            let mean = |x: f64| x / covered.max(1) as f64;
-            let time = (self.spent - started.1).as_secs_f64().max(1e-9);
-            self.summary.last = Epoch {
-                epoch,
-                train_loss: mean(loss),
-                train_acc: accuracy(self.config).then_some(mean(correct)),
-                test_loss,
-                test_acc,
-                examples_per_sec: (self.used - started.2) as f64 / time,
-                seconds: started.0.elapsed().as_secs_f64(),
-            };
-            (self.summary.covered, self.summary.examples) = (covered, all);
-        }
-        Ok(complete)
-    }
-
-    fn order(&self, permutation: u32, n: usize) -> Vec<u32> {
-        if self.config.shuffle {
-            rng::permutation(self.config.seed, permutation, n as u32)
-        } else {
-            (0..n as u32).collect()
-        }
-    }
-
-    /// One update: the sum of the batch's losses before it, and the number of right answers.
-    fn step(&mut self, epoch: u32, batch: &[u32]) -> Result<(f64, f64), RunError> {
-        let start = Instant::now();
-        let examples = self.data.train.examples();
-        self.machine
-            .run(Mode::Train, examples, batch, self.config.learning_rate);
-        self.spent += start.elapsed();
-        self.used += batch.len();
-        self.summary.steps += 1;
-        let total = sum(self.machine.losses());
-        let loss = match self.config.loss {
-            Loss::Mse { mean: false } => total,
-            _ => total / batch.len() as f64,
-        };
-        let step = self.summary.steps;
-        self.metrics.step(step, epoch, loss)?;
-        if self.config.print_every > 0 && step.is_multiple_of(self.config.print_every) {
-            self.watcher.step(step, loss);
-        }
-        if loss.is_finite() {
-            Ok((total, sum(self.machine.correct())))
-        } else {
-            Err(RunError::NotFinite { step, loss })
-        }
-    }
 }
 
 /// The shapes that the data must have, checked before anything runs.

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use cudarc::driver::CudaContext;
+use cudarc::driver::sys::CUdevice_attribute;
 
 use super::compile::{Arch, Compiled, Image, compile};
 use super::error::{CudaError, when};
@@ -40,6 +41,7 @@ pub struct Found {
     /// Compute capability, as 80 for 8.0.
     pub capability: u32,
     pub memory_bytes: u64,
+    pub multiprocessors: u32,
 }
 
 /// A device that programs run on.
@@ -131,12 +133,16 @@ fn open(number: u32) -> Result<Device, CudaError> {
     let name = context.name().map_err(&opening)?;
     let (major, minor) = context.compute_capability().map_err(&opening)?;
     let memory = context.total_mem().map_err(&opening)?;
+    let multiprocessors = context
+        .attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+        .map_err(&opening)?;
     Ok(Device {
         found: Found {
             number,
             name,
             capability: (10 * major + minor).unsigned_abs(),
             memory_bytes: memory as u64,
+            multiprocessors: multiprocessors.unsigned_abs(),
         },
         context,
     })

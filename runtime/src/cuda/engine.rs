@@ -18,17 +18,7 @@ use super::device::{Device, Found};
 use super::error::{CudaError, when};
 use super::step::{RING, Slot, Step};
 use super::{Launch, PRELUDE, Place, Program};
-use crate::exec::{Bytes, Examples, Mode};
-
-/// What a step gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepResult {
-    /// The sum over the examples of the batch, before the update.
-    pub loss_sum: f64,
-    /// How many of their classes were right.
-    pub correct: f64,
-    pub examples: usize,
-}
+use crate::exec::{Bytes, Examples, Mode, StepResult};
 
 /// A program with its memory on a device.
 pub struct Engine {

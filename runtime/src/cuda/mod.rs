@@ -16,7 +16,7 @@ mod step;
 
 pub use compile::{Arch, Compiled, Image, compile};
 pub use device::{Choice, Device, Found, devices};
-pub use engine::{Engine, StepResult};
+pub use engine::Engine;
 pub use error::CudaError;
 pub use libraries::{nvrtc, software};
 pub use nvrtc::Nvrtc;

@@ -5,7 +5,7 @@
 
 use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 
-use super::StepResult;
+use crate::exec::StepResult;
 
 /// Results that are kept: so many steps run between two looks of the host.
 pub const RING: usize = 256;

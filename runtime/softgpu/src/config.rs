@@ -1,0 +1,224 @@
+//! Settings, as `key=value;key=value`. Knows what they are called and what values they take, not what they do.
+//!
+//! | key | value | default |
+//! |---|---|---|
+//! | `sanitize` | `none`, `all`, or some of `init`, `race_shared`, `race_global`, `barrier`, `stream`, `barrier_exit`, joined by `,` or `+`; `all` is without the last | `none` |
+//! | `warp_order` | 0 in order, 1 reversed, from 2 on seeds of random orders, of warps within blocks and of blocks | 0 |
+//! | `compute` | compute capability, as `8.0` | 8.0 |
+//! | `devices` | number of devices | 1 |
+//! | `memory` | bytes of a device | 4 GiB |
+//! | `max_ptx` | newest PTX version that the driver takes | 8.8 |
+//! | `driver` | what `cuDriverGetVersion` says | 12090 |
+//! | `fault` | `SYMBOL:N:CODE`, several joined by `,`: the N-th call of SYMBOL from now on, counting from one, returns CODE; the symbol `launch` counts kernels executed, also those of graphs | none |
+//! | `count` | 1 counts instructions and accesses | 0 |
+//! | `pageable` | `sync`: copies into pageable host memory are complete when the call returns, as CUDA promises; `late`: they happen at the next synchronisation, like those into pinned memory | `sync` |
+//! | `watchdog` | seconds that a kernel may run; 0 for ever | 0 |
+//! | `reset` | 1 forgets everything but the settings: contexts, memory, errors, findings, counters | |
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What the sanitizers look for, beside accesses out of bounds, which are always found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sanitize {
+    /// Reads of memory and registers that nobody wrote.
+    pub init: bool,
+    pub race_shared: bool,
+    pub race_global: bool,
+    /// Threads that wait at different barrier instructions.
+    pub barrier: bool,
+    /// Memory freed or read before a stream has got to work that uses it.
+    pub stream: bool,
+    /// Barriers that some threads of the block exited without reaching.
+    pub barrier_exit: bool,
+}
+
+impl Sanitize {
+    const ALL: Self = Self {
+        init: true,
+        race_shared: true,
+        race_global: true,
+        barrier: true,
+        stream: true,
+        barrier_exit: false,
+    };
+
+    /// Whether kernels must run under a probe.
+    pub fn in_kernels(self) -> bool {
+        self.init || self.race_shared || self.race_global || self.barrier || self.barrier_exit
+    }
+}
+
+/// An error to be returned by the `remaining`-th call from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Injected {
+    pub symbol: String,
+    pub remaining: u64,
+    pub code: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub sanitize: Sanitize,
+    pub warp_order: u32,
+    pub compute: (u32, u32),
+    pub devices: u32,
+    pub memory_bytes: u64,
+    pub max_ptx: (u32, u32),
+    pub driver_version: i32,
+    pub faults: Vec<Injected>,
+    pub count: bool,
+    pub late_pageable: bool,
+    pub watchdog: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            sanitize: Sanitize::default(),
+            warp_order: 0,
+            compute: (8, 0),
+            devices: 1,
+            memory_bytes: 4 << 30,
+            max_ptx: (8, 8),
+            driver_version: 12090,
+            faults: Vec::new(),
+            count: false,
+            late_pageable: false,
+            watchdog: None,
+        }
+    }
+}
+
+/// What `apply` asks of the caller beside the new settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub reset: bool,
+}
+
+impl Config {
+    /// Changes what the text names; all of it or, with an error, nothing. `is_code` knows which codes may be injected.
+    pub fn apply(&mut self, text: &str, is_code: impl Fn(u32) -> bool) -> Result<Wanted, String> {
+        let mut next = self.clone();
+        let mut wanted = Wanted::default();
+        for (key, value) in pairs(text)? {
+            match key.as_str() {
+                "reset" => wanted.reset = flag(&value)?,
+                "fault" => next.faults = faults(&value, &is_code)?,
+                _ => next.set(&key, &value)?,
+            }
+        }
+        *self = next;
+        Ok(wanted)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "sanitize" => self.sanitize = sanitize(value)?,
+            "warp_order" => self.warp_order = number(value)?,
+            "compute" => self.compute = version(value)?,
+            "devices" => self.devices = number(value)?,
+            "memory" => self.memory_bytes = number(value)?,
+            "max_ptx" => self.max_ptx = version(value)?,
+            "driver" => self.driver_version = number(value)?,
+            "count" => self.count = flag(value)?,
+            "pageable" => {
+                self.late_pageable = match value {
+                    "late" => true,
+                    "sync" => false,
+                    other => return Err(format!("pageable={other}: late or sync belongs here")),
+                }
+            }
+            "watchdog" => {
+                let seconds: u64 = number(value)?;
+                self.watchdog = (seconds > 0).then(|| Duration::from_secs(seconds));
+            }
+            other => return Err(format!("unknown key `{other}`")),
+        }
+        Ok(())
+    }
+}
+
+fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let parts = text
+        .split(';')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let (key, value) = part
+                .split_once('=')
+                .ok_or_else(|| format!("`{part}` is not key=value"))?;
+            Ok((key.trim().to_string(), value.trim().to_string()))
+        })
+        .collect()
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a number that fits"))
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        other => Err(format!("`{other}`: 0 or 1 belongs here")),
+    }
+}
+
+fn version(text: &str) -> Result<(u32, u32), String> {
+    let (major, minor) = text
+        .split_once('.')
+        .ok_or_else(|| format!("`{text}` is not MAJOR.MINOR"))?;
+    Ok((number(major)?, number(minor)?))
+}
+
+fn sanitize(text: &str) -> Result<Sanitize, String> {
+    let mut result = Sanitize::default();
+    for word in text.split([',', '+']).map(str::trim) {
+        match word {
+            "none" => {}
+            "all" => {
+                result = Sanitize {
+                    barrier_exit: result.barrier_exit,
+                    ..Sanitize::ALL
+                }
+            }
+            "init" => result.init = true,
+            "race_shared" => result.race_shared = true,
+            "race_global" => result.race_global = true,
+            "barrier" => result.barrier = true,
+            "stream" => result.stream = true,
+            "barrier_exit" => result.barrier_exit = true,
+            other => return Err(format!("unknown sanitizer `{other}`")),
+        }
+    }
+    Ok(result)
+}
+
+fn faults(text: &str, is_code: impl Fn(u32) -> bool) -> Result<Vec<Injected>, String> {
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let fields: Vec<&str> = part.split(':').collect();
+            let [symbol, call, code] = fields[..] else {
+                return Err(format!("`{part}` is not SYMBOL:N:CODE"));
+            };
+            let (remaining, code) = (number(call)?, number(code)?);
+            if remaining == 0 || !is_code(code) {
+                return Err(format!(
+                    "`{part}`: calls count from one, and the code must be one of CUresult"
+                ));
+            }
+            Ok(Injected {
+                symbol: symbol.to_string(),
+                remaining,
+                code,
+            })
+        })
+        .collect()
+}

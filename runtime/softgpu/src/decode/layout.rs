@@ -1,0 +1,126 @@
+//! Gives every virtual register its place in the register file of a warp: predicates first, four bytes each, then rows of
+//! 128 or 256 bytes.
+
+use super::Layout;
+use super::builder::{Builder, NONE, Origin, Virtual, Width};
+use crate::exec::lanes::Instr;
+use crate::exec::program::Program;
+use crate::ptx::ast::Entry;
+use std::sync::Arc;
+
+const ROW: u32 = 128;
+
+pub fn lay_out(builder: Builder, entry: &Entry, lines: &Arc<Vec<String>>, _how: Layout) -> Program {
+    let Builder {
+        registers,
+        mut code,
+        mut infos,
+        symbols,
+        ..
+    } = builder;
+    let (offsets, file_bytes) = separate(&registers);
+    for (instruction, info) in code.iter_mut().zip(&mut infos) {
+        for (k, &register) in instruction.d.iter().enumerate() {
+            if instruction.defs >> k & 1 != 0 && registers[register as usize].width == Width::Pred {
+                info.pred_defs |= 1 << k;
+            }
+        }
+        let used = uses(instruction)
+            .filter(|&register| matches!(registers[register as usize].origin, Origin::Plain));
+        info.uses = used
+            .map(|register| {
+                (
+                    offsets[register as usize],
+                    registers[register as usize].width == Width::Pred,
+                )
+            })
+            .collect();
+        rename(instruction, |register| offsets[register as usize]);
+    }
+    let mut constants = Vec::new();
+    let mut specials = Vec::new();
+    for (register, &offset) in registers.iter().zip(&offsets).skip(1) {
+        match register.origin {
+            Origin::Constant(bits) => constants.push((offset, bits, register.width == Width::Wide)),
+            Origin::Special(special) => specials.push((offset, special)),
+            Origin::Plain => {}
+        }
+    }
+    Program {
+        name: entry.name.clone(),
+        code,
+        infos,
+        constants,
+        specials,
+        file_bytes,
+        shared_static: symbols.shared_static,
+        local_len: symbols.local_len,
+        params: entry.params.clone(),
+        param_offsets: symbols.param_offsets,
+        param_bytes: symbols.param_bytes,
+        max_threads: entry.max_threads,
+        registers: registers.len() as u32,
+        lines: lines.clone(),
+    }
+}
+
+/// Virtual registers that an instruction reads.
+pub fn uses(instruction: &Instr) -> impl Iterator<Item = u32> + use<> {
+    let defs = instruction.defs;
+    let stored = instruction.d;
+    let read = (0..4)
+        .filter(move |k| defs >> k & 1 == 0)
+        .map(move |k| stored[k]);
+    [
+        instruction.a,
+        instruction.b,
+        instruction.c,
+        instruction.guard,
+    ]
+    .into_iter()
+    .chain(read)
+    .filter(|&register| register != NONE)
+}
+
+fn rename(instruction: &mut Instr, map: impl Fn(u32) -> u32) {
+    for register in &mut instruction.d {
+        *register = map(*register);
+    }
+    for register in [
+        &mut instruction.a,
+        &mut instruction.b,
+        &mut instruction.c,
+        &mut instruction.guard,
+    ] {
+        *register = map(*register);
+    }
+}
+
+/// A place for each register, and the length of the file.
+fn separate(registers: &[Virtual]) -> (Vec<u32>, u32) {
+    let mut offsets = vec![0; registers.len()];
+    let mut end = 0u32;
+    let is_pred = |register: &Virtual| register.width == Width::Pred;
+    for (offset, _) in offsets
+        .iter_mut()
+        .zip(registers)
+        .filter(|(_, register)| is_pred(register))
+    {
+        *offset = end;
+        end += 4;
+    }
+    end = end.next_multiple_of(64);
+    for (offset, register) in offsets
+        .iter_mut()
+        .zip(registers)
+        .filter(|(_, register)| !is_pred(register))
+    {
+        *offset = end;
+        end += if register.width == Width::Wide {
+            2 * ROW
+        } else {
+            ROW
+        };
+    }
+    (offsets, end.next_multiple_of(64))
+}

@@ -1,0 +1,49 @@
+//! From the syntax tree of a kernel to a program that the executor runs: types and modifiers are checked here, once, and
+//! whatever is not known is an error that names the line. Knows no driver handles.
+
+mod arithmetic;
+mod bits;
+mod builder;
+mod control;
+mod convert;
+mod layout;
+mod memory;
+mod modifiers;
+mod symbols;
+
+pub use symbols::{DeviceSymbols, initial_bytes};
+
+use crate::exec::lanes::Level;
+use crate::exec::program::Program;
+use crate::ptx::PtxError;
+use crate::ptx::ast::{Entry, Module, Statement};
+use builder::Builder;
+use std::sync::Arc;
+
+/// How registers are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Registers that are not live together share rows, so that a warp's file stays in the cache.
+    Compact,
+    /// Each register has a row of its own, so that reads of registers never written are seen.
+    Separate,
+}
+
+/// Decodes one kernel. `devices` are the addresses of the module's variables in global and constant memory.
+pub fn decode(
+    module: &Module,
+    entry: &Entry,
+    devices: &DeviceSymbols,
+    lines: &Arc<Vec<String>>,
+    layout: Layout,
+    level: Level,
+) -> Result<Program, PtxError> {
+    let mut builder = Builder::new(module, entry, devices, level)?;
+    for statement in &entry.body {
+        match statement {
+            Statement::Label(name, line) => builder.label(name, *line)?,
+            Statement::Instruction(instruction) => builder.instruction(instruction)?,
+        }
+    }
+    builder.finish(entry, lines, layout)
+}

@@ -1,0 +1,398 @@
+//! Modules: PTX to kernels that can be launched, and variables in device memory.
+
+use super::errors::{
+    FILE_NOT_FOUND, INVALID_HANDLE, INVALID_IMAGE, INVALID_PTX, INVALID_VALUE, NO_BINARY_FOR_GPU,
+    NOT_FOUND, NOT_SUPPORTED, OUT_OF_MEMORY, Result, UNSUPPORTED_PTX_VERSION,
+};
+use super::state::{Gate, Handle, State, enter, put, put_if};
+use crate::decode::{DeviceSymbols, Layout, decode, initial_bytes};
+use crate::exec::lanes::Level;
+use crate::exec::program::Program;
+use crate::ptx::ast::{self, Space, Variable};
+use crate::ptx::{PtxError, parse};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, c_char, c_uint, c_void};
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// What a kernel is decoded from, again where a sanitizer wants another layout.
+pub struct Source {
+    module: ast::Module,
+    devices: DeviceSymbols,
+    lines: Arc<Vec<String>>,
+    level: Level,
+}
+
+pub struct Kernel {
+    pub name: String,
+    pub compact: Program,
+    separate: OnceLock<Program>,
+    source: Arc<Source>,
+    entry: usize,
+    /// Attributes that were set.
+    pub attributes: Mutex<BTreeMap<u32, i32>>,
+}
+
+impl Kernel {
+    /// The kernel with a row for each register.
+    pub fn separate(&self) -> Result<&Program> {
+        if let Some(program) = self.separate.get() {
+            return Ok(program);
+        }
+        let program = self
+            .source
+            .decode(self.entry, Layout::Separate)
+            .map_err(|_| INVALID_PTX)?;
+        Ok(self.separate.get_or_init(|| program))
+    }
+
+    pub fn attribute(&self, attribute: u32) -> Option<i32> {
+        self.attributes
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .get(&attribute)
+            .copied()
+    }
+
+    pub fn ptx_version(&self) -> (u32, u32) {
+        self.source.module.version
+    }
+}
+
+impl Source {
+    fn decode(&self, entry: usize, layout: Layout) -> std::result::Result<Program, PtxError> {
+        decode(
+            &self.module,
+            &self.module.entries[entry],
+            &self.devices,
+            &self.lines,
+            layout,
+            self.level,
+        )
+    }
+}
+
+pub struct Module {
+    functions: BTreeMap<String, Handle>,
+    variables: BTreeMap<String, (u64, u64)>,
+}
+
+impl State {
+    fn load(&mut self, handle: *mut Handle, image: &[u8]) -> Result {
+        if image.starts_with(b"\x7fELF") || image.starts_with(b"\x50\xed\x55\xba") {
+            return self.fail(
+                NO_BINARY_FOR_GPU,
+                "machine code cannot be executed: give PTX",
+            );
+        }
+        let Ok(text) = std::str::from_utf8(image) else {
+            return self.fail(INVALID_IMAGE, "the image is not text");
+        };
+        let module = match parse(text) {
+            Ok(module) => module,
+            Err(error) => return self.refuse(text, &error),
+        };
+        self.check_version(&module)?;
+        let devices = self.place_variables(&module)?;
+        let lines = Arc::new(text.lines().map(str::to_string).collect::<Vec<_>>());
+        let addresses: DeviceSymbols = devices
+            .iter()
+            .map(|(name, (address, _))| (name.clone(), *address))
+            .collect();
+        let source = Arc::new(Source {
+            module,
+            devices: addresses,
+            lines,
+            level: self.level,
+        });
+        match self.decode_all(&source, text) {
+            Ok(functions) => {
+                let number = self.fresh_handle();
+                self.modules.insert(
+                    number,
+                    Module {
+                        functions,
+                        variables: devices,
+                    },
+                );
+                // SAFETY: the caller of the exported function promised it.
+                unsafe { put(handle, number) }
+            }
+            Err(code) => {
+                devices
+                    .values()
+                    .for_each(|(address, _)| _ = self.heap.free(*address));
+                Err(code)
+            }
+        }
+    }
+
+    fn refuse<T>(&mut self, text: &str, error: &PtxError) -> Result<T> {
+        let line = (error.line as usize)
+            .checked_sub(1)
+            .and_then(|index| text.lines().nth(index))
+            .unwrap_or("")
+            .trim();
+        self.fail(
+            INVALID_PTX,
+            format!("PTX line {}: {}: {line}", error.line, error.reason),
+        )
+    }
+
+    fn check_version(&mut self, module: &ast::Module) -> Result {
+        if module.version > self.config.max_ptx {
+            let ((major, minor), newest) = (module.version, self.config.max_ptx);
+            let reason = format!(
+                "PTX {major}.{minor} is newer than {}.{}",
+                newest.0, newest.1
+            );
+            return self.fail(UNSUPPORTED_PTX_VERSION, reason);
+        }
+        let digits: String = module.target.chars().filter(char::is_ascii_digit).collect();
+        let target = digits.parse::<u32>().unwrap_or(0);
+        let (major, minor) = self.config.compute;
+        if target > major * 10 + minor {
+            return self.fail(
+                INVALID_PTX,
+                format!(
+                    "{} is newer than this device, sm_{major}{minor}",
+                    module.target
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// Allocates the module's variables in global and constant memory, and gives them their initial values.
+    fn place_variables(&mut self, module: &ast::Module) -> Result<BTreeMap<String, (u64, u64)>> {
+        let is_device =
+            |variable: &&Variable| matches!(variable.space, Space::Global | Space::Const);
+        let mut placed = BTreeMap::new();
+        for variable in module.variables.iter().filter(is_device) {
+            let count = variable.count.unwrap_or(variable.initial.len() as u64);
+            let len = count.saturating_mul(u64::from(variable.kind.size_bytes()));
+            let label = format!("variable `{}`", variable.name);
+            let Some(address) = self.heap.allocate(len, &label, false) else {
+                return Err(OUT_OF_MEMORY);
+            };
+            placed.insert(variable.name.clone(), (address, len));
+        }
+        let addresses: DeviceSymbols = placed
+            .iter()
+            .map(|(name, (address, _))| (name.clone(), *address))
+            .collect();
+        for variable in module.variables.iter().filter(is_device) {
+            let bytes = match initial_bytes(variable, &addresses) {
+                Ok(bytes) => bytes,
+                Err(error) => return self.refuse("", &error),
+            };
+            let address = addresses[&variable.name];
+            if let Some(span) = self.heap.find(address) {
+                // SAFETY: the span was allocated with the length of these bytes.
+                unsafe { span.host_at(address).copy_from(bytes.as_ptr(), bytes.len()) };
+            }
+        }
+        Ok(placed)
+    }
+
+    fn decode_all(&mut self, source: &Arc<Source>, text: &str) -> Result<BTreeMap<String, Handle>> {
+        let mut functions = BTreeMap::new();
+        for (entry, syntax) in source.module.entries.iter().enumerate() {
+            let compact = match source.decode(entry, Layout::Compact) {
+                Ok(program) => program,
+                Err(error) => return self.refuse(text, &error),
+            };
+            let kernel = Kernel {
+                name: syntax.name.clone(),
+                compact,
+                separate: OnceLock::new(),
+                source: source.clone(),
+                entry,
+                attributes: Mutex::new(BTreeMap::new()),
+            };
+            let handle = self.fresh_handle();
+            self.functions.insert(handle, Arc::new(kernel));
+            functions.insert(syntax.name.clone(), handle);
+        }
+        Ok(functions)
+    }
+}
+
+/// # Safety
+/// `image` is null or ends with a zero byte, or is an ELF file.
+unsafe fn load_text(state: &mut State, module: *mut Handle, image: *const c_void) -> Result {
+    if image.is_null() || module.is_null() {
+        return Err(INVALID_VALUE);
+    }
+    // SAFETY: the caller's promise; an ELF file is refused by its first four bytes, of which none is zero.
+    let bytes = unsafe { CStr::from_ptr(image.cast()) }.to_bytes();
+    state.load(module, bytes)
+}
+
+/// # Safety
+/// `image` is a text that ends with a zero byte, or an ELF file; `module` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleLoadData(module: *mut Handle, image: *const c_void) -> u32 {
+    // SAFETY: the caller's promise.
+    enter("cuModuleLoadData", Gate::Context, |state| unsafe {
+        load_text(state, module, image)
+    })
+}
+
+const JIT_ERROR_LOG_BUFFER: u32 = 5;
+const JIT_ERROR_LOG_BUFFER_SIZE_BYTES: u32 = 6;
+
+/// Of the options only the error log is used.
+///
+/// # Safety
+/// As for `cuModuleLoadData`; the options are arrays of `count` elements with what they should hold.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleLoadDataEx(
+    module: *mut Handle,
+    image: *const c_void,
+    count: c_uint,
+    options: *const c_uint,
+    values: *const *mut c_void,
+) -> u32 {
+    enter("cuModuleLoadDataEx", Gate::Context, |state| {
+        // SAFETY: the caller's promise, here and below.
+        let result = unsafe { load_text(state, module, image) };
+        if result.is_err() && count > 0 && !options.is_null() && !values.is_null() {
+            let option = |wanted: u32| {
+                (0..count as usize)
+                    .find_map(|k| unsafe { (*options.add(k) == wanted).then(|| *values.add(k)) })
+            };
+            if let (Some(buffer), Some(size)) = (
+                option(JIT_ERROR_LOG_BUFFER),
+                option(JIT_ERROR_LOG_BUFFER_SIZE_BYTES),
+            ) {
+                unsafe { write_log(buffer.cast(), size as usize, &state.last_error) };
+            }
+        }
+        result
+    })
+}
+
+/// # Safety
+/// `buffer` is null or has room for `size` bytes.
+unsafe fn write_log(buffer: *mut u8, size: usize, text: &str) {
+    if buffer.is_null() || size == 0 {
+        return;
+    }
+    let len = text.len().min(size - 1);
+    // SAFETY: the caller's promise.
+    unsafe {
+        buffer.copy_from(text.as_ptr(), len);
+        *buffer.add(len) = 0;
+    }
+}
+
+/// # Safety
+/// `path` is null or a text that ends with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleLoad(module: *mut Handle, path: *const c_char) -> u32 {
+    enter("cuModuleLoad", Gate::Context, |state| {
+        if path.is_null() || module.is_null() {
+            return Err(INVALID_VALUE);
+        }
+        // SAFETY: the caller's promise.
+        let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
+        match std::fs::read(path.as_ref()) {
+            Ok(bytes) => state.load(module, &bytes),
+            Err(error) => state.fail(FILE_NOT_FOUND, format!("{path}: {error}")),
+        }
+    })
+}
+
+/// # Safety
+/// None; unsafe only to look like its siblings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleLoadFatBinary(_module: *mut Handle, _image: *const c_void) -> u32 {
+    enter("cuModuleLoadFatBinary", Gate::Context, |_| {
+        Err(NOT_SUPPORTED)
+    })
+}
+
+/// # Safety
+/// None; unsafe only to look like its siblings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleUnload(module: Handle) -> u32 {
+    enter("cuModuleUnload", Gate::Context, |state| {
+        if !state.modules.contains_key(&module) {
+            return Err(INVALID_HANDLE);
+        }
+        state.drain_all()?;
+        let Some(module) = state.modules.remove(&module) else {
+            return Err(INVALID_HANDLE);
+        };
+        for handle in module.functions.values() {
+            state.functions.remove(handle);
+        }
+        for (address, _) in module.variables.values() {
+            state.heap.free(*address);
+        }
+        Ok(())
+    })
+}
+
+/// # Safety
+/// `function` is null or may be written; `name` is null or a text that ends with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleGetFunction(
+    function: *mut Handle,
+    module: Handle,
+    name: *const c_char,
+) -> u32 {
+    enter("cuModuleGetFunction", Gate::Context, |state| {
+        if name.is_null() {
+            return Err(INVALID_VALUE);
+        }
+        // SAFETY: the caller's promise.
+        let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
+        let module = state.modules.get(&module).ok_or(INVALID_HANDLE)?;
+        match module.functions.get(name.as_ref()) {
+            // SAFETY: the caller's promise.
+            Some(&handle) => unsafe { put(function, handle) },
+            None => state.fail(NOT_FOUND, format!("the module has no kernel `{name}`")),
+        }
+    })
+}
+
+/// # Safety
+/// The results are null or may be written; `name` is null or a text that ends with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleGetGlobal_v2(
+    address: *mut u64,
+    len: *mut usize,
+    module: Handle,
+    name: *const c_char,
+) -> u32 {
+    enter("cuModuleGetGlobal_v2", Gate::Context, |state| {
+        if name.is_null() {
+            return Err(INVALID_VALUE);
+        }
+        // SAFETY: the caller's promise.
+        let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
+        let module = state.modules.get(&module).ok_or(INVALID_HANDLE)?;
+        match module.variables.get(name.as_ref()) {
+            Some(&(start, size)) => {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    put_if(address, start);
+                    put_if(len, size as usize);
+                }
+                Ok(())
+            }
+            None => state.fail(NOT_FOUND, format!("the module has no variable `{name}`")),
+        }
+    })
+}
+
+/// # Safety
+/// `mode` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleGetLoadingMode(mode: *mut c_uint) -> u32 {
+    enter("cuModuleGetLoadingMode", Gate::Initialized, |_| {
+        // SAFETY: the caller's promise.
+        unsafe { put(mode, 1) }
+    })
+}

@@ -1,0 +1,487 @@
+//! Instructions that are not one operation of one lane on rows: control, predicates, selection, bit tricks with four
+//! operands, carries, and what lanes of a warp tell one another.
+
+use super::fault;
+use super::integer::{Int, insert, lop3, permute};
+use super::lanes::{Instr, LANES, Lane, Step, by_level, write_row};
+use super::warp::Cx;
+use std::time::Instant;
+
+/// # Safety
+/// Handlers' promises, here and below; those that touch no row have them only to be handlers.
+pub unsafe fn branch(_: &mut Cx<'_>, _: &Instr) -> Step {
+    Step::Branch
+}
+
+/// # Safety
+/// As above.
+pub unsafe fn exit(_: &mut Cx<'_>, _: &Instr) -> Step {
+    Step::Exit
+}
+
+/// # Safety
+/// As above.
+pub unsafe fn barrier(_: &mut Cx<'_>, _: &Instr) -> Step {
+    Step::Barrier
+}
+
+/// Fences, hints and waits: every access is complete when its instruction is.
+///
+/// # Safety
+/// As above.
+pub unsafe fn nothing(_: &mut Cx<'_>, _: &Instr) -> Step {
+    Step::Next
+}
+
+/// # Safety
+/// As above.
+pub unsafe fn trap(cx: &mut Cx<'_>, _: &Instr) -> Step {
+    if cx.mask == 0 {
+        return Step::Next;
+    }
+    let lane = cx.mask.trailing_zeros() as usize;
+    let fault = fault::at(
+        cx,
+        lane,
+        fault::LAUNCH_FAILED,
+        "trap",
+        0,
+        "the kernel stopped itself".to_string(),
+    );
+    cx.fail(fault)
+}
+
+/// `bar.warp.sync` and its like: the lanes named must be here, since those elsewhere have left this place for good.
+///
+/// # Safety
+/// As above.
+pub unsafe fn warp_sync(_: &mut Cx<'_>, _: &Instr) -> Step {
+    Step::Next
+}
+
+/// Predicate logic: `extra` is the truth table of `a` and `b`.
+///
+/// # Safety
+/// As above.
+pub unsafe fn pred_logic(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    let flip = |flag: u32, bits: u32| {
+        if ins.extra >> flag & 1 != 0 {
+            !bits
+        } else {
+            bits
+        }
+    };
+    let (a, b) = (flip(8, cx.pred(ins.a)), flip(9, cx.pred(ins.b)));
+    let minterms = [!a & !b, !a & b, a & !b, a & b];
+    let bits = minterms.iter().enumerate().fold(0, |bits, (k, term)| {
+        bits | if ins.extra >> k & 1 != 0 { *term } else { 0 }
+    });
+    cx.write_pred(ins.d[0], bits);
+    Step::Next
+}
+
+#[inline(always)]
+unsafe fn run_select<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    let (a, b) = (cx.row(ins.a), cx.row(ins.b));
+    let bits = cx.pred(ins.c) ^ ins.extra;
+    let mut results = [T::default(); LANES];
+    for (lane, result) in results.iter_mut().enumerate() {
+        // SAFETY: the decoder gives rows of this type.
+        let (x, y) = unsafe { (T::get(a, lane), T::get(b, lane)) };
+        *result = if bits >> lane & 1 != 0 { x } else { y };
+    }
+    // SAFETY: as above.
+    unsafe { write_row(cx, ins.d[0], results) };
+    Step::Next
+}
+
+by_level!(pub fn select [T: Lane] [T] run_select);
+
+#[inline(always)]
+unsafe fn run_lop3<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    let (a, b, c) = (cx.row(ins.a), cx.row(ins.b), cx.row(ins.c));
+    let mut results = [0u32; LANES];
+    for (lane, result) in results.iter_mut().enumerate() {
+        // SAFETY: the decoder gives rows of 32-bit cells.
+        *result = unsafe {
+            lop3(
+                u32::get(a, lane),
+                u32::get(b, lane),
+                u32::get(c, lane),
+                ins.extra,
+            )
+        };
+    }
+    // SAFETY: as above.
+    unsafe { write_row(cx, ins.d[0], results) };
+    Step::Next
+}
+
+by_level!(pub fn lop3_handler [T: Lane] [T] run_lop3);
+
+#[inline(always)]
+unsafe fn run_permute<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    let (a, b, c) = (cx.row(ins.a), cx.row(ins.b), cx.row(ins.c));
+    let mut results = [0u32; LANES];
+    for (lane, result) in results.iter_mut().enumerate() {
+        // SAFETY: the decoder gives rows of 32-bit cells.
+        *result = unsafe {
+            permute(
+                u32::get(a, lane),
+                u32::get(b, lane),
+                u32::get(c, lane),
+                ins.extra,
+            )
+        };
+    }
+    // SAFETY: as above.
+    unsafe { write_row(cx, ins.d[0], results) };
+    Step::Next
+}
+
+by_level!(pub fn permute_handler [T: Lane] [T] run_permute);
+
+/// `bfi`: position in `c`, length in `d[1]`.
+///
+/// # Safety
+/// As above.
+pub unsafe fn bit_insert<T: Int>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    for lane in cx.lanes() {
+        // SAFETY: the decoder gives rows of these types.
+        unsafe {
+            let (a, b) = (T::get(cx.row(ins.a), lane), T::get(cx.row(ins.b), lane));
+            let (position, len) = (
+                u32::get(cx.row(ins.c), lane) & 255,
+                u32::get(cx.row(ins.d[1]), lane) & 255,
+            );
+            let value = insert(a.to_u64(), b.to_u64(), position, len, T::BITS);
+            T::put(cx.row(ins.d[0]), lane, T::from_u64(value));
+        }
+    }
+    Step::Next
+}
+
+pub const CARRY_IN: u32 = 1;
+pub const CARRY_OUT: u32 = 2;
+pub const CARRY_SUBTRACT: u32 = 4;
+
+/// `add.cc`, `addc` and their like; the carry is the predicate `c` and `d[1]`. For a subtraction it is the borrow.
+///
+/// # Safety
+/// As above.
+pub unsafe fn carry<T: Int>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    let carries = if ins.extra & CARRY_IN != 0 {
+        cx.pred(ins.c)
+    } else {
+        0
+    };
+    let mut out = 0;
+    for lane in cx.lanes() {
+        // SAFETY: the decoder gives rows of this type.
+        unsafe {
+            let (a, b) = (
+                T::get(cx.row(ins.a), lane).to_u64(),
+                T::get(cx.row(ins.b), lane).to_u64(),
+            );
+            let carry = i128::from(carries >> lane & 1);
+            let (a, b) = (i128::from(a), i128::from(b));
+            let result = if ins.extra & CARRY_SUBTRACT != 0 {
+                a - b - carry
+            } else {
+                a + b + carry
+            };
+            out |= u32::from(result < 0 || result >> T::BITS != 0) << lane;
+            T::put(cx.row(ins.d[0]), lane, T::from_u64(result as u64));
+        }
+    }
+    if ins.extra & CARRY_OUT != 0 {
+        cx.write_pred(ins.d[1], out);
+    }
+    Step::Next
+}
+
+/// `testp`; `extra` is the property.
+///
+/// # Safety
+/// As above.
+pub unsafe fn test_float(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    let mut bits = 0;
+    for lane in cx.lanes() {
+        // SAFETY: the decoder gives a row of this width.
+        let (value, is_subnormal) = unsafe {
+            if ins.width == 8 {
+                let value = f64::get(cx.row(ins.a), lane);
+                (value, value.is_subnormal())
+            } else {
+                let value = f32::get(cx.row(ins.a), lane);
+                (f64::from(value), value.is_subnormal())
+            }
+        };
+        bits |= u32::from(super::float::test(
+            value,
+            is_subnormal,
+            i64::from(ins.extra),
+        )) << lane;
+    }
+    cx.write_pred(ins.d[0], bits);
+    Step::Next
+}
+
+/// Elements of `extra` bits from `a`, `b`, `c`, `d[1]`, the first lowest, into one register.
+///
+/// # Safety
+/// As above.
+pub unsafe fn pack(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    let parts = [ins.a, ins.b, ins.c, ins.d[1]];
+    for lane in cx.lanes() {
+        let mut value = 0u64;
+        for (k, part) in parts.iter().take(usize::from(ins.count)).enumerate() {
+            // SAFETY: the decoder gives rows of 32-bit cells.
+            let bits = u64::from(unsafe { u32::get(cx.row(*part), lane) });
+            let ones = (1u64 << ins.extra) - 1;
+            value |= (bits & ones) << (ins.extra as usize * k);
+        }
+        // SAFETY: the decoder gives a row of this width.
+        unsafe {
+            if ins.width == 8 {
+                u64::put(cx.row(ins.d[0]), lane, value)
+            } else {
+                u32::put(cx.row(ins.d[0]), lane, value as u32)
+            }
+        }
+    }
+    Step::Next
+}
+
+/// The opposite of `pack`; targets at offset zero are left out.
+///
+/// # Safety
+/// As above.
+pub unsafe fn unpack(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    for lane in cx.lanes() {
+        // SAFETY: the decoder gives a row of this width.
+        let value = unsafe {
+            if ins.width == 8 {
+                u64::get(cx.row(ins.a), lane)
+            } else {
+                u64::from(u32::get(cx.row(ins.a), lane))
+            }
+        };
+        for (k, part) in ins
+            .d
+            .iter()
+            .take(usize::from(ins.count))
+            .enumerate()
+            .filter(|(_, part)| **part != 0)
+        {
+            let bits = value >> (ins.extra as usize * k) & ((1u64 << ins.extra) - 1);
+            // SAFETY: the decoder gives rows of 32-bit cells.
+            unsafe { u32::put(cx.row(*part), lane, bits as u32) };
+        }
+    }
+    Step::Next
+}
+
+/// `%clock`, `%clock64` and `%globaltimer`: nanoseconds since the launch began to be watched.
+///
+/// # Safety
+/// As above.
+pub unsafe fn clock(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let now = START.get_or_init(Instant::now).elapsed().as_nanos() as u64;
+    for lane in cx.lanes() {
+        // SAFETY: the decoder gives a row of this width.
+        unsafe {
+            if ins.width == 8 {
+                u64::put(cx.row(ins.d[0]), lane, now)
+            } else {
+                u32::put(cx.row(ins.d[0]), lane, now as u32)
+            }
+        }
+    }
+    Step::Next
+}
+
+/// Modes of `shfl`.
+pub const SHUFFLE_UP: u32 = 0;
+pub const SHUFFLE_DOWN: u32 = 1;
+pub const SHUFFLE_BUTTERFLY: u32 = 2;
+pub const SHUFFLE_INDEX: u32 = 3;
+
+/// The lane that `lane` reads, and whether it is in range; `clamp` is the operand that holds segment mask and bound.
+pub fn shuffle_source(mode: u32, lane: u32, operand: u32, clamp: u32) -> (u32, bool) {
+    let (operand, bound) = (operand & 31, clamp & 31);
+    let segment = clamp >> 8 & 31;
+    let max = lane & segment | bound & !segment;
+    let min = lane & segment;
+    let (source, in_range) = match mode {
+        SHUFFLE_UP => (
+            lane.wrapping_sub(operand),
+            lane as i32 - operand as i32 >= max as i32,
+        ),
+        SHUFFLE_DOWN => (lane + operand, lane + operand <= max),
+        SHUFFLE_BUTTERFLY => (lane ^ operand, lane ^ operand <= max),
+        _ => (min | operand & !segment, min | operand & !segment <= max),
+    };
+    if in_range {
+        (source & 31, true)
+    } else {
+        (lane, false)
+    }
+}
+
+/// `shfl.sync`: value `a`, lane operand `b`, clamp `c`, member mask `d[2]`; `d[1]` tells whether the source was in range.
+///
+/// # Safety
+/// As above.
+pub unsafe fn shuffle(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    // SAFETY: the decoder gives rows of 32-bit cells, here and below.
+    let cell = |cx: &Cx<'_>, offset: u32, lane: usize| unsafe { u32::get(cx.row(offset), lane) };
+    let mut values = [0; LANES];
+    let mut valid = 0;
+    for (lane, value) in values.iter_mut().enumerate() {
+        let (source, in_range) = shuffle_source(
+            ins.extra,
+            lane as u32,
+            cell(cx, ins.b, lane),
+            cell(cx, ins.c, lane),
+        );
+        *value = cell(cx, ins.a, source as usize);
+        valid |= u32::from(in_range) << lane;
+        if cx.probing
+            && cx.mask >> lane & 1 != 0
+            && !cx.probe_shuffle(lane, source, cell(cx, ins.d[2], lane))
+        {
+            return Step::Fault;
+        }
+    }
+    // SAFETY: as above.
+    unsafe { write_row(cx, ins.d[0], values) };
+    if ins.defs & 2 != 0 {
+        cx.write_pred(ins.d[1], valid);
+    }
+    Step::Next
+}
+
+pub const VOTE_ALL: u32 = 0;
+pub const VOTE_ANY: u32 = 1;
+pub const VOTE_UNIFORM: u32 = 2;
+pub const VOTE_BALLOT: u32 = 3;
+
+/// `vote.sync`: predicate `a`, member mask `b`. Bit 8 of `extra` negates the predicate.
+///
+/// # Safety
+/// As above.
+pub unsafe fn vote(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    if cx.mask == 0 {
+        return Step::Next;
+    }
+    let lane = cx.mask.trailing_zeros() as usize;
+    // SAFETY: the decoder gives a row of 32-bit cells.
+    let members = unsafe { u32::get(cx.row(ins.b), lane) } & cx.mask;
+    let votes = if ins.extra >> 8 & 1 != 0 {
+        !cx.pred(ins.a)
+    } else {
+        cx.pred(ins.a)
+    } & members;
+    let holds = match ins.extra & 255 {
+        VOTE_ALL => votes == members,
+        VOTE_ANY => votes != 0,
+        VOTE_UNIFORM => votes == members || votes == 0,
+        _ => {
+            // SAFETY: as above.
+            unsafe { write_row(cx, ins.d[0], [votes; LANES]) };
+            return Step::Next;
+        }
+    };
+    cx.write_pred(ins.d[0], if holds { u32::MAX } else { 0 });
+    Step::Next
+}
+
+/// # Safety
+/// As above.
+pub unsafe fn active_mask(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    let mask = cx.mask;
+    // SAFETY: the decoder gives a row of 32-bit cells.
+    unsafe { write_row(cx, ins.d[0], [mask; LANES]) };
+    Step::Next
+}
+
+pub const REDUX_ADD: u32 = 0;
+pub const REDUX_AND: u32 = 1;
+pub const REDUX_OR: u32 = 2;
+pub const REDUX_XOR: u32 = 3;
+pub const REDUX_MIN: u32 = 4;
+pub const REDUX_MAX: u32 = 5;
+
+/// `redux.sync`: value `a`, member mask `b`. Bit 8 of `extra`: signed.
+///
+/// # Safety
+/// As above.
+pub unsafe fn redux(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    let row = cx.row(ins.a);
+    // SAFETY: the decoder gives a row of 32-bit cells.
+    let values: Vec<u32> = cx
+        .lanes()
+        .map(|lane| unsafe { u32::get(row, lane) })
+        .collect();
+    let is_signed = ins.extra >> 8 & 1 != 0;
+    let fold = |left: u32, right: u32| match ins.extra & 255 {
+        REDUX_ADD => left.wrapping_add(right),
+        REDUX_AND => left & right,
+        REDUX_OR => left | right,
+        REDUX_XOR => left ^ right,
+        REDUX_MIN if is_signed => (left as i32).min(right as i32) as u32,
+        REDUX_MIN => left.min(right),
+        _ if is_signed => (left as i32).max(right as i32) as u32,
+        _ => left.max(right),
+    };
+    let Some(result) = values.into_iter().reduce(fold) else {
+        return Step::Next;
+    };
+    // SAFETY: as above.
+    unsafe { write_row(cx, ins.d[0], [result; LANES]) };
+    Step::Next
+}
+
+/// `cp.async`: copies `extra` bytes from global address `b` to shared address `a`, at once. `c` says how many of them are
+/// read, the rest is zero. `imm` holds the two offsets, that of the source above.
+///
+/// # Safety
+/// As above.
+pub unsafe fn copy_async(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    use super::access::{Global, Place, Shared};
+    let len = ins.extra as usize;
+    // SAFETY: the decoder gives rows of 64-bit cells.
+    let address = |cx: &Cx<'_>, offset: u32, lane: usize| unsafe { u64::get(cx.row(offset), lane) };
+    for lane in cx.lanes() {
+        let (to, from) = (address(cx, ins.a, lane), address(cx, ins.b, lane));
+        let copied = if ins.c == 0 {
+            len
+        } else {
+            // SAFETY: the decoder gives a row of 32-bit cells.
+            unsafe { u32::get(cx.row(ins.c), lane) as usize }.min(len)
+        };
+        let target =
+            match Shared::resolve(cx, lane, to.wrapping_add(ins.imm as i32 as u64), len as u64) {
+                Ok(target) => target,
+                Err(fault) => return cx.fail(fault),
+            };
+        // SAFETY: `resolve` checked the target's bytes.
+        unsafe { target.write_bytes(0, len) };
+        if copied == 0 {
+            continue;
+        }
+        match Global::resolve(
+            cx,
+            lane,
+            from.wrapping_add((ins.imm >> 32) as u64),
+            len as u64,
+        ) {
+            // SAFETY: as above; shared memory and the heap do not overlap.
+            Ok(source) => unsafe { target.copy_from_nonoverlapping(source, copied) },
+            Err(fault) => return cx.fail(fault),
+        }
+    }
+    Step::Next
+}

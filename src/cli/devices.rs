@@ -1,0 +1,62 @@
+//! `lenetc devices`: what `--target` and `--device` can be here, and why something cannot.
+
+use lenetc_runtime::cuda::{self, Found};
+
+use super::{Stop, print};
+
+/// Prints a line for each device and each library. What is missing is no error.
+pub fn run() -> Result<u8, Stop> {
+    print(&format!("{}{}{}{}", cpu(), gpus(), software(), nvrtc()))?;
+    Ok(0)
+}
+
+fn line(what: &str, text: &str) -> String {
+    format!("{what:<10}{text}\n")
+}
+
+fn cpu() -> String {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let architecture = std::env::consts::ARCH;
+    line(
+        "cpu",
+        &format!("{architecture} with {threads} threads, code by Cranelift (128-bit vectors)"),
+    )
+}
+
+fn gpus() -> String {
+    match cuda::devices() {
+        Ok(all) => all.iter().map(gpu).collect(),
+        Err(e) => line("cuda", &format!("none: {e}")),
+    }
+}
+
+fn gpu(d: &Found) -> String {
+    line(
+        &format!("cuda {}", d.number),
+        &format!(
+            "{}, compute capability {}.{}, {:.1} GiB, --target cuda --device {}",
+            d.name,
+            d.capability / 10,
+            d.capability % 10,
+            d.memory_bytes as f64 / f64::from(1 << 30),
+            d.number
+        ),
+    )
+}
+
+/// It is not loaded: that would take the place of the driver.
+fn software() -> String {
+    let text = match cuda::software() {
+        Ok(path) => format!("{}, --target cuda --device software", path.display()),
+        Err(e) => format!("none: {e}"),
+    };
+    line("software", &text)
+}
+
+fn nvrtc() -> String {
+    let text = match cuda::nvrtc() {
+        Ok(n) => format!("{}.{}, {}", n.version.0, n.version.1, n.path.display()),
+        Err(e) => format!("none: {e}"),
+    };
+    line("nvrtc", &text)
+}

@@ -1,0 +1,147 @@
+//! Where steps run: on the processor, a batch at a time, or on a GPU, some batches between two looks at it.
+//!
+//! Knows neither epochs nor metrics: it goes through an order and says what each batch gave.
+
+use std::time::{Duration, Instant};
+
+use lenetc_runtime::cuda::{Engine, RING};
+use lenetc_runtime::exec::{Machine, Mode, StepResult};
+
+use super::{Loaded, RunError};
+
+/// Images of a batch on the processor when nothing is learned.
+pub(super) const EVAL_BATCH: usize = 1024;
+/// How long a GPU runs before it is looked at: short enough for a signal to be heeded.
+const ROUND: Duration = Duration::from_millis(200);
+
+/// Runs batches of an order, one after the other.
+pub(super) trait Executor {
+    /// Starts over the examples at `order`: of the training set in [`Mode::Train`], else of the test set, or of
+    /// the training set where there is none.
+    fn begin(&mut self, mode: Mode, order: Vec<u32>, learning_rate: f32) -> Result<(), RunError>;
+    /// Runs some of the batches that are left, at least one and at most `most`; none where none is left. Training
+    /// ends at a loss that is not finite: it is the last result.
+    fn run(&mut self, most: u64) -> Result<Vec<StepResult>, RunError>;
+}
+
+/// The processor's threads. Call it from inside their pool.
+pub(super) struct Processor<'a> {
+    machine: &'a mut Machine,
+    data: &'a Loaded,
+    batch: usize,
+    mode: Mode,
+    learning_rate: f32,
+    order: Vec<u32>,
+    /// Examples that are through.
+    done: usize,
+}
+
+impl<'a> Processor<'a> {
+    pub fn new(machine: &'a mut Machine, data: &'a Loaded, batch: usize) -> Self {
+        Self {
+            machine,
+            data,
+            batch,
+            mode: Mode::Eval,
+            learning_rate: 0.0,
+            order: vec![],
+            done: 0,
+        }
+    }
+}
+
+impl Executor for Processor<'_> {
+    fn begin(&mut self, mode: Mode, order: Vec<u32>, learning_rate: f32) -> Result<(), RunError> {
+        (self.mode, self.order, self.learning_rate) = (mode, order, learning_rate);
+        self.done = 0;
+        Ok(())
+    }
+
+    fn run(&mut self, most: u64) -> Result<Vec<StepResult>, RunError> {
+        let (set, batch) = match self.mode {
+            Mode::Train => (&self.data.train, self.batch),
+            Mode::Eval => (self.data.tested(), EVAL_BATCH),
+        };
+        let left = &self.order[self.done..];
+        let batch = &left[..left.len().min(batch)];
+        if batch.is_empty() || most == 0 {
+            return Ok(vec![]);
+        }
+        self.machine
+            .run(self.mode, set.examples(), batch, self.learning_rate);
+        self.done += batch.len();
+        Ok(vec![StepResult {
+            loss_sum: sum(self.machine.losses()),
+            correct: sum(self.machine.correct()),
+            examples: batch.len(),
+        }])
+    }
+}
+
+fn sum(x: &[f32]) -> f64 {
+    x.iter().map(|&v| f64::from(v)).sum()
+}
+
+/// A GPU.
+pub(super) struct Gpu<'a> {
+    engine: &'a mut Engine,
+    mode: Mode,
+    /// Steps of the next round, of training and of evaluation.
+    train_steps: usize,
+    eval_steps: usize,
+}
+
+impl<'a> Gpu<'a> {
+    pub fn new(engine: &'a mut Engine) -> Self {
+        Self {
+            engine,
+            mode: Mode::Eval,
+            train_steps: 1,
+            eval_steps: 1,
+        }
+    }
+}
+
+impl Executor for Gpu<'_> {
+    fn begin(&mut self, mode: Mode, order: Vec<u32>, learning_rate: f32) -> Result<(), RunError> {
+        self.mode = mode;
+        Ok(self.engine.begin(mode, &order, learning_rate)?)
+    }
+
+    fn run(&mut self, most: u64) -> Result<Vec<StepResult>, RunError> {
+        let next = match self.mode {
+            Mode::Train => &mut self.train_steps,
+            Mode::Eval => &mut self.eval_steps,
+        };
+        let steps = usize::try_from(most).unwrap_or(usize::MAX).min(*next);
+        let start = Instant::now();
+        let results = self.engine.run(steps)?;
+        *next = paced(results.len(), start.elapsed());
+        Ok(results)
+    }
+}
+
+/// How many steps make a round, after some took a time: growing slowly, since a first step is slower than others.
+fn paced(ran: usize, took: Duration) -> usize {
+    let fitting = ran as f64 * ROUND.as_secs_f64() / took.as_secs_f64().max(1e-9);
+    (fitting as usize).clamp(1, (4 * ran).clamp(1, RING))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_come_to_take_their_time() {
+        let ms = Duration::from_millis;
+        assert_eq!(paced(1, ms(1000)), 1, "never less than a step");
+        assert_eq!(
+            paced(8, ms(800)),
+            2,
+            "a slow device is looked at more often"
+        );
+        assert_eq!(paced(1, ms(10)), 4, "no more than four times as many");
+        assert_eq!(paced(200, ms(1)), RING, "no more than the device remembers");
+        assert_eq!(paced(0, ms(0)), 1);
+    }
+}
