@@ -4,7 +4,6 @@
 //! `blockIdx`, a register array an array that unrolled loops index by constants. Multiply-adds are `fmaf`, so that
 //! the compiler is told to contract nothing else. Does not know nests, or what a kernel computes.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lenetc_runtime::cuda::Place;
@@ -18,7 +17,9 @@ use crate::nest::loops::{
 use crate::nest::{Binary, Compare, Unary};
 
 mod names;
+mod used;
 use names::Names;
+use used::{Used, stores};
 
 /// Functions that kernels call.
 pub const FUNCTIONS: &str = "\
@@ -135,6 +136,18 @@ fn trips(d: &Dim) -> i64 {
     (span + d.step - 1) / d.step
 }
 
+/// The value of a loop's variable, if it takes one only.
+fn only_value(d: &Dim) -> Option<i64> {
+    let ([lower], [upper]) = (&d.lower[..], &d.upper[..]) else {
+        return None;
+    };
+    let ends = [lower, upper].map(|q| q.num.as_constant().map(|c| c.div_euclid(q.div)));
+    let [Some(first), Some(end)] = ends else {
+        return None;
+    };
+    (first < end && first + d.step >= end).then_some(first)
+}
+
 struct Printer<'a> {
     k: &'a Kernel,
     names: Names,
@@ -180,6 +193,9 @@ impl Printer<'_> {
         self.shared();
         if !self.k.body.is_empty() {
             self.out.push_str("    const int thread = threadIdx.x;\n");
+        }
+        let used = Used::of(self.k, &self.k.body);
+        if self.k.valid.is_some_and(|v| used.vars.contains(&v.0)) {
             self.out.push_str("    const int valid = step->valid;\n");
         }
         if let Some(order) = self.order {
@@ -234,12 +250,12 @@ impl Printer<'_> {
                     &format!("const int {name} = {block} * {threads} + thread;"),
                 );
                 self.line(depth, &format!("if ({name} < {points}) {{"));
-                self.decompose(&name, dims, depth + 1);
+                self.decompose(&name, dims, body, depth + 1);
                 self.body(body, depth + 1);
                 self.line(depth, "}");
             }
             _ => {
-                self.decompose(&block, dims, depth);
+                self.decompose(&block, dims, body, depth);
                 self.body(body, depth);
             }
         }
@@ -269,8 +285,7 @@ impl Printer<'_> {
 
     /// Register arrays and shared tiles that these statements use.
     fn declare(&mut self, body: &[Stmt], depth: usize) {
-        let mut used = Used::default();
-        used.body(self.k, body);
+        let used = Used::of(self.k, body);
         for &b in &used.buffers {
             if let Space::Shared(at) = self.k.buffers[b.0 as usize].space {
                 let name = self.names.local_buffer(self.k, b);
@@ -291,7 +306,8 @@ impl Printer<'_> {
     }
 
     /// Declares the variables of a shared-out loop from the number of a point.
-    fn decompose(&mut self, point: &str, dims: &[Dim], depth: usize) {
+    fn decompose(&mut self, point: &str, dims: &[Dim], body: &[Stmt], depth: usize) {
+        let used = Used::of(self.k, body);
         let counts: Vec<i64> = dims.iter().map(trips).collect();
         for (k, d) in dims.iter().enumerate() {
             let inner: i64 = counts[k + 1..].iter().product();
@@ -314,7 +330,9 @@ impl Printer<'_> {
                 place = format!("{lower} + {place}");
             }
             let name = self.names.bind(self.k, d.var);
-            self.line(depth, &format!("const int {name} = {place};"));
+            if used.vars.contains(&d.var) {
+                self.line(depth, &format!("const int {name} = {place};"));
+            }
         }
     }
 
@@ -373,6 +391,15 @@ impl Printer<'_> {
         } else {
             let mut inner = depth;
             for d in dims {
+                if let Some(only) = only_value(d) {
+                    let name = self.names.bind(self.k, d.var);
+                    if Used::of(self.k, body).vars.contains(&d.var) {
+                        self.line(inner, "{");
+                        inner += 1;
+                        self.line(inner, &format!("const int {name} = {only};"));
+                    }
+                    continue;
+                }
                 if kind == Kind::Unrolled {
                     self.line(inner, "#pragma unroll");
                 }
@@ -407,12 +434,12 @@ impl Printer<'_> {
                 String::new()
             };
             self.line(depth, &format!("{test}{{"));
-            self.decompose("thread", dims, depth + 1);
+            self.decompose("thread", dims, body, depth + 1);
         } else {
             let p = self.names.fresh("point");
             let head = format!("for (int {p} = thread; {p} < {points}; {p} += {width}) {{");
             self.line(depth, &head);
-            self.decompose(&p, dims, depth + 1);
+            self.decompose(&p, dims, body, depth + 1);
         }
         self.body(body, depth + 1);
         self.line(depth, "}");
@@ -591,66 +618,4 @@ fn number(x: f32) -> String {
         return format!("{x:?}f");
     }
     format!("__int_as_float(0x{:08x})", x.to_bits())
-}
-
-/// What statements read and write.
-#[derive(Default)]
-struct Used {
-    buffers: BTreeSet<BufId>,
-    regs: BTreeSet<RegId>,
-}
-
-impl Used {
-    fn body(&mut self, k: &Kernel, stmts: &[Stmt]) {
-        for s in stmts {
-            match s {
-                Stmt::For { body, .. } | Stmt::If { body, .. } => self.body(k, body),
-                Stmt::Set { reg, value, .. } => {
-                    self.regs.insert(*reg);
-                    self.value(k, *value);
-                }
-                Stmt::Store { buf, value, .. } => {
-                    self.buffers.insert(*buf);
-                    self.value(k, *value);
-                }
-                Stmt::SetRow { reg, buf, .. } | Stmt::StoreRow { reg, buf, .. } => {
-                    self.regs.insert(*reg);
-                    self.buffers.insert(*buf);
-                }
-                Stmt::Barrier | Stmt::Note(_) => {}
-            }
-        }
-    }
-
-    fn value(&mut self, k: &Kernel, v: ValueId) {
-        match &k.exprs[v.0 as usize] {
-            Expr::Load(b, ..) => {
-                self.buffers.insert(*b);
-            }
-            Expr::Reg(r, _) => {
-                self.regs.insert(*r);
-            }
-            Expr::Unary(_, x) | Expr::Within(_, x) | Expr::ReduceLanes(x) => self.value(k, *x),
-            Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|x| self.value(k, *x)),
-            Expr::Fma(a, b, c) => [a, b, c].into_iter().for_each(|x| self.value(k, *x)),
-            Expr::Select(_, xs) => xs.iter().for_each(|x| self.value(k, *x)),
-            Expr::Transposed(xs, _) => xs.iter().for_each(|x| self.value(k, *x)),
-            Expr::Const(_) | Expr::Uniform(_) | Expr::Number(_) | Expr::Lane(_) => {}
-        }
-    }
-}
-
-/// Buffers that statements write.
-fn stores(stmts: &[Stmt]) -> BTreeSet<BufId> {
-    let mut out = BTreeSet::new();
-    for s in stmts {
-        match s {
-            Stmt::For { body, .. } | Stmt::If { body, .. } => out.extend(stores(body)),
-            Stmt::Store { buf, .. } | Stmt::StoreRow { buf, .. } => {
-                out.insert(*buf);
-            }
-            Stmt::Set { .. } | Stmt::SetRow { .. } | Stmt::Barrier | Stmt::Note(_) => {}
-        }
-    }
-    out
 }

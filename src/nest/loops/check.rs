@@ -165,7 +165,9 @@ fn bind(d: &Dim, kind: Kind, dims: usize, scope: &mut Scope) -> Result<bool, Str
     scope.exact &= fixed;
     scope.ranges.insert(d.var, (lo, last));
     if fixed && lo % d.step == 0 {
-        scope.steps.insert(d.var, d.step);
+        // A variable that is only ever 0 is a multiple of everything.
+        let zero = lo == 0 && last == 0;
+        scope.steps.insert(d.var, if zero { 0 } else { d.step });
     }
     Ok(hi < lo)
 }

@@ -619,7 +619,15 @@ impl Tiles<'_> {
 
     /// Numbers that variables are multiples of.
     fn steps(&self) -> BTreeMap<Var, i64> {
-        let mut steps: BTreeMap<Var, i64> = self.threads.iter().map(|d| (d.var, d.step)).collect();
+        let one = |d: &Dim| {
+            d.upper[0]
+                .num
+                .as_constant()
+                .is_some_and(|end| end <= d.step)
+        };
+        // A variable that is only ever 0 is a multiple of everything.
+        let step = |d: &Dim| (d.var, if one(d) { 0 } else { d.step });
+        let mut steps: BTreeMap<Var, i64> = self.threads.iter().map(step).collect();
         let (at, width) = self.t.unroll;
         steps.insert(self.cut(self.p.k[at].0).inner, width);
         steps
