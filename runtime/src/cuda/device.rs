@@ -88,9 +88,9 @@ impl Device {
         };
         let compiled = compile(source, Arch::Virtual(nearest))?;
         match self.module(&compiled) {
-            Err(CudaError::OldDriver { .. }) if nearest == capability => {
+            Err(old @ CudaError::OldDriver { .. }) if nearest == capability => {
                 let native = compile(source, Arch::Real(capability))?;
-                Ok((self.module(&native)?, compiled.log))
+                Ok((self.module(&native).map_err(|_| old)?, compiled.log))
             }
             module => Ok((module?, compiled.log)),
         }

@@ -174,6 +174,24 @@ pub fn software() -> Result<PathBuf, CudaError> {
     found.ok_or(CudaError::NoSoftware { searched })
 }
 
+/// What the software GPU has found and counted, as JSON; `None` where none is loaded.
+pub fn software_report() -> Option<String> {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let (Driver::Software, library) = (*loaded)? else {
+        return None;
+    };
+    // SAFETY: the software GPU declares both so; the text ends with zero, and is given back once.
+    unsafe {
+        let report = library.get::<unsafe extern "C" fn() -> *mut c_char>("lenetc_softgpu_report");
+        let free = library.get::<unsafe extern "C" fn(*mut c_char)>("lenetc_softgpu_free");
+        let (report, free) = (report.ok()?, free.ok()?);
+        let text = report();
+        let copy = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
+        free(text);
+        copy
+    }
+}
+
 /// NVRTC, looked for once: in the loader's path, in toolkits, in Python's environments.
 pub fn nvrtc() -> Result<&'static Nvrtc, CudaError> {
     static FOUND: OnceLock<Result<Nvrtc, CudaError>> = OnceLock::new();
