@@ -8,6 +8,7 @@ use cudarc::driver::CudaContext;
 use super::compile::{Arch, Compiled, Image, compile};
 use super::error::{CudaError, when};
 use super::libraries::{self, Driver};
+use super::nvrtc::Nvrtc;
 
 /// What `--device` can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,20 +43,23 @@ pub struct Found {
     pub memory_bytes: u64,
 }
 
-/// A device that programs run on.
+/// A device that programs run on, and the compiler for it.
 pub struct Device {
     pub(super) context: Arc<CudaContext>,
     pub found: Found,
+    nvrtc: &'static Nvrtc,
 }
 
 /// The GPUs that NVIDIA's driver finds; the software GPU is not among them.
 pub fn devices() -> Result<Vec<Found>, CudaError> {
     let count = start(Driver::Nvidia)?;
-    (0..count).map(|n| open(n).map(|d| d.found)).collect()
+    (0..count)
+        .map(|n| open(n).map(|(_, found)| found))
+        .collect()
 }
 
 impl Device {
-    /// Loads the driver and opens a device.
+    /// Loads the driver, opens a device, and finds NVRTC.
     pub fn open(choice: Choice) -> Result<Self, CudaError> {
         let (driver, number) = match choice {
             Choice::Number(n) => (Driver::Nvidia, n),
@@ -68,7 +72,12 @@ impl Device {
                 have,
             });
         }
-        open(number)
+        let (context, found) = open(number)?;
+        Ok(Self {
+            context,
+            found,
+            nvrtc: libraries::nvrtc()?,
+        })
     }
 
     /// Compiles a whole source text for the device and loads it: as PTX, or as machine code where the driver is older
@@ -77,7 +86,7 @@ impl Device {
         &self,
         source: &str,
     ) -> Result<(Arc<cudarc::driver::CudaModule>, String), CudaError> {
-        let architectures = &libraries::nvrtc()?.architectures;
+        let architectures = &self.nvrtc.architectures;
         let capability = self.found.capability;
         let nearest = architectures.iter().rev().find(|&&a| a <= capability);
         let Some(&nearest) = nearest else {
@@ -125,21 +134,19 @@ fn start(driver: Driver) -> Result<u32, CudaError> {
     }
 }
 
-fn open(number: u32) -> Result<Device, CudaError> {
+fn open(number: u32) -> Result<(Arc<CudaContext>, Found), CudaError> {
     let opening = when("opening the device");
     let context = CudaContext::new(number as usize).map_err(&opening)?;
     let name = context.name().map_err(&opening)?;
     let (major, minor) = context.compute_capability().map_err(&opening)?;
     let memory = context.total_mem().map_err(&opening)?;
-    Ok(Device {
-        found: Found {
-            number,
-            name,
-            capability: (10 * major + minor).unsigned_abs(),
-            memory_bytes: memory as u64,
-        },
-        context,
-    })
+    let found = Found {
+        number,
+        name,
+        capability: (10 * major + minor).unsigned_abs(),
+        memory_bytes: memory as u64,
+    };
+    Ok((context, found))
 }
 
 /// With the driver's own version, where it is too old.

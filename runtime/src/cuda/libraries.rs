@@ -151,8 +151,13 @@ fn load_software() -> Result<Library, CudaError> {
         reason,
     };
     // SAFETY: the library is part of this project and runs no code when it is loaded.
-    let library = unsafe { Library::new(&path) }.map_err(|e| wrong(e.to_string()))?;
+    let library = unsafe { Library::new(&path) }.map_err(|e| wrong(why(&e)))?;
     Ok(library)
+}
+
+/// The loader's own words, which libloading has as the source of its error.
+pub(super) fn why(e: &libloading::Error) -> String {
+    std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string)
 }
 
 /// Where the software GPU lies: `LENETC_SOFTGPU_LIB`, or beside this program.
