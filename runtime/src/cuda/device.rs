@@ -9,6 +9,7 @@ use cudarc::driver::sys::CUdevice_attribute;
 use super::compile::{Arch, Compiled, Image, compile};
 use super::error::{CudaError, when};
 use super::libraries::{self, Driver};
+use super::nvrtc::Nvrtc;
 
 /// What `--device` can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,20 +45,23 @@ pub struct Found {
     pub multiprocessors: u32,
 }
 
-/// A device that programs run on.
+/// A device that programs run on, and the compiler for it.
 pub struct Device {
     pub(super) context: Arc<CudaContext>,
     pub found: Found,
+    nvrtc: &'static Nvrtc,
 }
 
 /// The GPUs that NVIDIA's driver finds; the software GPU is not among them.
 pub fn devices() -> Result<Vec<Found>, CudaError> {
     let count = start(Driver::Nvidia)?;
-    (0..count).map(|n| open(n).map(|d| d.found)).collect()
+    (0..count)
+        .map(|n| open(n).map(|(_, found)| found))
+        .collect()
 }
 
 impl Device {
-    /// Loads the driver and opens a device.
+    /// Loads the driver, opens a device, and finds NVRTC.
     pub fn open(choice: Choice) -> Result<Self, CudaError> {
         let (driver, number) = match choice {
             Choice::Number(n) => (Driver::Nvidia, n),
@@ -70,7 +74,12 @@ impl Device {
                 have,
             });
         }
-        open(number)
+        let (context, found) = open(number)?;
+        Ok(Self {
+            context,
+            found,
+            nvrtc: libraries::nvrtc()?,
+        })
     }
 
     /// Compiles a whole source text for the device and loads it: as PTX, or as machine code where the driver is older
@@ -79,7 +88,7 @@ impl Device {
         &self,
         source: &str,
     ) -> Result<(Arc<cudarc::driver::CudaModule>, String), CudaError> {
-        let architectures = &libraries::nvrtc()?.architectures;
+        let architectures = &self.nvrtc.architectures;
         let capability = self.found.capability;
         let nearest = architectures.iter().rev().find(|&&a| a <= capability);
         let Some(&nearest) = nearest else {
@@ -90,9 +99,9 @@ impl Device {
         };
         let compiled = compile(source, Arch::Virtual(nearest))?;
         match self.module(&compiled) {
-            Err(CudaError::OldDriver { .. }) if nearest == capability => {
+            Err(old @ CudaError::OldDriver { .. }) if nearest == capability => {
                 let native = compile(source, Arch::Real(capability))?;
-                Ok((self.module(&native)?, compiled.log))
+                Ok((self.module(&native).map_err(|_| old)?, compiled.log))
             }
             module => Ok((module?, compiled.log)),
         }
@@ -127,7 +136,7 @@ fn start(driver: Driver) -> Result<u32, CudaError> {
     }
 }
 
-fn open(number: u32) -> Result<Device, CudaError> {
+fn open(number: u32) -> Result<(Arc<CudaContext>, Found), CudaError> {
     let opening = when("opening the device");
     let context = CudaContext::new(number as usize).map_err(&opening)?;
     let name = context.name().map_err(&opening)?;
@@ -136,16 +145,14 @@ fn open(number: u32) -> Result<Device, CudaError> {
     let multiprocessors = context
         .attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
         .map_err(&opening)?;
-    Ok(Device {
-        found: Found {
-            number,
-            name,
-            capability: (10 * major + minor).unsigned_abs(),
-            memory_bytes: memory as u64,
-            multiprocessors: multiprocessors.unsigned_abs(),
-        },
-        context,
-    })
+    let found = Found {
+        number,
+        name,
+        capability: (10 * major + minor).unsigned_abs(),
+        memory_bytes: memory as u64,
+        multiprocessors: multiprocessors.unsigned_abs(),
+    };
+    Ok((context, found))
 }
 
 /// With the driver's own version, where it is too old.

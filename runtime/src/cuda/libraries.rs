@@ -151,8 +151,13 @@ fn load_software() -> Result<Library, CudaError> {
         reason,
     };
     // SAFETY: the library is part of this project and runs no code when it is loaded.
-    let library = unsafe { Library::new(&path) }.map_err(|e| wrong(e.to_string()))?;
+    let library = unsafe { Library::new(&path) }.map_err(|e| wrong(why(&e)))?;
     Ok(library)
+}
+
+/// The loader's own words, which libloading has as the source of its error.
+pub(super) fn why(e: &libloading::Error) -> String {
+    std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string)
 }
 
 /// Where the software GPU lies: `LENETC_SOFTGPU_LIB`, or beside this program.
@@ -172,6 +177,24 @@ pub fn software() -> Result<PathBuf, CudaError> {
         .collect();
     let found = searched.iter().map(|f| f.join(NAME)).find(|p| p.is_file());
     found.ok_or(CudaError::NoSoftware { searched })
+}
+
+/// What the software GPU has found and counted, as JSON; `None` where none is loaded.
+pub fn software_report() -> Option<String> {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let (Driver::Software, library) = (*loaded)? else {
+        return None;
+    };
+    // SAFETY: the software GPU declares both so; the text ends with zero, and is given back once.
+    unsafe {
+        let report = library.get::<unsafe extern "C" fn() -> *mut c_char>("lenetc_softgpu_report");
+        let free = library.get::<unsafe extern "C" fn(*mut c_char)>("lenetc_softgpu_free");
+        let (report, free) = (report.ok()?, free.ok()?);
+        let text = report();
+        let copy = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
+        free(text);
+        copy
+    }
 }
 
 /// NVRTC, looked for once: in the loader's path, in toolkits, in Python's environments.
