@@ -149,6 +149,7 @@ impl Builder {
         let operands = &instruction.operands;
         let known = self.arithmetic(opcode, &mut modifiers, operands)?
             || self.bits(opcode, &mut modifiers, operands)?
+            || self.dot(opcode, &mut modifiers, operands)?
             || self.convert(opcode, &mut modifiers, operands)?
             || self.memory(opcode, &mut modifiers, operands)?
             || self.control(opcode, &mut modifiers, operands)?;

@@ -6,6 +6,7 @@ mod bits;
 mod builder;
 mod control;
 mod convert;
+mod dot;
 mod layout;
 mod memory;
 mod modifiers;

@@ -5,6 +5,7 @@ pub mod access;
 pub mod atomic;
 pub mod block;
 pub mod convert;
+pub mod dot;
 pub mod fault;
 pub mod float;
 pub mod grid;
