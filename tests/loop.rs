@@ -6,9 +6,9 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lenetc::backend::cpu::ParameterPlace;
+use lenetc::backend::ParameterPlace;
 use lenetc::diag::Source;
-use lenetc::driver::{self, CudaPlan, Model};
+use lenetc::driver::{self, Model};
 use lenetc::train::{self, Epoch, Loaded, Options, RunError, Session, Watcher};
 use lenetc_runtime::cuda::{Choice, Device, Launch, Place, Program};
 use lenetc_runtime::exec::Mode;
@@ -52,7 +52,7 @@ extern "C" __global__ void onward(Step* step) {
 }
 "#;
 
-fn plan(batch: usize) -> CudaPlan {
+fn program(batch: usize) -> (Program, Vec<ParameterPlace>) {
     use Place::*;
     let launch = |kernel: &str, threads, arguments: &[Place]| Launch {
         kernel: kernel.into(),
@@ -82,8 +82,8 @@ fn plan(batch: usize) -> CudaPlan {
         offset_bytes,
         dims: dims.to_vec(),
     };
-    CudaPlan {
-        program: Program {
+    (
+        Program {
             source: KERNELS.into(),
             train: vec![forward.clone(), sums.clone(), update],
             eval: vec![forward, sums, onward],
@@ -92,11 +92,11 @@ fn plan(batch: usize) -> CudaPlan {
             parameter_bytes: 2 * BIAS_BYTES,
             partial_bytes: 0,
         },
-        parameters: vec![
+        vec![
             parameter("0.weight", 0, 0, &[1, 2]),
             parameter("0.bias", 1, BIAS_BYTES, &[1]),
         ],
-    }
+    )
 }
 
 /// A model of a line, with the data in its text.
@@ -132,7 +132,8 @@ fn data(model: &Model) -> Loaded {
 fn gpu(model: Model) -> Session {
     let device = Device::open(Choice::Software)
         .unwrap_or_else(|e| panic!("tests/run installs and builds what the tests need: {e}"));
-    let session = Session::on_gpu(&device, plan(16), data(&model), model.config);
+    let (program, parameters) = program(16);
+    let session = Session::on_gpu(&device, program, parameters, data(&model), model.config);
     started(session, &[1.0, -0.25])
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each folder in `tests/torch` is a case: a model, its data, the weights before and after, and the loss of each
 //! batch. `tests/torch/generate.py` made them. Losses must agree to 1e-5, and for each parameter tensor
-//! ‖Δ − Δ_torch‖ / ‖Δ_torch‖ ≤ 1e-4, where Δ is what the steps changed.
+//! ‖Δ − Δ_torch‖ / ‖Δ_torch‖ ≤ 1e-4, where Δ is what the steps changed. Each case runs on the processor and on the
+//! software GPU.
 
 mod common;
 
@@ -16,11 +17,27 @@ const STEPS: usize = 20;
 const LOSS_TOLERANCE: f64 = 1e-5;
 const UPDATE_TOLERANCE: f64 = 1e-4;
 
+/// What each target is called, and the options that choose it.
+const TARGETS: [(&str, &[&str]); 2] = [
+    ("cpu", &[]),
+    ("cuda", &["--target", "cuda", "--device", "software"]),
+];
+
 fn main() {
-    common::run_cases("torch", |case| case.join("model.nn").exists(), run)
+    common::run_cases("torch", |case| case.join("model.nn").exists(), all)
 }
 
-fn run(dir: &Path) -> Result<(), Failed> {
+fn all(dir: &Path) -> Result<(), Failed> {
+    for (name, options) in TARGETS {
+        run(dir, options).map_err(|e| match e.message() {
+            Some(m) => Failed::from(format!("{name}: {m}")),
+            None => e,
+        })?;
+    }
+    Ok(())
+}
+
+fn run(dir: &Path, options: &[&str]) -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
     let (end, metrics) = (
         out.path().join("end.safetensors"),
@@ -37,6 +54,7 @@ fn run(dir: &Path) -> Result<(), Failed> {
             "--steps",
             &STEPS.to_string(),
         ])
+        .args(options)
         .arg("--weights")
         .arg(dir.join("start.safetensors"))
         .arg("--save")

@@ -59,7 +59,7 @@ pub fn session(
             let device = device.map_err(RunError::from)?;
             let multiprocessors = device.found.multiprocessors;
             let plan = driver::plan_cuda(graph, optimise, batch, multiprocessors);
-            Session::on_gpu(&device, &plan, data, model.config)?
+            Session::on_gpu(&device, plan.program(), plan.parameters, data, model.config)?
         }
     };
     if let Some(log) = session.gpu().map(Engine::log).filter(|l| !l.is_empty()) {

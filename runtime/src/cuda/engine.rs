@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{
     CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig,
-    PushKernelArg,
+    PushKernelArg, ValidAsZeroBits,
 };
 
 use super::device::{Device, Found};
@@ -319,24 +319,18 @@ impl Memory {
         let kept = p.arena_bytes + p.parameter_bytes + p.partial_bytes;
         let need = (kept + data + 4 * order + 8 * p.batch) as u64;
         let build = || -> Result<Self, CudaError> {
-            const CLEARING: &str = "clearing memory";
-            let mut parameters = reserve::<f32>(stream, p.parameter_bytes / 4)?;
-            let mut results = reserve::<Slot>(stream, RING)?;
-            stream
-                .memset_zeros(&mut parameters)
-                .map_err(when(CLEARING))?;
-            stream.memset_zeros(&mut results).map_err(when(CLEARING))?;
             Ok(Self {
                 arena: reserve(stream, p.arena_bytes)?,
                 partials: reserve(stream, p.partial_bytes)?,
-                losses: reserve(stream, p.batch)?,
-                correct: reserve(stream, p.batch)?,
+                // A loss without classes has no right answers, and they are counted all the same.
+                losses: cleared(stream, p.batch)?,
+                correct: cleared(stream, p.batch)?,
                 order: reserve(stream, order)?,
                 step: reserve(stream, 1)?,
                 train: Resident::new(stream, train)?,
                 test: test.map(|t| Resident::new(stream, t)).transpose()?,
-                parameters,
-                results,
+                parameters: cleared(stream, p.parameter_bytes / 4)?,
+                results: cleared(stream, RING)?,
             })
         };
         let memory = build().map_err(|e| e.with_memory(need, device.free_bytes()))?;
@@ -410,6 +404,15 @@ impl Buffer {
             _memory: Some(Box::new(memory)),
         })
     }
+}
+
+/// Memory for `len` zeros.
+fn cleared<T: DeviceRepr + ValidAsZeroBits>(
+    stream: &Arc<CudaStream>,
+    len: usize,
+) -> Result<CudaSlice<T>, CudaError> {
+    let memory = stream.alloc_zeros(len.max(1));
+    memory.map_err(when("reserving memory"))
 }
 
 /// Memory for `len` elements, not cleared. The driver refuses an allocation of nothing.

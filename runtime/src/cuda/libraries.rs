@@ -5,7 +5,7 @@
 //! inside: once it is loaded by its path, cudarc's search by name yields it. It is loaded only when asked for.
 
 use std::env;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
@@ -177,6 +177,20 @@ pub fn software() -> Result<PathBuf, CudaError> {
         .collect();
     let found = searched.iter().map(|f| f.join(NAME)).find(|p| p.is_file());
     found.ok_or(CudaError::NoSoftware { searched })
+}
+
+/// Changes the software GPU's settings, as `key=value;key=value`; false where none is loaded or it refuses.
+pub fn software_configure(settings: &str) -> bool {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let (Some((Driver::Software, library)), Ok(text)) = (*loaded, CString::new(settings)) else {
+        return false;
+    };
+    // SAFETY: the software GPU declares it so, and reads a text that ends with zero.
+    unsafe {
+        type Configure = unsafe extern "C" fn(*const c_char) -> c_int;
+        let configure = library.get::<Configure>("lenetc_softgpu_configure");
+        configure.is_ok_and(|f| f(text.as_ptr()) == 0)
+    }
 }
 
 /// What the software GPU has found and counted, as JSON; `None` where none is loaded.

@@ -53,6 +53,11 @@ __device__ __forceinline__ void store4(float* to, const float* from) {
 }
 ";
 
+/// Whether CUDA C has a function of this name already.
+pub fn is_taken(name: &str) -> bool {
+    ["exp", "log", "tanh", "sigmoid"].contains(&name)
+}
+
 /// A kernel as CUDA C; its blocks, and its arguments in order.
 pub struct Printed {
     pub text: String,

@@ -47,6 +47,18 @@ pub struct Unit {
     pub stops: bool,
 }
 
+impl Unit {
+    /// Ends a step: adds up the losses and moves on.
+    pub fn close(options: Options) -> Self {
+        Self {
+            kernel: kernel("close", options),
+            places: vec![],
+            extra: Some(Extra::Close),
+            stops: false,
+        }
+    }
+}
+
 /// Where everything lies, and what is launched, before any code exists.
 pub struct Plan {
     pub options: Options,
@@ -106,7 +118,10 @@ impl Plan {
 
 /// A launch of a kernel, which joins the list unless one of the same text is there.
 fn launch(unit: &Unit, kernels: &mut Vec<(String, String)>) -> runtime::Launch {
-    let base = &unit.kernel.name;
+    let mut base = unit.kernel.name.clone();
+    if print::is_taken(&base) {
+        base.push_str("_each");
+    }
     let mut name = base.clone();
     let mut number = 1;
     loop {
@@ -235,12 +250,7 @@ impl<'a> Planner<'a> {
 
     /// Ends a step that has no update.
     fn close(&mut self) {
-        self.units.push(Unit {
-            kernel: kernel("close", self.options),
-            places: vec![],
-            extra: Some(Extra::Close),
-            stops: false,
-        });
+        self.units.push(Unit::close(self.options));
     }
 
     /// Places what has an entry for each image: alive from the launch that makes it to the last that reads it.

@@ -60,6 +60,8 @@ struct Side {
     size: Option<i64>,
     /// Elements from one index to the next, in shared memory.
     stride: i64,
+    /// Places in shared memory: rows of four end with zeros.
+    padded: i64,
 }
 
 /// What a tile needs of a factor, in shared memory.
@@ -231,11 +233,11 @@ impl<'a> Builder<'a> {
         let order = (0..sides.len()).filter(|&d| Some(d) != last).chain(last);
         let mut stride = 1;
         for d in order.collect::<Vec<_>>().into_iter().rev() {
-            sides[d].stride = stride;
-            stride *= sides[d].extent;
             if Some(d) == last {
-                stride = (stride + 3) & !3;
+                sides[d].padded = (sides[d].extent + 3) & !3;
             }
+            sides[d].stride = stride;
+            stride *= sides[d].padded;
         }
         let buf = self.share(name, stride);
         Bring { sides, buf }
@@ -254,8 +256,11 @@ impl<'a> Builder<'a> {
                 None => inside.push(self.is_valid(i.clone())),
                 Some(size) => inside.extend(t.bounds(s, &i, size)),
             }
+            if s.padded > s.extent {
+                inside.push(Affine::var(e) * -1 + (s.extent - 1));
+            }
             at = at + Affine::var(e) * s.stride;
-            dims.push(Dim::count(e, s.extent));
+            dims.push(Dim::count(e, s.padded));
             index.push(i);
         }
         let ty = self.n.ty(f.access.tensor).clone();
@@ -548,6 +553,7 @@ fn side(cuts: &[Cut], at: &At, size: Option<i64>) -> Side {
         extent,
         size,
         stride: 0,
+        padded: extent,
     }
 }
 
