@@ -6,3 +6,4 @@ pub mod driver;
 pub mod exec;
 pub mod ptx;
 pub mod report;
+pub mod sanitize;

@@ -27,11 +27,11 @@ impl Builder {
             }
             "bar" | "barrier" => self.barrier(modifiers, operands)?,
             "membar" | "fence" => {
-                modifiers.ignore(&[
-                    "cta", "gl", "sys", "gpu", "sc", "acq_rel", "acquire", "release", "cluster",
-                    "proxy", "alias",
-                ]);
-                self.plain(misc::nothing, Kind::Special);
+                let is_wide = modifiers.take_one_of(&["gl", "sys", "gpu"]).is_some();
+                modifiers.ignore(&["cta", "sc", "acq_rel", "acquire", "release", "cluster"]);
+                let mut fence = self.make(misc::nothing, Kind::Special);
+                fence.imm = if is_wide { misc::FENCE } else { 0 };
+                self.push(fence);
             }
             "shfl" => self.shuffle(modifiers, operands)?,
             "vote" => self.vote(modifiers, operands)?,

@@ -25,6 +25,9 @@ pub unsafe fn barrier(_: &mut Cx<'_>, _: &Instr) -> Step {
     Step::Barrier
 }
 
+/// What `Instr::imm` holds for a fence that orders memory for other blocks.
+pub const FENCE: i64 = 1;
+
 /// Fences, hints and waits: every access is complete when its instruction is.
 ///
 /// # Safety
@@ -462,22 +465,29 @@ pub unsafe fn copy_async(cx: &mut Cx<'_>, ins: &Instr) -> Step {
             // SAFETY: the decoder gives a row of 32-bit cells.
             unsafe { u32::get(cx.row(ins.c), lane) as usize }.min(len)
         };
-        let target =
-            match Shared::resolve(cx, lane, to.wrapping_add(ins.imm as i32 as u64), len as u64) {
-                Ok(target) => target,
-                Err(fault) => return cx.fail(fault),
-            };
+        let target_address = to.wrapping_add(ins.imm as i32 as u64);
+        let source_address = from.wrapping_add((ins.imm >> 32) as u64);
+        if cx.probing
+            && !cx.probe_copy(
+                lane,
+                target_address,
+                source_address,
+                len as u64,
+                copied as u64,
+            )
+        {
+            return Step::Fault;
+        }
+        let target = match Shared::resolve(cx, lane, target_address, len as u64) {
+            Ok(target) => target,
+            Err(fault) => return cx.fail(fault),
+        };
         // SAFETY: `resolve` checked the target's bytes.
         unsafe { target.write_bytes(0, len) };
         if copied == 0 {
             continue;
         }
-        match Global::resolve(
-            cx,
-            lane,
-            from.wrapping_add((ins.imm >> 32) as u64),
-            len as u64,
-        ) {
+        match Global::resolve(cx, lane, source_address, len as u64) {
             // SAFETY: as above; shared memory and the heap do not overlap.
             Ok(source) => unsafe { target.copy_from_nonoverlapping(source, copied) },
             Err(fault) => return cx.fail(fault),

@@ -15,4 +15,5 @@ pub mod misc;
 pub mod probe;
 pub mod program;
 pub mod rng;
+pub mod traffic;
 pub mod warp;

@@ -223,7 +223,7 @@ impl Warp {
             let ins = unsafe { &*code.add(pc as usize) };
             cx.pc = pc;
             cx.mask = active & (cx.pred(ins.guard) ^ ins.guard_flip);
-            if PROBE && !cx.probe_instruction(ins) {
+            if PROBE && !cx.probe_instruction(ins, active) {
                 break Stop::Fault;
             }
             // SAFETY: the caller keeps the promises of handlers.

@@ -12,9 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 /// The library that cargo built beside the tests.
 pub fn library_path() -> PathBuf {
     let exe = std::env::current_exe().expect("a test has a path");
-    exe.parent()
-        .expect("it lies in a folder")
-        .join("liblenetc_softgpu.so")
+    let folder = exe.parent().expect("it lies in a folder");
+    // Examples lie beside the folder of the tests.
+    let candidates = [folder.to_path_buf(), folder.join("../deps")]
+        .map(|folder| folder.join("liblenetc_softgpu.so"));
+    candidates
+        .into_iter()
+        .find(|path| path.exists())
+        .expect("cargo builds the library with the tests")
 }
 
 /// Loads the software GPU by its path, before cudarc looks for a driver by its name.

@@ -1,0 +1,56 @@
+//! Which registers of which lanes have been written since the block began.
+
+use super::Finding;
+use crate::exec::lanes::Instr;
+use crate::exec::program::Info;
+use crate::exec::warp::Cx;
+
+pub struct Registers {
+    /// For each word of each warp's register file, the lanes that wrote the register that begins there.
+    written: Vec<Vec<u32>>,
+}
+
+impl Registers {
+    pub fn new(warps: usize, file_bytes: usize) -> Self {
+        Self {
+            written: vec![vec![0; file_bytes / 4]; warps],
+        }
+    }
+
+    pub fn block_start(&mut self) {
+        self.written.iter_mut().for_each(|words| words.fill(0));
+    }
+
+    /// Checks what the instruction reads and notes what it writes.
+    pub fn instruction(
+        &mut self,
+        cx: &Cx<'_>,
+        ins: &Instr,
+        info: &Info,
+        active: u32,
+    ) -> Result<(), (usize, Finding)> {
+        let written = &mut self.written[cx.warp as usize];
+        for &(offset, _) in &info.uses {
+            let lanes = if offset == ins.guard { active } else { cx.mask };
+            let missing = lanes & !written[offset as usize / 4];
+            if missing != 0 {
+                let detail = "a read of a register that was never written".to_string();
+                let finding = Finding {
+                    kind: "uninitialised",
+                    address: 0,
+                    detail,
+                };
+                return Err((missing.trailing_zeros() as usize, finding));
+            }
+        }
+        for (_, offset) in ins
+            .d
+            .iter()
+            .enumerate()
+            .filter(|(k, _)| ins.defs >> k & 1 != 0)
+        {
+            written[*offset as usize / 4] |= cx.mask;
+        }
+        Ok(())
+    }
+}
