@@ -320,13 +320,17 @@ fn training_ends_at_a_loss_that_is_not_finite_and_no_update_follows_it() {
     assert_eq!(engine.run(8).or_say().len(), 4);
 }
 
-/// Runs `steps_agree_with_f64` in a process of its own with settings of the software GPU.
-fn with_settings(settings: &str) -> Output {
+/// `steps_agree_with_f64` in a process of its own with settings of the software GPU.
+fn own_process(settings: &str) -> Command {
     let own = std::env::current_exe().expect("a test has a path");
     let mut command = Command::new(own);
     command.args(["--exact", "steps_agree_with_f64", "--nocapture"]);
     command.env("LENETC_SOFTGPU", settings);
-    command.output().expect("it starts")
+    command
+}
+
+fn with_settings(settings: &str) -> Output {
+    own_process(settings).output().expect("it starts")
 }
 
 fn text(o: &Output) -> String {
@@ -410,4 +414,24 @@ fn settings_of_the_device_are_heeded() {
     }
     let o = with_settings("compute=9.0");
     assert!(o.status.success(), "{}", text(&o));
+}
+
+#[test]
+fn a_driver_that_does_not_know_the_ptx_is_given_machine_code() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let run = |settings: &str| {
+        let o = own_process(settings)
+            .env("XDG_CACHE_HOME", dir.path())
+            .output();
+        let files = std::fs::read_dir(dir.path().join("lenetc")).expect("the cache is used");
+        (text(&o.expect("it starts")), files.count())
+    };
+    assert_eq!(run("").1, 1, "PTX");
+    let (out, files) = run("max_ptx=7.0");
+    // The software GPU takes no machine code, so the run ends; what is told is the driver's age.
+    assert!(
+        files == 2 && out.contains("CUDA_ERROR_UNSUPPORTED_PTX_VERSION"),
+        "{files} files: {out}"
+    );
+    assert_eq!(run("").1, 2, "nothing new is compiled");
 }

@@ -13,7 +13,7 @@ const WHEEL: &str = "pip install nvidia-cuda-nvrtc-cu12==12.9.86";
 pub enum CudaError {
     #[error(
         "there is no CUDA driver: libcuda.so.1 was not found. It comes with the driver of an NVIDIA GPU (Debian: \
-         nvidia-driver with libcuda1). Without such a GPU, train with --target cpu, or see the same code run with \
+         nvidia-driver with libcuda1); a container is given it by `--gpus all`. Without such a GPU, train with --target cpu, or see the same code run with \
          --device software"
     )]
     NoDriver,

@@ -243,11 +243,7 @@ impl State {
             return self.report(fault);
         }
         let sanitize = self.config.sanitize;
-        let program = if sanitize.init {
-            spec.kernel.separate()?
-        } else {
-            &spec.kernel.compact
-        };
+        let program = &spec.kernel.program;
         let launch = Launch {
             program,
             heap: &self.heap,

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod lanes;
+
 use cudarc::driver::CudaContext;
 use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts};
 use libloading::{Library, Symbol};
