@@ -159,7 +159,7 @@ impl State {
     ) -> Result<BTreeMap<String, Handle>> {
         let mut functions = BTreeMap::new();
         for entry in &module.entries {
-            let program = match decode(module, entry, devices, lines, self.level) {
+            let program = match decode(module, entry, devices, lines, self.config.simd) {
                 Ok(program) => program,
                 Err(error) => return self.refuse(lines, &error),
             };

@@ -77,6 +77,7 @@ impl State {
             } => self.run_until_recorded(event, version, recorder),
             Work::Free(start) => {
                 self.report_pending_use(start, "freed", stream);
+                self.sticky.map_or(Ok(()), Err)?;
                 if self.heap.free(start) {
                     Ok(())
                 } else {

@@ -112,6 +112,19 @@ impl Level {
     pub fn detect() -> Self {
         Self::Base
     }
+
+    /// The host's level or the named one, whichever is lower; none for an unknown name.
+    pub fn at_most(name: &str) -> Option<Self> {
+        let limit = ["base", "avx2", "avx512", "auto"]
+            .iter()
+            .position(|known| *known == name)?;
+        let found = Self::detect();
+        #[cfg(target_arch = "x86_64")]
+        let found = [Self::Base, Self::Avx2, Self::Avx512, found][limit.min(found as usize)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = limit;
+        Some(found)
+    }
 }
 
 /// Defines `$name::<..>(level)`, which gives the handler `$body::<..>` compiled for that level.

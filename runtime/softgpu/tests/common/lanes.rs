@@ -39,8 +39,20 @@ fn kernel(code: &str, out: Out) -> String {
 }
 
 /// The result of `code` for each triple of inputs, which the registers a, b, c (32 bits), A, B, C (64) and ha, hb, hc (16)
-/// hold; r is the predicate c != 0. At most 32 triples; they run with all lanes and again with theirs alone.
+/// hold; r is the predicate c != 0. At most 32 triples; they run with all lanes and with theirs alone, on all instruction
+/// sets of the host.
 pub fn eval(session: &super::Session, code: &str, out: Out, inputs: &[[u64; 3]]) -> Vec<u64> {
+    let found = ["auto", "avx2", "base"].map(|simd| {
+        super::configure(&format!("simd={simd}")).unwrap();
+        (simd, eval_here(session, code, out, inputs))
+    });
+    for (simd, results) in &found {
+        assert_eq!(*results, found[0].1, "{code}: {simd} and {}", found[0].0);
+    }
+    found[0].1.clone()
+}
+
+fn eval_here(session: &super::Session, code: &str, out: Out, inputs: &[[u64; 3]]) -> Vec<u64> {
     let module = session
         .context
         .load_module(Ptx::from_src(kernel(code, out)));

@@ -101,7 +101,7 @@ pub fn turn(settings: &str) -> MutexGuard<'static, ()> {
 }
 
 const DEFAULTS: &str = "sanitize=none;warp_order=0;compute=8.0;devices=1;memory=4294967296;max_ptx=8.8;driver=12090;\
-                        fault=;count=0;pageable=sync;watchdog=60";
+                        fault=;count=0;pageable=sync;watchdog=60;simd=auto";
 
 /// The error text where the settings are refused.
 pub fn configure(settings: &str) -> Result<(), String> {
