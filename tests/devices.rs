@@ -115,8 +115,9 @@ fn refused(c: &mut Command, expected: &[&str]) {
     }
 }
 
-fn lenet() -> String {
-    format!("{ROOT}/models/lenet.nn")
+/// A model of ten small steps.
+fn edge() -> String {
+    format!("{ROOT}/models/edge.nn")
 }
 
 #[test]
@@ -124,12 +125,12 @@ fn a_machine_without_nvidia_trains_on_the_processor_and_cuda_explains_itself() {
     let machine = Machine::bare();
     let o = machine
         .lenetc()
-        .args([&lenet(), "--steps", "2", "--quiet"])
+        .args([&edge(), "--steps", "2", "--quiet"])
         .output();
     let o = o.expect("lenetc starts");
     assert!(o.status.success(), "{}", text(&o));
     refused(
-        machine.lenetc().args([&lenet(), "--target", "cuda"]),
+        machine.lenetc().args([&edge(), "--target", "cuda"]),
         &[
             "no CUDA driver",
             "libcuda.so.1",
@@ -168,7 +169,7 @@ fn without_nvrtc_the_wheel_and_the_package_are_named() {
         refused(
             machine
                 .lenetc()
-                .args([&lenet(), "--target", "cuda", "--device", "software"]),
+                .args([&edge(), "--target", "cuda", "--device", "software"]),
             &[
                 "no NVRTC",
                 "pip install nvidia-cuda-nvrtc-cu12==12.9.86",
@@ -217,7 +218,7 @@ fn nvrtc_is_found_in_a_folder_of_the_current_one_that_is_ours() {
 fn an_old_driver_is_told_by_what_it_lacks() {
     let machine = Machine::with_old_driver();
     refused(
-        machine.lenetc().args([&lenet(), "--target", "cuda"]),
+        machine.lenetc().args([&edge(), "--target", "cuda"]),
         &[
             "too old (made for CUDA 10.2)",
             "it lacks cuDeviceGet",
@@ -231,7 +232,7 @@ fn a_software_gpu_that_is_not_there_is_told_how_to_build() {
     let machine = Machine::bare();
     let command = |file: &str| {
         let mut c = machine.lenetc();
-        c.args([&lenet(), "--target", "cuda", "--device", "software"])
+        c.args([&edge(), "--target", "cuda", "--device", "software"])
             .env("LENETC_SOFTGPU_LIB", file);
         c
     };
@@ -256,7 +257,7 @@ fn the_driver_of_the_machine_is_used_unless_the_software_gpu_is_asked_for() {
     let o = machine
         .lenetc()
         .args([
-            &lenet(),
+            &edge(),
             "--target",
             "cuda",
             "--device",
@@ -293,7 +294,7 @@ fn devices_are_listed_and_chosen_by_number() {
     c.env("LENETC_SOFTGPU", "devices=2")
         .env("VIRTUAL_ENV", environment());
     refused(
-        c.args([&lenet(), "--target", "cuda", "--device", "2"]),
+        c.args([&edge(), "--target", "cuda", "--device", "2"]),
         &["no CUDA device 2", "there are 2, numbered from 0"],
     );
 }
@@ -320,7 +321,7 @@ fn each_error_of_the_driver_is_a_diagnostic() {
     ] {
         let mut c = machine.lenetc();
         c.args([
-            &lenet(),
+            &edge(),
             "--target",
             "cuda",
             "--device",
@@ -338,12 +339,12 @@ fn each_error_of_the_driver_is_a_diagnostic() {
 fn a_device_goes_with_a_target() {
     let machine = Machine::bare();
     refused(
-        machine.lenetc().args([&lenet(), "--device", "0"]),
+        machine.lenetc().args([&edge(), "--device", "0"]),
         &["--target cuda"],
     );
     let o = machine
         .lenetc()
-        .args([&lenet(), "--target", "cuda", "--device", "gpu"])
+        .args([&edge(), "--target", "cuda", "--device", "gpu"])
         .output();
     let o = o.expect("lenetc starts");
     assert_eq!(o.status.code(), Some(2), "{}", text(&o));

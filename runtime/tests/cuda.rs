@@ -213,7 +213,7 @@ trait OrSay<T> {
 
 impl<T> OrSay<T> for Result<T, CudaError> {
     fn or_say(self) -> T {
-        self.unwrap_or_else(|e| panic!("{e}"))
+        self.unwrap_or_else(|e| panic!("{e}\n{}", software_report().unwrap_or_default()))
     }
 }
 
