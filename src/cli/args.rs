@@ -135,6 +135,9 @@ pub struct BenchArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// The GPU that --device software estimates the time of
+    #[arg(long, value_name = "GPU", default_value = "h100", value_parser = PossibleValuesParser::new(super::counters::names()))]
+    pub estimate: String,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod counters;
 mod devices;
 mod emit;
 mod show;

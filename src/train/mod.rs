@@ -265,6 +265,11 @@ impl Session {
         self.execute(|executor, data, config| rate::measure(executor, data, config, mode, seconds))
     }
 
+    /// Runs one step of training.
+    pub fn step(&mut self) -> Result<(), RunError> {
+        self.execute(|executor, data, config| rate::step(executor, data, config))
+    }
+
     /// Runs `work` with what runs steps, on the processor inside the pool: a fork from outside costs ten times one from
     /// inside.
     fn execute<T: Send>(

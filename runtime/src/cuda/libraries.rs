@@ -193,6 +193,19 @@ pub fn software_configure(settings: &str) -> bool {
     }
 }
 
+/// Sets the software GPU's counters to zero; false where none is loaded.
+pub fn software_reset_counters() -> bool {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let Some((Driver::Software, library)) = *loaded else {
+        return false;
+    };
+    // SAFETY: the software GPU declares it so.
+    unsafe {
+        let reset = library.get::<unsafe extern "C" fn()>("lenetc_softgpu_reset_counters");
+        reset.map(|f| f()).is_ok()
+    }
+}
+
 /// What the software GPU has found and counted, as JSON; `None` where none is loaded.
 pub fn software_report() -> Option<String> {
     let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());

@@ -18,7 +18,9 @@ pub use compile::{Arch, Compiled, Image, compile};
 pub use device::{Choice, Device, Found, devices};
 pub use engine::Engine;
 pub use error::CudaError;
-pub use libraries::{nvrtc, software, software_configure, software_report};
+pub use libraries::{
+    nvrtc, software, software_configure, software_report, software_reset_counters,
+};
 pub use nvrtc::Nvrtc;
 pub use resources::{Resources, resources};
 pub use step::{PRELUDE, RING};
