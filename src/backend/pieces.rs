@@ -153,6 +153,22 @@ impl Equation {
     }
 }
 
+/// The piece with its own variables renamed, in order, to these.
+pub fn renamed(p: &Piece, own: &[(Var, i64)]) -> Piece {
+    let new = |a: &At| {
+        a.substitute(|v| {
+            let at = p.own.iter().position(|o| o.0 == v);
+            Affine::var(at.map_or(v, |at| own[at].0))
+        })
+    };
+    Piece {
+        axes: p.axes.iter().map(|(&a, at)| (a, new(at))).collect(),
+        own: own.to_vec(),
+        reduce: p.reduce.clone(),
+        conditions: p.conditions.iter().map(new).collect(),
+    }
+}
+
 /// A reduction variable from 0 to below n, within what the conditions leave.
 pub fn bounded(v: Var, n: i64, conditions: &[At]) -> Dim {
     let mut d = Dim::count(v, n);

@@ -238,6 +238,10 @@ impl<'a> Builder<'a> {
             }
             sides[d].stride = stride;
             stride *= sides[d].padded;
+            // Neighbouring rows start in different banks, so that a column of them is written in few wavefronts.
+            if Some(d) == last && stride % 8 == 0 {
+                stride += 4;
+            }
         }
         let buf = self.share(name, stride);
         Bring { sides, buf }
@@ -436,14 +440,60 @@ impl<'a> Builder<'a> {
         out
     }
 
-    /// Results leave from registers.
+    /// Results leave from registers: rows of four where they lie side by side, else one by one.
     fn end(&mut self, t: &Tiles, shard: Option<Var>) -> Vec<Stmt> {
         let old = self.k.get(t.acc, &t.index());
         let (row, col) = (Affine::var(t.row), Affine::var(t.col));
         let place = t.result(old, &row, &col);
         let store = self.finish(&place, shard.map(Affine::var).as_ref());
         let guard = self.guard(t, &row, &col);
+        if let Some(body) = self.rows_of_results(t, &store, &guard) {
+            let body = vec![unrolled(t.row, t.t.tm, body)];
+            return around(t.threads.clone(), Kind::Threads, body);
+        }
         self.each(t, |_, _| when(guard, store))
+    }
+
+    /// The same results through a row of registers; `None` where they are not neighbours, or not aligned.
+    fn rows_of_results(&mut self, t: &Tiles, store: &[Stmt], guard: &[At]) -> Option<Vec<Stmt>> {
+        let [Stmt::Store { buf, at, value, .. }] = store else {
+            return None;
+        };
+        let steps = t.steps();
+        let known = |v: &Var| steps.get(v).copied().unwrap_or_else(|| t.step_of(*v));
+        let aligned = |(v, c): &(Var, i64)| *v == t.col || c * known(v) % 4 == 0;
+        let whole = at.coefficient(t.col) == 1
+            && t.t.tn % 4 == 0
+            && at.constant % 4 == 0
+            && at.terms.iter().all(aligned)
+            && guard.iter().all(|g| !g.uses(t.col));
+        if !whole {
+            return None;
+        }
+        let out = self.k.reg("out", &[t.t.tn as u32]);
+        let set = Stmt::Set {
+            reg: out,
+            index: vec![Affine::var(t.col)],
+            value: *value,
+        };
+        let mut body = vec![unrolled(t.col, t.t.tn, vec![set])];
+        for from in (0..t.t.tn).step_by(4) {
+            let first = at.substitute(|v| {
+                if v == t.col {
+                    Affine::constant(from)
+                } else {
+                    Affine::var(v)
+                }
+            });
+            body.push(Stmt::StoreRow {
+                reg: out,
+                index: vec![Affine::constant(from)],
+                buf: *buf,
+                at: first,
+                width: 4,
+            });
+        }
+        Some(when(guard.to_vec(), body))
     }
 
     /// Threads that shared out the reduction leave their sums in shared memory; results are their sums, in order.
@@ -621,6 +671,12 @@ impl Tiles<'_> {
             ends.push(start * -1 + c.trips);
         }
         between(c.inner, first, ends, step)
+    }
+
+    /// A number that a tile's start is a multiple of.
+    fn step_of(&self, v: Var) -> i64 {
+        let cut = self.cuts.iter().find(|c| c.start == Some(v));
+        cut.map_or(1, |c| c.size)
     }
 
     /// Numbers that variables are multiples of.

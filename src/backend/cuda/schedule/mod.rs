@@ -168,16 +168,27 @@ impl<'a> Builder<'a> {
     fn stage(&mut self, s: &'a Stage) {
         self.shared = 0;
         let summed = s.reduce.iter().any(|&a| self.is_batch(a));
-        for p in &pieces::split(self.k, self.n, s) {
-            let product = self.product(s, p);
+        let mut singly: Vec<pieces::Piece> = Vec::new();
+        for p in pieces::split(self.k, self.n, s) {
+            let product = self.product(s, &p);
             let tile = product.as_ref().and_then(|p| self.choose(p));
             if let Some((product, tile)) = product.zip(tile) {
                 self.contraction(&product, tile);
             } else if summed {
-                self.sum_of_images(s, p);
+                self.sum_of_images(s, &p);
             } else {
-                self.elements(s, p);
+                singly.push(p);
             }
+        }
+        // Residue classes of one size are neighbours of each other: a thread takes one of each.
+        while let Some(first) = singly.first() {
+            let size = |p: &pieces::Piece| p.own.iter().map(|o| o.1).collect::<Vec<_>>();
+            let own = first.own.clone();
+            let (same, others) = singly.iter().cloned().partition(|p| size(p) == size(first));
+            let same: Vec<_> = same;
+            let same: Vec<_> = same.iter().map(|p| pieces::renamed(p, &own)).collect();
+            self.elements(s, &same);
+            singly = others;
         }
     }
 
