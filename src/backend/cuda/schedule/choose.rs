@@ -330,7 +330,8 @@ impl Search<'_> {
     fn shards(&self, t: &Tile) -> i64 {
         let images = self.p.k.iter().position(|k| k.0 == self.p.images);
         let chunks = images.map_or(1, |k| (self.p.k[k].1 + t.k[k] - 1) / t.k[k]);
-        let wanted = (2.0 * self.multiprocessors / self.blocks(t) as f64).ceil() as i64;
+        // Other sums share the launch, so that one alone need not fill the device twice.
+        let wanted = (self.multiprocessors / self.blocks(t) as f64).ceil() as i64;
         let affordable = (MOST_SHARD_BYTES / (4 * self.results())).max(1);
         wanted.clamp(1, chunks.min(MOST_SHARDS).min(affordable))
     }
