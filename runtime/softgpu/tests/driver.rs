@@ -179,7 +179,8 @@ fn the_stream_sanitizer_names_who_is_too_early() {
     let stream = s.context.new_stream().unwrap();
     let mut data = stream.alloc_zeros::<f32>(32).unwrap();
     stream.synchronize().unwrap();
-    fill(&stream, &fill_kernel(&s), &mut data, 1.0).unwrap();
+    let function = fill_kernel(&s);
+    fill(&stream, &function, &mut data, 1.0).unwrap();
     let mut host = [0f32; 32];
     let address = cudarc::driver::DevicePtr::device_ptr(&data, &stream).0;
     assert_eq!(

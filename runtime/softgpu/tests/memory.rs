@@ -155,10 +155,7 @@ fn atomics_of_all_blocks_add_up() {
     assert_eq!(out[..2], [512, 63]);
     assert_eq!(f32::from_bits(out[2]), 256.0);
     assert_eq!(out[3..7], [5, 512 % 10, 3, 4]);
-    assert_eq!(
-        (out[8], out[10] as i32, out[11]),
-        (1024, -3, (10 - 512 % 10) % 10)
-    );
+    assert_eq!((out[8], out[10] as i32, out[11]), (1024, -3, 10 - 512 % 10));
 }
 
 #[test]
@@ -178,7 +175,7 @@ fn shuffles() {
     };
     let exact = |f: &dyn Fn(u32) -> (u32, bool)| {
         (0..32)
-            .map(|t| f(t))
+            .map(f)
             .map(|(v, p)| v + if p { 100 } else { 0 })
             .collect::<Vec<_>>()
     };

@@ -101,7 +101,7 @@ unsafe fn run_select<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
 by_level!(pub fn select [T: Lane] [T] run_select);
 
 #[inline(always)]
-unsafe fn run_lop3<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+unsafe fn run_lop3(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     let (a, b, c) = (cx.row(ins.a), cx.row(ins.b), cx.row(ins.c));
     let mut results = [0u32; LANES];
     for (lane, result) in results.iter_mut().enumerate() {
@@ -120,10 +120,10 @@ unsafe fn run_lop3<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     Step::Next
 }
 
-by_level!(pub fn lop3_handler [T: Lane] [T] run_lop3);
+by_level!(pub fn lop3_handler [] [] run_lop3);
 
 #[inline(always)]
-unsafe fn run_permute<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+unsafe fn run_permute(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     let (a, b, c) = (cx.row(ins.a), cx.row(ins.b), cx.row(ins.c));
     let mut results = [0u32; LANES];
     for (lane, result) in results.iter_mut().enumerate() {
@@ -142,7 +142,7 @@ unsafe fn run_permute<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     Step::Next
 }
 
-by_level!(pub fn permute_handler [T: Lane] [T] run_permute);
+by_level!(pub fn permute_handler [] [] run_permute);
 
 /// `bfi`: position in `c`, length in `d[1]`.
 ///

@@ -330,6 +330,6 @@ impl Cx<'_> {
         self.pc = arrival.pc;
         self.warp = warp;
         let lane = arrival.mask.trailing_zeros() as usize;
-        Box::new(fault::at(self, lane, LAUNCH_FAILED, kind, 0, detail))
+        fault::at(self, lane, LAUNCH_FAILED, kind, 0, detail)
     }
 }

@@ -85,8 +85,8 @@ impl<'a> Cx<'a> {
     }
 
     #[cold]
-    pub fn fail(&mut self, fault: Fault) -> Step {
-        self.fault = Some(Box::new(fault));
+    pub fn fail(&mut self, fault: Box<Fault>) -> Step {
+        self.fault = Some(fault);
         Step::Fault
     }
 }
