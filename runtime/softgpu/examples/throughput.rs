@@ -1,5 +1,6 @@
 //! How fast kernels run: lane-instructions a second, by kernel. Needs NVRTC, as the tests do.
-//! `cargo run --release -p lenetc-softgpu --example throughput`; RAYON_NUM_THREADS=1 for one core.
+//! `cargo run --release -p lenetc-softgpu --example throughput`; RAYON_NUM_THREADS=1 for one core. An argument gives settings, as
+//! `sanitize=all`.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -72,7 +73,8 @@ extern "C" __global__ void conv(const float* __restrict__ x, const float* __rest
 "#;
 
 fn main() {
-    let session = session("");
+    let settings = std::env::args().nth(1).unwrap_or_default();
+    let session = session(&settings);
     let stream = session.context.new_stream().expect("a stream");
     let module = session
         .context

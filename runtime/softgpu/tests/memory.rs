@@ -298,3 +298,17 @@ fn addresses_of_parameters() {
         |_, _, _| 0,
     );
 }
+
+#[test]
+fn lanes_that_come_back_are_waited_for() {
+    let s = session("");
+    // Lane 0 takes a way that lies behind the instructions that all lanes execute together.
+    let body = "setp.eq.u32 %p1, %r0, 0; mov.u32 %r1, %r0; @%p1 bra FAR;\nBACK:\nshfl.sync.idx.b32 %r2, %r1, 0, 31, -1;\n\
+                vote.sync.ballot.b32 %r3, %p1, -1; redux.sync.add.s32 %r4, %r1, -1; bar.warp.sync -1;\n\
+                add.u32 %r2, %r2, %r3; add.u32 %r2, %r2, %r4; st.global.u32 [%d1], %r2; ret;\n\
+                FAR:\nmov.u32 %r1, 1000; bra BACK;";
+    assert_eq!(
+        words(&s, "", body, 1, 32, 32),
+        [1000 + 1 + 1000 + 31 * 16; 32]
+    );
+}

@@ -13,6 +13,8 @@ pub enum Step {
     Branch,
     Exit,
     Barrier,
+    /// Lanes that take part are still elsewhere: not yet.
+    Wait,
     Fault,
 }
 

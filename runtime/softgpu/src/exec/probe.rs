@@ -148,14 +148,6 @@ impl Cx<'_> {
     pub fn probe_instruction(&mut self, ins: &Instr, active: u32) -> bool {
         self.with_probe(|probe, cx| {
             let info = &cx.launch.program.infos[cx.pc as usize];
-            if probe.is_counting {
-                let lanes = if ins.kind == Kind::Branch {
-                    active
-                } else {
-                    cx.mask
-                };
-                probe.count(ins, lanes, info.is_first);
-            }
             if ins.kind == Kind::Special && ins.imm == FENCE {
                 probe.global.fence(cx.block);
             }
@@ -165,6 +157,21 @@ impl Cx<'_> {
                 Ok(())
             }
         })
+    }
+
+    /// After every instruction that did not have to wait.
+    pub fn probe_executed(&mut self, ins: &Instr, active: u32) {
+        let is_first = self.launch.program.infos[self.pc as usize].is_first;
+        let lanes = if ins.kind == Kind::Branch {
+            active
+        } else {
+            self.mask
+        };
+        if let Some(probe) = &mut self.probe
+            && probe.is_counting
+        {
+            probe.count(ins, lanes, is_first);
+        }
     }
 
     pub fn probe_access(
