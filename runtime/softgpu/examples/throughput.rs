@@ -12,7 +12,7 @@ use std::time::Instant;
 const SOURCE: &str = r#"
 extern "C" __global__ void fma_only(const float* a, const float*, float* c, int n) {
     float x = a[threadIdx.x], s = x, t = 1, u = 2, v = 3;
-    for (int k = 0; k < n * 16; k++) {
+    for (int k = 0; k < n * 4; k++) {
         s = s * x + t; t = t * x + u; u = u * x + v; v = v * x + s;
         s = s * x + t; t = t * x + u; u = u * x + v; v = v * x + s;
     }

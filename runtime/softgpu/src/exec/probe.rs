@@ -210,8 +210,13 @@ impl Cx<'_> {
             if probe.is_counting {
                 traffic::count(&mut probe.counts, addresses, cx.mask, len, space, how);
             }
-            if probe.sanitize.in_kernels() {
+            if probe.sanitize.in_accesses() {
+                let mut last = None;
                 for lane in cx.lanes() {
+                    // A warp that reads one address does it once.
+                    if how == How::Read && last.replace(addresses[lane]) == Some(addresses[lane]) {
+                        continue;
+                    }
                     let access = Access {
                         lane,
                         address: addresses[lane],
@@ -244,7 +249,7 @@ impl Cx<'_> {
                     space,
                     how,
                 };
-                if probe.sanitize.in_kernels() {
+                if probe.sanitize.in_accesses() {
                     probe
                         .check_access(cx, access)
                         .map_err(|finding| (lane, finding))
