@@ -228,6 +228,9 @@ impl Builder {
         instruction.d[0] = self.target(&operands[0], kind)?;
         instruction.defs = 1;
         self.push(instruction);
+        if let Some(info) = self.infos.last_mut() {
+            info.selects = true;
+        }
         Ok(())
     }
 
