@@ -1,5 +1,6 @@
 //! How fast kernels run: lane-instructions a second, by kernel. Needs NVRTC, as the tests do.
-//! `cargo run --release -p lenetc-softgpu --example throughput`; RAYON_NUM_THREADS=1 for one core.
+//! `cargo run --release -p lenetc-softgpu --example throughput`; RAYON_NUM_THREADS=1 for one core. An argument gives settings, as
+//! `sanitize=all`.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -11,7 +12,7 @@ use std::time::Instant;
 const SOURCE: &str = r#"
 extern "C" __global__ void fma_only(const float* a, const float*, float* c, int n) {
     float x = a[threadIdx.x], s = x, t = 1, u = 2, v = 3;
-    for (int k = 0; k < n * 16; k++) {
+    for (int k = 0; k < n * 4; k++) {
         s = s * x + t; t = t * x + u; u = u * x + v; v = v * x + s;
         s = s * x + t; t = t * x + u; u = u * x + v; v = v * x + s;
     }
@@ -72,7 +73,8 @@ extern "C" __global__ void conv(const float* __restrict__ x, const float* __rest
 "#;
 
 fn main() {
-    let session = session("");
+    let settings = std::env::args().nth(1).unwrap_or_default();
+    let session = session(&settings);
     let stream = session.context.new_stream().expect("a stream");
     let module = session
         .context

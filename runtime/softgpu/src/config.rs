@@ -45,9 +45,14 @@ impl Sanitize {
         barrier_exit: false,
     };
 
+    /// Whether single accesses are looked at.
+    pub fn in_accesses(self) -> bool {
+        self.init || self.race_shared || self.race_global
+    }
+
     /// Whether kernels must run under a probe.
     pub fn in_kernels(self) -> bool {
-        self.init || self.race_shared || self.race_global || self.barrier || self.barrier_exit
+        self.in_accesses() || self.barrier || self.barrier_exit
     }
 }
 

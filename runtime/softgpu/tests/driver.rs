@@ -1,55 +1,14 @@
-//! The driver's side: late streams, captures, errors, injected faults, refusals, and what the library exports.
+//! The driver's side: late streams, errors, injected faults, refusals, and what the library exports.
 
 mod common;
 
+use common::fill::{FILL, code, fill, fill_kernel};
 use common::lanes::HEADER;
-use common::{Session, compile, configure, library_path, report, session, turn};
+use common::{compile, configure, library_path, report, session, turn};
 use cudarc::driver::result;
-use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
-use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg,
-};
+use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::{CudaContext, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::Ptx;
-use std::sync::Arc;
-
-const FILL: &str =
-    "extern \"C\" __global__ void fill(float* out, float value) { out[threadIdx.x] = value; }";
-
-fn fill_kernel(s: &Session) -> CudaFunction {
-    s.context
-        .load_module(compile(FILL))
-        .unwrap()
-        .load_function("fill")
-        .unwrap()
-}
-
-fn fill(
-    stream: &Arc<CudaStream>,
-    function: &CudaFunction,
-    out: &mut CudaSlice<f32>,
-    value: f32,
-) -> Result<(), DriverError> {
-    let shape = LaunchConfig {
-        grid_dim: (1, 1, 1),
-        block_dim: (32, 1, 1),
-        shared_mem_bytes: 0,
-    };
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(out)
-            .arg(&value)
-            .launch(shape)
-    }
-    .map(|_| ())
-}
-
-fn code(result: Result<impl Sized, DriverError>) -> CUresult {
-    match result {
-        Ok(_) => CUresult::CUDA_SUCCESS,
-        Err(error) => error.0,
-    }
-}
 
 #[test]
 fn copies_into_pinned_memory_come_late() {
@@ -179,7 +138,8 @@ fn the_stream_sanitizer_names_who_is_too_early() {
     let stream = s.context.new_stream().unwrap();
     let mut data = stream.alloc_zeros::<f32>(32).unwrap();
     stream.synchronize().unwrap();
-    fill(&stream, &fill_kernel(&s), &mut data, 1.0).unwrap();
+    let function = fill_kernel(&s);
+    fill(&stream, &function, &mut data, 1.0).unwrap();
     let mut host = [0f32; 32];
     let address = cudarc::driver::DevicePtr::device_ptr(&data, &stream).0;
     assert_eq!(
@@ -230,85 +190,6 @@ fn memory_that_was_freed_is_named() {
         code(unsafe { result::free_sync(address) }),
         CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
         "sticky"
-    );
-}
-
-#[test]
-fn captures_freeze_arguments_and_forbid_waiting() {
-    let s = session("");
-    let stream = s.context.new_stream().unwrap();
-    let function = fill_kernel(&s);
-    let mut data = stream.alloc_zeros::<f32>(32).unwrap();
-    stream.synchronize().unwrap();
-    let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-    stream.begin_capture(mode).unwrap();
-    let mut value = 5.0;
-    stream.memset_zeros(&mut data).unwrap();
-    fill(&stream, &function, &mut data, value).unwrap();
-    value = 6.0;
-    let graph = stream
-        .end_capture(CUgraphInstantiate_flags(0))
-        .unwrap()
-        .unwrap();
-    let mut nodes = 0;
-    assert_eq!(
-        unsafe { sys::cuGraphGetNodes(graph.cu_graph(), std::ptr::null_mut(), &mut nodes) },
-        CUresult::CUDA_SUCCESS
-    );
-    assert_eq!(nodes, 2);
-    fill(&stream, &function, &mut data, value).unwrap();
-    graph.launch().unwrap();
-    assert_eq!(stream.clone_dtoh(&data).unwrap(), [5.0; 32]);
-    stream.begin_capture(mode).unwrap();
-    assert_eq!(
-        code(stream.synchronize()),
-        CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
-    );
-    assert_eq!(
-        code(stream.end_capture(CUgraphInstantiate_flags(0))),
-        CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
-    );
-    assert_eq!(
-        stream.capture_status().unwrap(),
-        sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE
-    );
-}
-
-#[test]
-fn captures_follow_events_into_other_streams() {
-    let s = session("");
-    let (main, side) = (
-        s.context.new_stream().unwrap(),
-        s.context.new_stream().unwrap(),
-    );
-    let function = fill_kernel(&s);
-    let mut data = main.alloc_zeros::<f32>(32).unwrap();
-    main.synchronize().unwrap();
-    let outside = main.record_event(None).unwrap();
-    let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-    let mut capture = |joins: bool| {
-        main.begin_capture(mode).unwrap();
-        side.join(&main).unwrap();
-        fill(&side, &function, &mut data, 8.0).unwrap();
-        if joins {
-            main.join(&side).unwrap();
-        }
-        main.end_capture(CUgraphInstantiate_flags(0))
-    };
-    assert_eq!(
-        code(capture(false)),
-        CUresult::CUDA_ERROR_STREAM_CAPTURE_UNJOINED
-    );
-    capture(true).unwrap().unwrap().launch().unwrap();
-    assert_eq!(main.clone_dtoh(&data).unwrap(), [8.0; 32]);
-    main.begin_capture(mode).unwrap();
-    assert_eq!(
-        code(main.wait(&outside)),
-        CUresult::CUDA_ERROR_STREAM_CAPTURE_ISOLATION
-    );
-    assert_eq!(
-        code(main.end_capture(CUgraphInstantiate_flags(0))),
-        CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
     );
 }
 

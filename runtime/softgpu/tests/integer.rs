@@ -109,7 +109,7 @@ fn wide_products_have_twice_the_width() {
         (a & 0xff_ffff).wrapping_mul(b & 0xff_ffff)
     });
     check32(&s, "mad24.hi.u32 d, a, b, c;", &triples(), |a, b, c| {
-        ((u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff) >> 16) as u32).wrapping_add(c)
+        (((u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff)) >> 16) as u32).wrapping_add(c)
     });
 }
 

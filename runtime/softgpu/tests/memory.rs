@@ -155,10 +155,7 @@ fn atomics_of_all_blocks_add_up() {
     assert_eq!(out[..2], [512, 63]);
     assert_eq!(f32::from_bits(out[2]), 256.0);
     assert_eq!(out[3..7], [5, 512 % 10, 3, 4]);
-    assert_eq!(
-        (out[8], out[10] as i32, out[11]),
-        (1024, -3, (10 - 512 % 10) % 10)
-    );
+    assert_eq!((out[8], out[10] as i32, out[11]), (1024, -3, 10 - 512 % 10));
 }
 
 #[test]
@@ -178,7 +175,7 @@ fn shuffles() {
     };
     let exact = |f: &dyn Fn(u32) -> (u32, bool)| {
         (0..32)
-            .map(|t| f(t))
+            .map(f)
             .map(|(v, p)| v + if p { 100 } else { 0 })
             .collect::<Vec<_>>()
     };
@@ -299,5 +296,19 @@ fn addresses_of_parameters() {
         "mov.b64 E, out; ld.param.u64 D, [E]; sub.s64 D, D, i; ld.param.u64 E, [in]; add.s64 D, D, i; ld.param.u64 i, [out]; sub.s64 D, D, i;",
         &[[0; 3]],
         |_, _, _| 0,
+    );
+}
+
+#[test]
+fn lanes_that_come_back_are_waited_for() {
+    let s = session("");
+    // Lane 0 takes a way that lies behind the instructions that all lanes execute together.
+    let body = "setp.eq.u32 %p1, %r0, 0; mov.u32 %r1, %r0; @%p1 bra FAR;\nBACK:\nshfl.sync.idx.b32 %r2, %r1, 0, 31, -1;\n\
+                vote.sync.ballot.b32 %r3, %p1, -1; redux.sync.add.s32 %r4, %r1, -1; bar.warp.sync -1;\n\
+                add.u32 %r2, %r2, %r3; add.u32 %r2, %r2, %r4; st.global.u32 [%d1], %r2; ret;\n\
+                FAR:\nmov.u32 %r1, 1000; bra BACK;";
+    assert_eq!(
+        words(&s, "", body, 1, 32, 32),
+        [1000 + 1 + 1000 + 31 * 16; 32]
     );
 }

@@ -165,6 +165,14 @@ fn misaligned_accesses() {
         "CUDA_ERROR_MISALIGNED_ADDRESS",
         "misaligned",
     );
+    pair(
+        "sanitize=all",
+        &wide("4 * (t & 31)"),
+        &wide("4 * (t & 31) + 1"),
+        (1, 64),
+        "CUDA_ERROR_MISALIGNED_ADDRESS",
+        "misaligned",
+    );
     assert!(
         named["detail"]
             .as_str()

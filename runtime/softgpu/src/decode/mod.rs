@@ -4,6 +4,7 @@
 mod arithmetic;
 mod bits;
 mod builder;
+mod compare;
 mod control;
 mod convert;
 mod dot;

@@ -13,6 +13,8 @@ pub enum Step {
     Branch,
     Exit,
     Barrier,
+    /// Lanes that take part are still elsewhere: not yet.
+    Wait,
     Fault,
 }
 
@@ -228,6 +230,9 @@ pub trait Compare {
 }
 
 /// Writes 32 results into the row at `offset`, in the lanes of the mask.
+///
+/// # Safety
+/// Handlers' promises; the row has cells of this type.
 #[inline(always)]
 pub unsafe fn write_row<D: Lane>(cx: &mut Cx<'_>, offset: u32, mut results: [D; LANES]) {
     let row = cx.row(offset);
@@ -288,6 +293,9 @@ unsafe fn run3<O: Op3>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
 }
 
 /// One bit for each lane in which the comparison holds.
+///
+/// # Safety
+/// Handlers' promises; `a` and `b` are rows of the comparison's type.
 #[inline(always)]
 pub unsafe fn compare_rows<C: Compare>(cx: &Cx<'_>, ins: &Instr) -> u32 {
     let (a, b) = (cx.row(ins.a), cx.row(ins.b));

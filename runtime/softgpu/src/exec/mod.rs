@@ -4,6 +4,7 @@
 pub mod access;
 pub mod atomic;
 pub mod block;
+pub mod collective;
 pub mod convert;
 pub mod dot;
 pub mod fault;

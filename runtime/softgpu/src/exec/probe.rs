@@ -148,14 +148,6 @@ impl Cx<'_> {
     pub fn probe_instruction(&mut self, ins: &Instr, active: u32) -> bool {
         self.with_probe(|probe, cx| {
             let info = &cx.launch.program.infos[cx.pc as usize];
-            if probe.is_counting {
-                let lanes = if ins.kind == Kind::Branch {
-                    active
-                } else {
-                    cx.mask
-                };
-                probe.count(ins, lanes, info.is_first);
-            }
             if ins.kind == Kind::Special && ins.imm == FENCE {
                 probe.global.fence(cx.block);
             }
@@ -165,6 +157,21 @@ impl Cx<'_> {
                 Ok(())
             }
         })
+    }
+
+    /// After every instruction that did not have to wait.
+    pub fn probe_executed(&mut self, ins: &Instr, active: u32) {
+        let is_first = self.launch.program.infos[self.pc as usize].is_first;
+        let lanes = if ins.kind == Kind::Branch {
+            active
+        } else {
+            self.mask
+        };
+        if let Some(probe) = &mut self.probe
+            && probe.is_counting
+        {
+            probe.count(ins, lanes, is_first);
+        }
     }
 
     pub fn probe_access(
@@ -203,8 +210,13 @@ impl Cx<'_> {
             if probe.is_counting {
                 traffic::count(&mut probe.counts, addresses, cx.mask, len, space, how);
             }
-            if probe.sanitize.in_kernels() {
+            if probe.sanitize.in_accesses() {
+                let mut last = None;
                 for lane in cx.lanes() {
+                    // A warp that reads one address does it once.
+                    if how == How::Read && last.replace(addresses[lane]) == Some(addresses[lane]) {
+                        continue;
+                    }
                     let access = Access {
                         lane,
                         address: addresses[lane],
@@ -237,7 +249,7 @@ impl Cx<'_> {
                     space,
                     how,
                 };
-                if probe.sanitize.in_kernels() {
+                if probe.sanitize.in_accesses() {
                     probe
                         .check_access(cx, access)
                         .map_err(|finding| (lane, finding))
@@ -330,6 +342,6 @@ impl Cx<'_> {
         self.pc = arrival.pc;
         self.warp = warp;
         let lane = arrival.mask.trailing_zeros() as usize;
-        Box::new(fault::at(self, lane, LAUNCH_FAILED, kind, 0, detail))
+        fault::at(self, lane, LAUNCH_FAILED, kind, 0, detail)
     }
 }

@@ -47,12 +47,16 @@ impl GlobalRaces {
         if access.how == How::Atomic {
             self.order(block, access.address);
         }
-        for address in access.address..access.address + access.len {
-            let page = self.pages.entry(address / PAGE_BYTES);
-            let cells = page.or_insert_with(|| vec![Cell::default(); PAGE_BYTES as usize].into());
-            let cell = &mut cells[(address % PAGE_BYTES) as usize];
-            let earlier = self.before.get(&block);
-            let is_ordered = |other: u32| earlier.is_some_and(|blocks| blocks.contains(&other));
+        let earlier = self.before.get(&block);
+        let is_ordered = |other: u32| earlier.is_some_and(|blocks| blocks.contains(&other));
+        let page = self.pages.entry(access.address / PAGE_BYTES);
+        let cells = page.or_insert_with(|| vec![Cell::default(); PAGE_BYTES as usize].into());
+        let start = (access.address % PAGE_BYTES) as usize;
+        // Only a misaligned access crosses a page, and that is the handler's to report.
+        let touched = cells
+            .get_mut(start..start + access.len as usize)
+            .unwrap_or_default();
+        for (address, cell) in (access.address..).zip(touched) {
             if let Some((verb, other, party)) = cell.conflict(block, access.how, is_ordered) {
                 let memory = cx.launch.heap.describe(address);
                 let place = cx.launch.block_index(u64::from(other - 1));

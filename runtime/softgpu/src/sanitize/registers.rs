@@ -30,7 +30,20 @@ impl Registers {
         active: u32,
     ) -> Result<(), (usize, Finding)> {
         let written = &mut self.written[cx.warp as usize];
+        // Compilers select a value that was never written where nothing uses the result.
+        let mut result = u32::MAX;
+        if info.selects {
+            let first = cx.pred(ins.c) ^ ins.extra;
+            for (operand, lanes) in [(ins.a, first), (ins.b, !first)] {
+                if info.uses.iter().any(|u| u.0 == operand) {
+                    result &= !lanes | written[operand as usize / 4];
+                }
+            }
+        }
         for &(offset, _) in &info.uses {
+            if info.selects && offset != ins.c && offset != ins.guard {
+                continue;
+            }
             let lanes = if offset == ins.guard { active } else { cx.mask };
             let missing = lanes & !written[offset as usize / 4];
             if missing != 0 {
@@ -49,7 +62,8 @@ impl Registers {
             .enumerate()
             .filter(|(k, _)| ins.defs >> k & 1 != 0)
         {
-            written[*offset as usize / 4] |= cx.mask;
+            let at = &mut written[*offset as usize / 4];
+            *at = (*at & !cx.mask) | (cx.mask & result);
         }
         Ok(())
     }

@@ -148,3 +148,15 @@ pub fn check_float(
         );
     }
 }
+
+/// The f32 next to an exact value in a direction.
+pub fn rounded(exact: f64, mode: &str) -> f32 {
+    let near = exact as f32;
+    let (below, above) = (f64::from(near) < exact, f64::from(near) > exact);
+    let toward_zero = if exact > 0.0 { "rm" } else { "rp" };
+    match if mode == "rz" { toward_zero } else { mode } {
+        "rm" if above => near.next_down(),
+        "rp" if below => near.next_up(),
+        _ => near,
+    }
+}

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod fill;
 pub mod lanes;
 
 use cudarc::driver::CudaContext;

@@ -18,14 +18,14 @@ use crate::nest::{Affine, Expr, ExprId, Index};
 
 /// A variable of the product, cut into tiles.
 #[derive(Clone, Debug)]
-struct Cut {
+pub(super) struct Cut {
     var: Var,
     trips: i64,
     size: i64,
     /// The tile's start; none where there is one tile only.
     start: Option<Var>,
     /// The place within the tile.
-    inner: Var,
+    pub inner: Var,
     /// A tile has one place, and no loop over it.
     single: bool,
 }
@@ -50,24 +50,24 @@ impl Cut {
 }
 
 /// A dimension of a factor's box.
-struct Side {
+pub(super) struct Side {
     /// The first index, in terms of tiles' starts.
-    start: At,
+    pub start: At,
     /// The index within the box, in terms of places within tiles.
-    local: At,
-    extent: i64,
+    pub local: At,
+    pub extent: i64,
     /// The tensor's size; none for the images.
-    size: Option<i64>,
+    pub size: Option<i64>,
     /// Elements from one index to the next, in shared memory.
-    stride: i64,
+    pub stride: i64,
     /// Places in shared memory: rows of four end with zeros.
     padded: i64,
 }
 
 /// What a tile needs of a factor, in shared memory.
-struct Bring {
-    sides: Vec<Side>,
-    buf: BufId,
+pub(super) struct Bring {
+    pub sides: Vec<Side>,
+    pub buf: BufId,
 }
 
 impl Bring {
@@ -79,12 +79,12 @@ impl Bring {
 }
 
 /// The registers of a thread, and what they are filled from.
-struct Tiles<'a> {
-    p: &'a Product<'a>,
-    t: Tile,
+pub(super) struct Tiles<'a> {
+    pub p: &'a Product<'a>,
+    pub t: Tile,
     /// All variables, each once.
     cuts: Vec<Cut>,
-    a: Bring,
+    pub a: Bring,
     b: Bring,
     acc: RegId,
     /// The thread's own places: of its rows, of its elements of a row.
@@ -126,9 +126,19 @@ impl<'a> Builder<'a> {
         chunk.extend(self.bring(&tiles, &p.b, &tiles.b));
         chunk.push(Stmt::Barrier);
         chunk.extend(self.multiply(&tiles));
+        let rows = self.rows_to.zip(shard);
+        let rows = rows.and_then(|(to, shard)| self.row_sums(&tiles, to, shard));
+        if let Some(rows) = &rows {
+            body.extend(rows.clear.clone());
+            chunk.extend(rows.add.clone());
+        }
         chunk.push(Stmt::Barrier);
         let chunks = self.chunks(&tiles, shard);
         body.extend(around(chunks, Kind::Serial, chunk));
+        if let Some(rows) = rows {
+            body.extend(rows.store);
+            self.out.rows = Some(tiles.t.shards as u32);
+        }
         body.extend(match tiles.split {
             Some(_) => self.split_end(&tiles, shard),
             None => self.end(&tiles, shard),
@@ -608,9 +618,22 @@ fn side(cuts: &[Cut], at: &At, size: Option<i64>) -> Side {
 }
 
 impl Tiles<'_> {
-    fn cut(&self, v: Var) -> &Cut {
+    pub fn cut(&self, v: Var) -> &Cut {
         let found = self.cuts.iter().find(|c| c.var == v);
         found.expect("every variable of a product is cut")
+    }
+
+    /// Where tiles of the second factor's results start.
+    pub fn column_starts(&self) -> impl Iterator<Item = Var> {
+        let cuts = self.p.n.iter().map(|n| self.cut(n.0));
+        cuts.filter_map(|c| c.start)
+    }
+
+    /// What must be non-negative for a row of the tile to exist.
+    pub fn row_guard(&self, row: &At) -> Vec<At> {
+        let m = self.p.m.map(|m| self.cut(m.0)).filter(|c| c.partial());
+        let inside = |c: &Cut| c.inside(&moved(c.start, row.clone()));
+        m.map(inside).into_iter().collect()
     }
 
     fn index(&self) -> Vec<At> {
