@@ -6,16 +6,16 @@
 //! software GPU.
 
 mod common;
+#[path = "common/compare.rs"]
+mod compare;
 
 use std::path::Path;
 use std::process::Command;
 
-use lenetc_runtime::weights::{self, Tensor};
+use lenetc_runtime::weights;
 use libtest_mimic::Failed;
 
 const STEPS: usize = 20;
-const LOSS_TOLERANCE: f64 = 1e-5;
-const UPDATE_TOLERANCE: f64 = 1e-4;
 
 /// What each target is called, and the options that choose it.
 const TARGETS: [(&str, &[&str]); 2] = [
@@ -68,7 +68,8 @@ fn run(dir: &Path, options: &[&str]) -> Result<(), Failed> {
     losses(&metrics, &dir.join("losses.json"))?;
     let load = |p: &Path| weights::load(p).map_err(|e| Failed::from(e.to_string()));
     let start = load(&dir.join("start.safetensors"))?;
-    updates(&start, &load(&dir.join("end.safetensors"))?, &load(&end)?)
+    let torch = load(&dir.join("end.safetensors"))?;
+    compare::updates(&start, &torch, &load(&end)?).map_err(Failed::from)
 }
 
 fn losses(metrics: &Path, recorded: &Path) -> Result<(), Failed> {
@@ -86,38 +87,8 @@ fn losses(metrics: &Path, recorded: &Path) -> Result<(), Failed> {
             ours.extend(line["loss"].as_f64());
         }
     }
-    if recorded.len() != STEPS || ours.len() != STEPS {
-        return Err(format!("{} losses recorded, {} found", recorded.len(), ours.len()).into());
+    if recorded.len() != STEPS {
+        return Err(format!("{} losses recorded", recorded.len()).into());
     }
-    for (k, (a, b)) in ours.iter().zip(&recorded).enumerate() {
-        if (a - b).abs() > LOSS_TOLERANCE * b.abs().max(1.0) {
-            return Err(format!("step {}: loss {a}, PyTorch's is {b}", k + 1).into());
-        }
-    }
-    Ok(())
-}
-
-fn updates(start: &[Tensor], torch: &[Tensor], ours: &[Tensor]) -> Result<(), Failed> {
-    if ours.len() != start.len() || start.is_empty() {
-        return Err(format!("{} tensors instead of {}", ours.len(), start.len()).into());
-    }
-    for w0 in start {
-        let named = |list: &[Tensor]| {
-            list.iter()
-                .find(|t| t.name == w0.name)
-                .map(|t| t.data.clone())
-                .ok_or_else(|| Failed::from(format!("{} is missing", w0.name)))
-        };
-        let (a, b) = (named(ours)?, named(torch)?);
-        let (mut difference, mut norm) = (0.0, 0.0);
-        for ((a, b), w) in a.iter().zip(&b).zip(&w0.data) {
-            difference += (f64::from(*a) - f64::from(*b)).powi(2);
-            norm += (f64::from(*b) - f64::from(*w)).powi(2);
-        }
-        let ratio = (difference / norm).sqrt();
-        if ratio.is_nan() || ratio > UPDATE_TOLERANCE {
-            return Err(format!("{}: updates differ by {ratio:.2e}", w0.name).into());
-        }
-    }
-    Ok(())
+    compare::losses(&ours, &recorded).map_err(Failed::from)
 }
