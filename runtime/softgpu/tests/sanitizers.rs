@@ -354,6 +354,43 @@ fn races_between_blocks() {
 }
 
 #[test]
+fn races_in_global_memory_between_warps_of_a_block() {
+    let code = "CUDA_ERROR_LAUNCH_FAILED";
+    let shifted = |barrier: &str| {
+        format!("b[i] = a[i]; {barrier} float v = b[(i + 32) % 128]; {barrier} b[i] = v + 1;")
+    };
+    let named = pair(
+        "sanitize=race_global",
+        &shifted("__syncthreads();"),
+        &shifted(""),
+        (1, 128),
+        code,
+        "race_global",
+    );
+    let detail = named["detail"].as_str().unwrap();
+    assert!(detail.contains("with no barrier between"), "{named}");
+    // Read, then written by another warp.
+    let back = |barrier: &str| format!("float v = a[0] + b[i]; {barrier} b[(i + 32) % 128] = v;");
+    pair(
+        "sanitize=race_global",
+        &back("__syncthreads();"),
+        &back(""),
+        (1, 128),
+        code,
+        "race_global",
+    );
+    // A warp's own accesses have an order.
+    let s = session("sanitize=race_global");
+    run(
+        &s,
+        &kernel("b[i] = a[i]; float v = b[i]; b[i] = v + 1;"),
+        2,
+        64,
+    )
+    .unwrap_or_else(|error| panic!("{error} {}", report()));
+}
+
+#[test]
 fn divergent_barriers_and_deadlocks() {
     let code = "CUDA_ERROR_LAUNCH_FAILED";
     let barrier = "asm volatile(\"bar.sync 0;\" ::: \"memory\");";

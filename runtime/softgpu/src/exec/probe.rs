@@ -105,8 +105,8 @@ impl Probe {
             }
         }
         if self.sanitize.race_global {
-            self.global
-                .access(cx.block, access, Party::of(cx, access.lane), cx)
+            let (party, epoch) = (Party::of(cx, access.lane), self.shared.epoch());
+            self.global.access(access, party, epoch, cx)
         } else {
             Ok(())
         }

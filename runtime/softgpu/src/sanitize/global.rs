@@ -1,6 +1,8 @@
-//! Global memory that two blocks of one launch touch, one of them writing. Nothing orders the blocks of a launch except
-//! atomics after a fence: what a block wrote before a fence and an atomic on some word is seen, in order, by whoever uses
-//! an atomic on that word later.
+//! Global memory that two blocks of one launch touch, or two warps of a block without a barrier between them, one of them
+//! writing. Nothing orders the blocks of a launch except atomics after a fence: what a block wrote before a fence and an
+//! atomic on some word is seen, in order, by whoever uses an atomic on that word later. How fences order the warps of one
+//! block is not looked into: from a block's first fence on, only other blocks count. Races inside one warp are not looked
+//! for.
 
 use super::{Access, Finding, How, Party};
 use crate::exec::warp::Cx;
@@ -18,6 +20,17 @@ struct Cell {
     read: Party,
     /// Blocks other than `reader` read it too.
     has_more_readers: bool,
+    within: Within,
+}
+
+/// The last accesses of one byte by the block at hand. Epochs count barriers and blocks; zero is before all of them.
+#[derive(Clone, Copy, Default)]
+struct Within {
+    write_epoch: u32,
+    read_epoch: u32,
+    /// Warps that read it in that epoch.
+    readers: u32,
+    read: Party,
 }
 
 #[derive(Default)]
@@ -38,15 +51,16 @@ impl GlobalRaces {
 
     pub fn access(
         &mut self,
-        block: u64,
         access: Access,
         party: Party,
+        epoch: u32,
         cx: &Cx<'_>,
     ) -> Result<(), Finding> {
-        let block = block as u32 + 1;
+        let block = cx.block as u32 + 1;
         if access.how == How::Atomic {
             self.order(block, access.address);
         }
+        let barriers_only = !self.fenced.contains(&block);
         let earlier = self.before.get(&block);
         let is_ordered = |other: u32| earlier.is_some_and(|blocks| blocks.contains(&other));
         let page = self.pages.entry(access.address / PAGE_BYTES);
@@ -73,7 +87,22 @@ impl GlobalRaces {
                     detail,
                 });
             }
+            let race = cell.conflict_within(access.how, party, epoch);
+            if let Some((verb, other)) = race.filter(|_| barriers_only) {
+                let memory = cx.launch.heap.describe(address);
+                let thread = cx.launch.thread_index(other.thread);
+                let detail = format!(
+                    "{memory}: thread {thread:?} of the block {verb} it at @{} with no barrier between",
+                    other.pc
+                );
+                return Err(Finding {
+                    kind: "race_global",
+                    address,
+                    detail,
+                });
+            }
             cell.note(block, access.how, party);
+            cell.within.note(access.how, party, epoch);
         }
         Ok(())
     }
@@ -109,6 +138,19 @@ impl Cell {
         is_read.then_some(("read", self.reader, self.read))
     }
 
+    /// The same between warps of the block at hand.
+    fn conflict_within(&self, how: How, party: Party, epoch: u32) -> Option<(&'static str, Party)> {
+        let both_atomic = how == How::Atomic && self.write_is_atomic;
+        let is_other = warp(self.write) != warp(party);
+        if self.within.write_epoch == epoch && is_other && !both_atomic {
+            return Some(("wrote", self.write));
+        }
+        let Within { readers, read, .. } = self.within;
+        let others = readers & !(1 << warp(party));
+        let is_read = how != How::Read && self.within.read_epoch == epoch && others != 0;
+        is_read.then_some(("read", read))
+    }
+
     fn note(&mut self, block: u32, how: How, party: Party) {
         if how == How::Read {
             if self.reader != 0 && self.reader != block {
@@ -124,4 +166,23 @@ impl Cell {
             (self.writer, self.write, self.write_is_atomic) = (block, party, is_atomic);
         }
     }
+}
+
+impl Within {
+    fn note(&mut self, how: How, party: Party, epoch: u32) {
+        if how != How::Read {
+            self.write_epoch = epoch;
+            return;
+        }
+        if self.read_epoch != epoch {
+            (self.read_epoch, self.readers) = (epoch, 0);
+        }
+        self.readers |= 1 << warp(party);
+        self.read = party;
+    }
+}
+
+/// The warp of the block; a block has up to 32.
+fn warp(party: Party) -> u32 {
+    party.thread / 32
 }

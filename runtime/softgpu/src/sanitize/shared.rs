@@ -45,6 +45,11 @@ impl Shared {
         self.epoch += 1;
     }
 
+    /// The barriers and blocks until now.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     pub fn access(
         &mut self,
         warp: u32,
