@@ -4,6 +4,8 @@
 //! A step of training with a partial batch runs under all sanitizers. Where a mistake is not found in the text any
 //! more, the test fails: the kernels have changed, and the mistake has to be made anew.
 
+use std::process::Command;
+
 use lenetc_runtime::cuda::{Engine, PRELUDE, Program};
 use lenetc_runtime::exec::{Bytes, Examples, Mode};
 use serde_json::Value;
@@ -339,4 +341,51 @@ fn each_mistake_is_found_and_named() {
     }
     let missed: Vec<String> = missed.into_iter().filter_map(Result::err).collect();
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// What a run in another process gave: how it ended, the weights that it printed, and the loss of each step. `settings`
+/// are the software GPU's. What a driver's call returns too early goes to memory that is another's by then, so such a run
+/// may end in any way.
+fn told(settings: &str) -> (Option<i32>, String, Vec<String>) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let metrics = dir.path().join("m.jsonl");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/edge.nn");
+    let o = Command::new(env!("CARGO_BIN_EXE_lenetc"))
+        .args([model, "--target", "cuda", "--device", "software"])
+        .args([
+            "--steps",
+            "4",
+            "--quiet",
+            "--set",
+            "train.print_every=1",
+            "--metrics",
+        ])
+        .arg(&metrics)
+        .env("LENETC_SOFTGPU", settings)
+        .output()
+        .expect("lenetc starts");
+    let lines = std::fs::read_to_string(metrics).unwrap_or_default();
+    let steps = lines.lines().filter(|l| l.contains("\"step\""));
+    let weights = String::from_utf8_lossy(&o.stdout);
+    let weights = weights.lines().next().unwrap_or("").to_string();
+    (
+        o.status.code(),
+        weights,
+        steps.map(str::to_string).collect(),
+    )
+}
+
+#[test]
+fn a_missing_synchronisation_changes_what_is_read() {
+    let right = told("pageable=sync");
+    assert_eq!((right.0, right.2.len()), (Some(0), 4));
+    // Copies that are late are all waited for.
+    let late = "pageable=late;sanitize=all";
+    assert_eq!(told(late), right);
+    // A call that returns without having waited is a call that is not there.
+    let without = |n: &u32| told(&format!("{late};fault=cuStreamSynchronize:{n}:0")) != right;
+    let noticed: Vec<u32> = (1..=16).filter(without).collect();
+    println!("noticed when missing: synchronisations {noticed:?}");
+    // Those behind the results of each step, and that behind the weights at the end.
+    assert!(noticed.len() > right.2.len(), "{noticed:?}");
 }

@@ -336,6 +336,142 @@ fn each_error_of_the_driver_is_a_diagnostic() {
 }
 
 #[test]
+fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
+    let machine = Machine::bare();
+    let bug = "This is a bug in lenetc: report it with the model";
+    let lost = "start again, from saved weights with --weights";
+    let failed = "Start again; if it fails again";
+    for (settings, expected) in [
+        (
+            "memory=4096",
+            [
+                "the program needs 1 MiB, 0 MiB are free",
+                "train.batch_size",
+            ],
+        ),
+        ("max_ptx=7.0", ["too old", "Update the driver"]),
+        (
+            "compute=3.5",
+            ["compute capability 3.5", "install an older one"],
+        ),
+        (
+            "fault=cuMemAllocAsync:1:2",
+            ["the program needs 1 MiB", "train.batch_size"],
+        ),
+        (
+            "fault=cuMemAllocAsync:7:2",
+            ["the program needs 1 MiB", "train.batch_size"],
+        ),
+        (
+            "fault=cuModuleLoadData:1:222",
+            ["too old", "Update the driver"],
+        ),
+        (
+            "fault=cuModuleLoadData:1:218",
+            ["cannot translate", "libnvidia-ptxjitcompiler"],
+        ),
+        (
+            "fault=cuModuleGetFunction:1:500",
+            ["finding a kernel", "--target cpu"],
+        ),
+        (
+            "fault=cuStreamCreate:1:2",
+            ["out of memory. Lower", "train.batch_size"],
+        ),
+        ("fault=cuStreamCreate:1:999", ["opening a stream", lost]),
+        (
+            "fault=cuMemcpyHtoDAsync_v2:1:999",
+            ["copying the data", lost],
+        ),
+        (
+            "fault=cuMemcpyHtoDAsync_v2:5:719",
+            ["starting an epoch", failed],
+        ),
+        (
+            "fault=cuStreamBeginCapture_v2:1:900",
+            ["capturing a step", "--target cpu"],
+        ),
+        ("fault=cuLaunchKernel:1:701", ["launching a kernel", bug]),
+        (
+            "fault=cuStreamEndCapture:1:901",
+            ["capturing a step", "--target cpu"],
+        ),
+        (
+            "fault=cuGraphInstantiateWithFlags:1:2",
+            ["out of memory. Lower", "train.batch_size"],
+        ),
+        ("fault=cuGraphUpload:1:719", ["capturing a step", failed]),
+        ("fault=cuGraphLaunch:1:719", ["training", failed]),
+        ("fault=cuGraphLaunch:2:700", ["outside of its memory", bug]),
+        ("fault=cuMemcpyDtoHAsync_v2:2:999", ["training", lost]),
+        (
+            "fault=cuStreamSynchronize:1:700",
+            ["outside of its memory", bug],
+        ),
+        (
+            "fault=cuStreamSynchronize:2:719",
+            ["reading the parameters", failed],
+        ),
+        (
+            "fault=cuStreamSynchronize:3:999",
+            ["writing the parameters", lost],
+        ),
+        (
+            "fault=cuStreamSynchronize:4:702",
+            ["longer than the driver allows", "--device"],
+        ),
+        (
+            "fault=launch:1:719",
+            ["a kernel failed when training", failed],
+        ),
+        ("fault=launch:2:700", ["outside of its memory", bug]),
+        ("fault=launch:3:999", ["lost when training", lost]),
+        ("fault=launch:4:716", ["CUDA_ERROR_MISALIGNED_ADDRESS", bug]),
+    ] {
+        let mut c = machine.lenetc();
+        c.args([
+            &edge(),
+            "--target",
+            "cuda",
+            "--device",
+            "software",
+            "--steps",
+            "3",
+        ]);
+        c.env("LENETC_SOFTGPU", settings)
+            .env("VIRTUAL_ENV", environment());
+        refused(&mut c, &expected);
+    }
+}
+
+#[test]
+fn ptx_is_shown_with_the_resources_of_its_kernels_or_why_not() {
+    let machine = Machine::bare();
+    let emit = |more: &[&str]| {
+        let mut c = machine.lenetc();
+        c.args(["emit", &edge(), "--stage", "ptx"]).args(more);
+        c
+    };
+    let mut c = emit(&["--arch", "90"]);
+    let o = c.env("VIRTUAL_ENV", environment()).output();
+    let out = text(&o.expect("lenetc starts"));
+    assert!(out.contains("\n.target sm_90\n"), "{out}");
+    for entry in out.lines().filter(|l| l.contains(".entry ")) {
+        let (_, name) = entry.split_once(".entry ").expect("it is there");
+        let row = format!("// {} ", name.trim_end_matches('('));
+        assert!(out.lines().any(|l| l.starts_with(&row)), "{row} in {out}");
+    }
+    let mut c = emit(&["--arch", "81"]);
+    refused(
+        c.env("VIRTUAL_ENV", environment()),
+        &["does not compile for compute capability 81", "80, 86"],
+    );
+    if !Path::new("/usr/local/cuda").exists() {
+        refused(&mut emit(&[]), &["no NVRTC", "pip install"]);
+    }
+}
+
+#[test]
 fn a_device_goes_with_a_target() {
     let machine = Machine::bare();
     refused(

@@ -370,7 +370,9 @@ fn races_in_global_memory_between_warps_of_a_block() {
     let detail = named["detail"].as_str().unwrap();
     assert!(detail.contains("with no barrier between"), "{named}");
     // Read, then written by another warp.
-    let back = |barrier: &str| format!("float v = a[0] + b[i]; {barrier} b[(i + 32) % 128] = v;");
+    let back = |barrier: &str| {
+        format!("b[i] = a[i]; __syncthreads(); float v = b[i]; {barrier} b[(i + 32) % 128] = v;")
+    };
     pair(
         "sanitize=race_global",
         &back("__syncthreads();"),

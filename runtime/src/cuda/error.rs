@@ -60,11 +60,11 @@ pub enum CudaError {
     )]
     OldDevice { device: u32, oldest: u32 },
     #[error(
-        "the GPU is out of memory: the program needs {} MiB{}. Lower train.batch_size, or end what else runs on the GPU",
-        mib(*.need_bytes), free(*.free_bytes)
+        "the GPU is out of memory{}{}. Lower train.batch_size, or end what else runs on the GPU",
+        needed(*.need_bytes), free(*.free_bytes)
     )]
     OutOfMemory {
-        /// Everything that the program and its data take.
+        /// Everything that the program and its data take; 0 where that is not what did not fit.
         need_bytes: u64,
         free_bytes: Option<u64>,
     },
@@ -235,8 +235,11 @@ fn capability(c: u32) -> String {
     format!("{}.{}", c / 10, c % 10)
 }
 
-fn mib(bytes: u64) -> u64 {
-    bytes.div_ceil(1 << 20)
+fn needed(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        _ => format!(": the program needs {} MiB", bytes.div_ceil(1 << 20)),
+    }
 }
 
 fn free(bytes: Option<u64>) -> String {
