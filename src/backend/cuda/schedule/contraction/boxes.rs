@@ -12,6 +12,8 @@ use crate::nest::{Affine, Expr, ExprId, Index};
 
 /// Elements of a row.
 const ROW: i64 = 4;
+/// Elements of a sector of memory: two rows.
+const SECTOR: i64 = 8;
 
 /// A dimension of a factor's box.
 #[derive(Clone)]
@@ -104,6 +106,9 @@ impl Builder<'_> {
             dims.push(Dim::range(e, 0, s.padded, step));
             index.push(i);
         }
+        if wide {
+            self.across(&lines, &mut dims, [&mut at], [&mut inside, &mut index]);
+        }
         let Home::Memory(buf) = self.homes[f.access.tensor.0 as usize] else {
             panic!("factors lie in memory")
         };
@@ -128,6 +133,43 @@ impl Builder<'_> {
         around(dims, Kind::Threads, body)
     }
 
+    /// Where rows are written across those of shared memory, neighbouring threads take two rows of memory, a sector,
+    /// and then their neighbours across: they write neighbouring banks.
+    fn across(
+        &mut self,
+        lines: &[Side],
+        dims: &mut Vec<Dim>,
+        one: [&mut At; 1],
+        lists: [&mut Vec<At>; 2],
+    ) {
+        let close = lines.iter().position(|s| s.stride == 1);
+        let (Some(close), Some(line)) = (close, lines.last()) else {
+            return;
+        };
+        if close + 1 == lines.len() {
+            return;
+        }
+        let (Some(old), low) = (dims.pop(), self.k.var("e")) else {
+            return;
+        };
+        let neighbours = dims.remove(close);
+        dims.push(Dim::range(old.var, 0, line.extent, SECTOR));
+        dims.push(neighbours);
+        dims.push(Dim::range(low, 0, SECTOR, ROW));
+        let both = |a: &At| {
+            a.substitute(|v| {
+                let low = if v == old.var {
+                    Affine::var(low)
+                } else {
+                    Affine::constant(0)
+                };
+                Affine::var(v) + low
+            })
+        };
+        let lists = lists.into_iter().flatten();
+        one.into_iter().chain(lists).for_each(|a| *a = both(a));
+    }
+
     /// The address in the tensor, or in its looked-up entry.
     fn flat(&self, f: &Factor, lines: &[Side], index: &[At]) -> At {
         let lookup = matches!(f.access.index.first(), Some(Index::Lookup(..)));
@@ -150,8 +192,9 @@ impl Builder<'_> {
             let terms = a.terms.iter().all(|&(v, c)| c * t.step_of(v) % ROW == 0);
             terms && a.constant % ROW == 0
         };
+        let whole = if line.stride == 1 { ROW } else { SECTOR };
         f32s && line.size.is_some_and(|s| s % ROW == 0)
-            && line.extent % ROW == 0
+            && line.extent % whole == 0
             && line.padded == line.extent
             && starts(&line.start)
     }
