@@ -9,6 +9,7 @@ mod common;
 use std::path::Path;
 
 use lenetc::backend::cpu::clif::Target;
+use lenetc::backend::cuda::ptx;
 use lenetc::diag::Source;
 use lenetc::driver::{self, NoStage};
 use lenetc::ir;
@@ -74,7 +75,8 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
         pass(&mut g);
         return Ok(difference(&before, &ir::text(&g)));
     }
-    driver::text(&model, name.parse()?, true, || Target::named("aarch64")).map_err(|e| match e {
+    let target = || Target::named("aarch64");
+    driver::text(&model, name.parse()?, true, target, ptx::CAPABILITY).map_err(|e| match e {
         NoStage::Model(f) => shown(f),
         NoStage::Unavailable(why) => Failed::from(why),
     })

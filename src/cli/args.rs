@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use lenetc::backend::cuda::ptx;
 use lenetc::driver::Stage;
 use lenetc_runtime::cuda::Choice;
 
@@ -40,6 +41,9 @@ pub enum Command {
         /// 0 leaves out the optional passes
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
         opt: u8,
+        /// The compute capability that cuda and ptx are made for, as 90 for 9.0
+        #[arg(long, value_name = "NUMBER", default_value_t = ptx::CAPABILITY)]
+        arch: u32,
     },
     /// Loss and accuracy on the test set
     Eval(EvalArgs),

@@ -6,11 +6,11 @@ use lenetc::driver::{self, NoStage, Stage};
 use super::args::ModelArgs;
 use super::{Stop, print};
 
-/// Prints a stage, for this machine.
-pub fn run(a: &ModelArgs, stage: Stage, opt: u8) -> Result<u8, Stop> {
+/// Prints a stage, for this machine or for GPUs of a compute capability.
+pub fn run(a: &ModelArgs, stage: Stage, opt: u8, capability: u32) -> Result<u8, Stop> {
     let model = super::model(a)?;
     let native = || Target::native(true).map_err(|e| e.to_string());
-    let text = driver::text(&model, stage, opt > 0, native).map_err(|e| match e {
+    let text = driver::text(&model, stage, opt > 0, native, capability).map_err(|e| match e {
         NoStage::Model(f) => f.into(),
         NoStage::Unavailable(why) => Stop::Message(why),
     })?;

@@ -2,9 +2,11 @@
 
 use std::str::FromStr;
 
+use lenetc_runtime::cuda::Program;
+
 use super::{Failure, Model, group, holds_bytes, plan, plan_cuda};
 use crate::backend::cpu::{self, clif};
-use crate::backend::cuda;
+use crate::backend::cuda::ptx;
 use crate::ir;
 use crate::nest;
 use crate::ops::Graph;
@@ -56,9 +58,6 @@ impl FromStr for Stage {
     }
 }
 
-/// Multiprocessors of the device that CUDA text is made for: an H100 has as many.
-const MULTIPROCESSORS: u32 = 132;
-
 /// Why a stage cannot be shown.
 #[derive(Debug)]
 pub enum NoStage {
@@ -74,12 +73,14 @@ impl From<Box<Failure>> for NoStage {
     }
 }
 
-/// A stage of a model's training step; `clif` and `asm` for the target that `target` makes.
+/// A stage of a model's training step; `clif` and `asm` for the target that `target` makes, `cuda` and `ptx` for devices
+/// of a compute capability.
 pub fn text(
     model: &Model,
     stage: Stage,
     optimise: bool,
     target: impl Fn() -> Result<clif::Target, String>,
+    capability: u32,
 ) -> Result<String, NoStage> {
     let unavailable = NoStage::Unavailable;
     if stage == Stage::Ast {
@@ -91,6 +92,10 @@ pub fn text(
     }
     let mut g = model.differentiate(built.graph);
     let planned = |g| plan(g, optimise, model.config.batch_size);
+    let on_gpu = |g| {
+        let multiprocessors = ptx::multiprocessors(capability);
+        plan_cuda(g, optimise, model.config.batch_size, multiprocessors)
+    };
     Ok(match stage {
         Stage::Grad => ir::text(&g),
         Stage::Dot => ir::dot(&g),
@@ -113,13 +118,9 @@ pub fn text(
         Stage::Clif => clif::text(&planned(g).kernels, &target().map_err(unavailable)?),
         Stage::Asm => clif::assembly(&planned(g).kernels, &target().map_err(unavailable)?)
             .map_err(|e| unavailable(e.to_string()))?,
-        Stage::Cuda => cuda_text(&plan_cuda(
-            g,
-            optimise,
-            model.config.batch_size,
-            MULTIPROCESSORS,
-        )),
-        Stage::Ptx => return Err(unavailable("there is no CUDA backend yet".into())),
+        Stage::Cuda => cuda_text(&on_gpu(g).program()),
+        Stage::Ptx => ptx::text(&on_gpu(g).program(), capability)
+            .map_err(|e| unavailable(e.to_string()))?,
         Stage::Ast | Stage::Ir => unreachable!("shown above"),
     })
 }
@@ -151,8 +152,7 @@ fn groups_text(g: &Graph, groups: &[Group]) -> String {
 }
 
 /// Launches as comments, then the kernels as CUDA C.
-fn cuda_text(p: &cuda::Plan) -> String {
-    let program = p.program();
+fn cuda_text(program: &Program) -> String {
     let mut out = String::new();
     for (title, launches) in [("training", &program.train), ("evaluation", &program.eval)] {
         out.push_str(&format!("// A step of {title}:\n"));

@@ -21,6 +21,10 @@ mod used;
 use names::Names;
 use used::{Used, stores};
 
+/// Blocks that a multiprocessor can hold at least. Where none are asked for, ptxas aims at more of them and stores
+/// what then has no register to memory.
+const BLOCKS: u32 = 2;
+
 /// Functions that kernels call.
 pub const FUNCTIONS: &str = "\
 __device__ __forceinline__ float sigmoid(float x) {
@@ -193,7 +197,7 @@ impl Printer<'_> {
         let list = list.join(",\n    ");
         let _ = writeln!(
             self.out,
-            "extern \"C\" __global__ void __launch_bounds__({threads}) {name}(\n    {list}\n) {{"
+            "extern \"C\" __global__ void __launch_bounds__({threads}, {BLOCKS}) {name}(\n    {list}\n) {{"
         );
         self.shared();
         if !self.k.body.is_empty() {
