@@ -119,8 +119,9 @@ pub fn text(
         Stage::Asm => clif::assembly(&planned(g).kernels, &target().map_err(unavailable)?)
             .map_err(|e| unavailable(e.to_string()))?,
         Stage::Cuda => cuda_text(&on_gpu(g).program()),
-        Stage::Ptx => ptx::text(&on_gpu(g).program(), capability)
-            .map_err(|e| unavailable(e.to_string()))?,
+        Stage::Ptx => {
+            ptx::text(&on_gpu(g).program(), capability).map_err(|e| unavailable(e.to_string()))?
+        }
         Stage::Ast | Stage::Ir => unreachable!("shown above"),
     })
 }
