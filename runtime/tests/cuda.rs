@@ -6,9 +6,10 @@
 use std::process::{Command, Output};
 
 use lenetc_runtime::cuda::{
-    Choice, CudaError, Device, Engine, Launch, Place, Program, RING, software_report,
+    Choice, CudaError, Device, Engine, Launch, PHILOX, Place, Program, RING, software_report,
 };
 use lenetc_runtime::exec::{Bytes, Examples, Mode, StepResult};
+use lenetc_runtime::rng;
 
 const FEATURES: usize = 3;
 /// Where the bias lies among the parameters, in bytes: regions of values are aligned.
