@@ -1,5 +1,7 @@
 //! What a compiled program needs while it runs. Imports nothing of the compiler.
 
+#[cfg(unix)]
+pub mod code;
 pub mod cuda;
 pub mod data;
 pub mod exec;

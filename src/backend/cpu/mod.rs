@@ -4,12 +4,14 @@
 //! Lanes beyond the valid images hold zeros where values of the whole batch are summed.
 
 pub mod clif;
+pub mod code;
 mod math;
 mod order;
 mod peak;
 mod pointer;
 mod program;
 mod schedule;
+pub mod wide;
 
 pub use peak::peak;
 pub use program::{Plan, plan};
