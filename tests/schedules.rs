@@ -46,6 +46,7 @@ fn check(isa: Isa, name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, b
         nest,
         Options {
             lanes: isa.lanes(),
+            registers: isa.registers(),
             block,
         },
     );

@@ -3,14 +3,14 @@
 use lenetc::backend::cpu::clif::Target;
 use lenetc::driver::{self, NoStage, Stage};
 
-use super::args::ModelArgs;
+use super::args::{IsaChoice, ModelArgs};
 use super::{Stop, print};
 
 /// Prints a stage, for this machine.
-pub fn run(a: &ModelArgs, stage: Stage, opt: u8) -> Result<u8, Stop> {
+pub fn run(a: &ModelArgs, stage: Stage, isa: IsaChoice, opt: u8) -> Result<u8, Stop> {
     let model = super::model(a)?;
     let native = || Target::native(true).map_err(|e| e.to_string());
-    let text = driver::text(&model, stage, opt > 0, native).map_err(|e| match e {
+    let text = driver::text(&model, stage, opt > 0, isa.isa()?, native).map_err(|e| match e {
         NoStage::Model(f) => f.into(),
         NoStage::Unavailable(why) => Stop::Message(why),
     })?;

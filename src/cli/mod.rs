@@ -56,7 +56,12 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Command::Eval(a) => train::eval(a),
         Command::Check { model, json } => show::check(model, *json),
         Command::Fmt { files, check } => show::fmt(files, *check),
-        Command::Emit { model, stage, opt } => emit::run(model, *stage, *opt),
+        Command::Emit {
+            model,
+            stage,
+            isa,
+            opt,
+        } => emit::run(model, *stage, *isa, *opt),
         Command::Devices => devices::run(),
         Command::Bench(a) => bench::run(a),
     };

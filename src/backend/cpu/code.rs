@@ -88,6 +88,11 @@ impl FromStr for Isa {
     }
 }
 
+/// Where a kernel's code starts is a multiple of so many bytes.
+const ALIGNMENT: usize = 64;
+/// What lies between kernels stops a processor that gets there.
+const TRAP: u8 = 0xcc;
+
 /// Why there is no code.
 #[derive(Debug, thiserror::Error)]
 pub enum CodeError {
@@ -104,38 +109,44 @@ pub struct Code {
     _wide: Option<Executable>,
 }
 
+/// A kernel's code where `wide` made it; Cranelift compiles the others.
+pub type Wide = Option<wide::Code>;
+
 impl Code {
     /// Compiles kernels, each of its own vector width: four lanes by Cranelift.
     pub fn compile(kernels: &[Kernel]) -> Result<Self, CodeError> {
+        let wide: Vec<Wide> = kernels.iter().map(|k| wide::compile(k).ok()).collect();
+        Self::link(kernels, &wide)
+    }
+
+    /// Puts the code of kernels into executable memory and compiles those that have none yet.
+    pub fn link(kernels: &[Kernel], wide: &[Wide]) -> Result<Self, CodeError> {
         let mut bytes: Vec<u8> = Vec::new();
-        let mut found: Vec<Option<usize>> = Vec::new();
-        let mut narrow: Vec<Kernel> = Vec::new();
-        for k in kernels {
-            match wide::compile(k) {
-                Ok(code) => {
-                    bytes.resize(bytes.len().next_multiple_of(64), 0xcc);
-                    found.push(Some(bytes.len() + code.entry));
-                    bytes.extend(code.bytes);
-                }
-                Err(_) => {
-                    found.push(None);
-                    narrow.push(k.clone());
-                }
-            }
+        let mut starts = Vec::new();
+        for code in wide.iter().flatten() {
+            bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), TRAP);
+            starts.push(bytes.len() + code.entry);
+            bytes.extend(&code.bytes);
         }
+        let narrow = kernels.iter().zip(wide).filter(|k| k.1.is_none());
+        let narrow: Vec<Kernel> = narrow.map(|k| k.0.clone()).collect();
         let narrow = (!narrow.is_empty()).then(|| clif::Code::compile(&narrow)).transpose()?;
-        let wide = (!bytes.is_empty()).then(|| Executable::new(&bytes)).transpose()?;
+        let memory = (!bytes.is_empty()).then(|| Executable::new(&bytes)).transpose()?;
+        let mut starts = starts.into_iter();
         let mut rest = 0..;
-        let entries = found.iter().map(|at| match (at, &wide, &narrow) {
-            // SAFETY: the emitter wrote a function of this signature there, and `self` keeps the memory.
-            (Some(at), Some(wide), _) => unsafe { wide.entry(*at) },
-            (_, _, Some(narrow)) => narrow.entry(rest.next().unwrap_or(0)),
-            _ => unreachable!("every kernel went to one emitter"),
-        });
+        let mut entries = Vec::new();
+        for w in wide {
+            entries.extend(match (w, &memory, &narrow) {
+                // SAFETY: a function of this signature starts there, and `self` keeps the memory.
+                (Some(_), Some(m), _) => starts.next().map(|at| unsafe { m.entry(at) }),
+                (_, _, Some(n)) => rest.next().map(|k| n.entry(k)),
+                _ => None,
+            });
+        }
         Ok(Self {
-            entries: entries.collect(),
+            entries,
             _narrow: narrow,
-            _wide: wide,
+            _wide: memory,
         })
     }
 

@@ -32,6 +32,8 @@ pub struct Options {
     pub lanes: u32,
     /// Images in a block; a multiple of `lanes`.
     pub block: u32,
+    /// Vectors that a tile may fill.
+    pub registers: u32,
 }
 
 /// A variable and how many values it takes.

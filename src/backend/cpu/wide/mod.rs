@@ -48,3 +48,20 @@ pub fn compile(k: &Kernel) -> Result<Code, Declined> {
         inner_moves: a.inner_edits,
     })
 }
+
+/// Machine code as text, behind a line of what it took.
+pub fn text(code: &Code) -> String {
+    use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+    let mut out = format!(
+        "; {} instructions, {} spills, {} moves in innermost loops\n",
+        code.instructions, code.spills, code.inner_moves
+    );
+    let mut formatter = IntelFormatter::new();
+    let at = code.entry as u64;
+    for i in &mut Decoder::with_ip(64, &code.bytes[code.entry..], at, DecoderOptions::NONE) {
+        let mut line = String::new();
+        formatter.format(&i, &mut line);
+        out.push_str(&format!("{:6x}  {line}\n", i.ip()));
+    }
+    out
+}
