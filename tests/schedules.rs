@@ -47,6 +47,7 @@ fn check(isa: Isa, name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, b
         Options {
             lanes: isa.lanes(),
             registers: isa.registers(),
+            reuse: isa != Isa::Cranelift,
             block,
         },
     );

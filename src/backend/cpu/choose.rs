@@ -15,6 +15,7 @@ pub fn choose(n: &Nest, isa: Isa, block: u32) -> (Kernel, Wide) {
         lanes: Isa::Cranelift.lanes(),
         block,
         registers: Isa::Cranelift.registers(),
+        reuse: false,
     };
     if isa == Isa::Cranelift {
         return (schedule(n, narrow), None);
@@ -25,6 +26,7 @@ pub fn choose(n: &Nest, isa: Isa, block: u32) -> (Kernel, Wide) {
             lanes: isa.lanes(),
             registers: isa.registers() * part / 8,
             block,
+            reuse: true,
         };
         let k = schedule(n, options);
         if best.as_ref().is_some_and(|b| b.0 == k) {

@@ -49,7 +49,9 @@ fn kernel(lanes: i64) -> Kernel {
     let at = [Affine::var(t)];
     let zero = k.constant(0.0);
     let old = k.get(reg, &at);
-    let (x, y) = (k.constant(0.999), k.constant(1e-3));
+    // In registers of their own: as constants they would be read from memory in each round.
+    let factors = [0.999, 1e-3].map(|x| (k.reg("f", &[]), k.constant(x)));
+    let [x, y] = factors.map(|f| k.get(f.0, &[]));
     let fma = k.value(Expr::Fma(old, x, y));
     let set = |value| Stmt::Set {
         reg,
@@ -67,7 +69,13 @@ fn kernel(lanes: i64) -> Kernel {
         kind: Kind::Unrolled,
         body: vec![s],
     };
-    k.body = vec![
+    let hold = factors.map(|(reg, value)| Stmt::Set {
+        reg,
+        index: vec![],
+        value,
+    });
+    k.body = hold.to_vec();
+    k.body.extend([
         each(set(zero)),
         Stmt::For {
             dims: vec![Dim::count(i, ROUNDS)],
@@ -75,6 +83,6 @@ fn kernel(lanes: i64) -> Kernel {
             body: vec![each(set(fma))],
         },
         each(store),
-    ];
+    ]);
     k
 }

@@ -34,6 +34,8 @@ pub struct Options {
     pub block: u32,
     /// Vectors that a tile may fill.
     pub registers: u32,
+    /// Whether the machine loads no more vectors at a time than it multiplies: each is then used several times.
+    pub reuse: bool,
 }
 
 /// A variable and how many values it takes.
@@ -45,6 +47,9 @@ const MOST_UNROLLED: i64 = 12;
 const MOST_COLUMNS: i64 = 32;
 /// Columns of a border are peeled up to this many tiles; a wider border is computed column by column.
 const MOST_PEELED: usize = 8;
+
+/// A multiply-add waits for the one before on its accumulator as long as so many others take.
+const HIDES_LATENCY: i64 = 8;
 
 /// Accumulators of a tile: two more registers hold a factor and a term.
 const MOST_ACCUMULATORS: i64 = 14;
@@ -212,9 +217,13 @@ impl Scheduler<'_> {
             1
         };
         let (a_width, x_width) = match (channel, positions) {
+            (Some(k), Some(x)) if unroll && self.options.reuse => self.square(k.1, x.1),
             (Some(k), Some(x)) if unroll && !summed => wide(k.1, x.1),
             (Some(_), Some(_)) if unroll => (2, 5),
-            (Some(k), None) if by_groups => (even(k.1, MOST_ACCUMULATORS / group_width), 1),
+            (Some(k), None) if by_groups => {
+                let most = (i64::from(self.options.registers) - 1) / group_width - 1;
+                (even(k.1, most), 1)
+            }
             (Some(_), _) => (4, 1),
             (None, Some(_)) if unroll => (1, 4),
             _ => (1, 1),
@@ -294,6 +303,20 @@ impl Scheduler<'_> {
         (channel, positions)
     }
 
+    /// The tile that makes least of loads and of narrow rests, of those that fit: the narrower side of a tile is
+    /// held in registers while the other one passes by.
+    fn square(&self, channels: i64, positions: i64) -> (i64, i64) {
+        let most = i64::from(self.options.registers);
+        let total = |a: i64, x: i64| {
+            let rows = cut(channels, a).into_iter();
+            let tiles = rows.flat_map(|r| cut(positions, x).into_iter().map(move |c| (r, c)));
+            tiles.map(|(r, c)| r.1 * c.1 * cost(r.2, c.2)).sum::<i64>()
+        };
+        let shapes = (1..=channels).flat_map(|a| (1..=positions).map(move |x| (a, x)));
+        let fitting = shapes.filter(|&(a, x)| a * x + a.min(x) < most);
+        fitting.min_by_key(|&(a, x)| (total(a, x), -a * x)).unwrap_or((1, 1))
+    }
+
     /// Cuts the positions into tiles: first position, number of tiles, width, whether taps may be missing.
     fn tiles(
         &self,
@@ -342,6 +365,12 @@ impl Scheduler<'_> {
             tiles
         }
     }
+}
+
+/// What a tile of channels × positions costs, in quarters of a multiply-add: those, where they are not too few to hide
+/// their latency, and a part for what it loads.
+fn cost(channels: i64, positions: i64) -> i64 {
+    4 * (channels * positions).max(HIDES_LATENCY) + channels + positions
 }
 
 /// Full tiles and the rest: first element, number of tiles, width.
