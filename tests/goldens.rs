@@ -8,6 +8,7 @@ mod common;
 
 use std::path::Path;
 
+use lenetc::backend::cpu::Isa;
 use lenetc::backend::cpu::clif::Target;
 use lenetc::diag::Source;
 use lenetc::driver::{self, NoStage};
@@ -74,7 +75,10 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
         pass(&mut g);
         return Ok(difference(&before, &ir::text(&g)));
     }
-    driver::text(&model, name.parse()?, true, || Target::named("aarch64")).map_err(|e| match e {
+    driver::text(&model, name.parse()?, true, Isa::Cranelift, || {
+        Target::named("aarch64")
+    })
+    .map_err(|e| match e {
         NoStage::Model(f) => shown(f),
         NoStage::Unavailable(why) => Failed::from(why),
     })

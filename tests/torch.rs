@@ -9,6 +9,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
+use lenetc::backend::cpu::Isa;
 use lenetc_runtime::weights::{self, Tensor};
 use libtest_mimic::Failed;
 
@@ -20,7 +21,15 @@ fn main() {
     common::run_cases("torch", |case| case.join("model.nn").exists(), run)
 }
 
+/// On each instruction set that this machine runs.
 fn run(dir: &Path) -> Result<(), Failed> {
+    for isa in Isa::ALL.into_iter().filter(|i| i.available()) {
+        run_on(dir, isa).map_err(|e| format!("{isa}: {}", e.message().unwrap_or("")))?;
+    }
+    Ok(())
+}
+
+fn run_on(dir: &Path, isa: Isa) -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
     let (end, metrics) = (
         out.path().join("end.safetensors"),
@@ -30,6 +39,8 @@ fn run(dir: &Path) -> Result<(), Failed> {
         .arg("train")
         .arg(dir.join("model.nn"))
         .args([
+            "--isa",
+            isa.name(),
             "--no-shuffle",
             "--quiet",
             "--epochs",

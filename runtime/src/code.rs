@@ -43,7 +43,13 @@ impl Executable {
         // SAFETY: the mapping is as long as the code, writable, and nobody else knows it.
         unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), start.as_ptr().cast(), code.len()) };
         // SAFETY: the mapping is this value's own, and nothing writes to it any more.
-        unsafe { mprotect(start.as_ptr(), mapped, MprotectFlags::READ | MprotectFlags::EXEC)? };
+        unsafe {
+            mprotect(
+                start.as_ptr(),
+                mapped,
+                MprotectFlags::READ | MprotectFlags::EXEC,
+            )?
+        };
         Ok(memory)
     }
 

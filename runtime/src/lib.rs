@@ -1,6 +1,5 @@
 //! What a compiled program needs while it runs. Imports nothing of the compiler.
 
-#[cfg(unix)]
 pub mod code;
 pub mod cuda;
 pub mod data;

@@ -196,7 +196,9 @@ impl IsaChoice {
         if isa.available() {
             return Ok(isa);
         }
-        Err(Stop::Message(format!("this processor does not have {isa}: leave out --isa")))
+        Err(Stop::Message(format!(
+            "this processor does not have {isa}: leave out --isa"
+        )))
     }
 }
 

@@ -37,7 +37,9 @@ pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     let Some((train, eval, timings, images)) = measured else {
         return Err(Stop::Message("this session runs on a GPU".into()));
     };
-    let peak = lenetc::backend::cpu::peak(a.run.isa.isa()?).map_err(|e| Stop::Message(e.to_string()))? / 1e9;
+    let peak = lenetc::backend::cpu::peak(a.run.isa.isa()?)
+        .map_err(|e| Stop::Message(e.to_string()))?
+        / 1e9;
     let kernels: Vec<Figure> = timings.iter().map(|t| Figure::new(t, images)).collect();
     if a.json {
         let kernels: Vec<_> = kernels.iter().map(|k| k.json(peak)).collect();

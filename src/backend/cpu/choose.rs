@@ -11,29 +11,24 @@ use crate::nest::loops::Kernel;
 
 /// A nest's kernel for blocks of `block` images, and its code unless it is Cranelift's.
 pub fn choose(n: &Nest, isa: Isa, block: u32) -> (Kernel, Wide) {
-    let narrow = Options {
-        lanes: Isa::Cranelift.lanes(),
-        block,
-        registers: Isa::Cranelift.registers(),
-        reuse: false,
-    };
+    let narrow = Options::new(Isa::Cranelift, block);
     if isa == Isa::Cranelift {
         return (schedule(n, narrow), None);
     }
     let mut best: Option<(Kernel, wide::Code)> = None;
     for part in [8, 7, 6, 5, 4] {
         let options = Options {
-            lanes: isa.lanes(),
             registers: isa.registers() * part / 8,
-            block,
-            reuse: true,
+            ..Options::new(isa, block)
         };
         let k = schedule(n, options);
         if best.as_ref().is_some_and(|b| b.0 == k) {
             continue;
         }
         let Ok(code) = wide::compile(&k) else { break };
-        let better = best.as_ref().is_none_or(|b| code.inner_moves < b.1.inner_moves);
+        let better = best
+            .as_ref()
+            .is_none_or(|b| code.inner_moves < b.1.inner_moves);
         if better {
             best = Some((k, code));
         }

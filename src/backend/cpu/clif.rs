@@ -20,10 +20,10 @@ use super::pointer::Pointer;
 use super::{math, order};
 use crate::ir::DType;
 use crate::ir::Scalar;
+use crate::nest::Unary;
 use crate::nest::loops::{
     At, BufId, Expr as V, Kernel, Kind, Read, RegId, Stmt, Uniform, ValueId, Var, Write,
 };
-use crate::nest::Unary;
 
 mod loops;
 mod vectors;

@@ -130,8 +130,12 @@ impl Code {
         }
         let narrow = kernels.iter().zip(wide).filter(|k| k.1.is_none());
         let narrow: Vec<Kernel> = narrow.map(|k| k.0.clone()).collect();
-        let narrow = (!narrow.is_empty()).then(|| clif::Code::compile(&narrow)).transpose()?;
-        let memory = (!bytes.is_empty()).then(|| Executable::new(&bytes)).transpose()?;
+        let narrow = (!narrow.is_empty())
+            .then(|| clif::Code::compile(&narrow))
+            .transpose()?;
+        let memory = (!bytes.is_empty())
+            .then(|| Executable::new(&bytes))
+            .transpose()?;
         let mut starts = starts.into_iter();
         let mut rest = 0..;
         let mut entries = Vec::new();

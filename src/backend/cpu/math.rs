@@ -78,10 +78,7 @@ fn exp_parts<B: Vectors>(b: &mut B, x: B::V, sign: Sign) -> [B::V; 2] {
     let biased = b.fma(x, per_ln2, whole);
     let n = b.binary(Binary::Sub, biased, whole);
     // ln 2 in two parts, the first short enough that its product with n is exact.
-    let (part1, part2) = (
-        b.splat(sign * -0.693_359_4),
-        b.splat(sign * 2.121_944_4e-4),
-    );
+    let (part1, part2) = (b.splat(sign * -0.693_359_4), b.splat(sign * 2.121_944_4e-4));
     let r = b.fma(n, part1, x);
     let r = b.fma(n, part2, r);
     let coefficients = [

@@ -14,6 +14,7 @@ mod program;
 mod schedule;
 pub mod wide;
 
+pub use choose::choose;
 pub use code::Isa;
 pub use peak::peak;
 pub use program::{Plan, plan};

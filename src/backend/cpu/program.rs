@@ -59,7 +59,10 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
     let block = if large { largest } else { lanes };
     let (arena, arena_bytes) = arena(g, groups, &fixed, block);
     let place = |v: &Value| fixed.places.get(v).copied().unwrap_or_else(|| arena[v]);
-    let (kernels, code) = groups.iter().map(|group| choose(&group.nest, isa, block)).unzip();
+    let (kernels, code) = groups
+        .iter()
+        .map(|group| choose(&group.nest, isa, block))
+        .unzip();
     Plan {
         isa,
         block,

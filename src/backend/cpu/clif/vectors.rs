@@ -60,7 +60,6 @@ fn shuffle(b: &mut B, x: Value, y: Value, elements: [u8; 4]) -> Value {
     b.ins().bitcast(types::F32X4, cast_flags(), out)
 }
 
-
 impl Vectors for Emitter<'_> {
     type V = Value;
 

@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::backend::cpu::code::Isa;
 use crate::backend::pieces::{self, Piece};
 use crate::ir::Leading;
 use crate::nest::loops::{At, BufId, Buffer, Dim, Kernel, Kind, RegId, Space, Stmt, ValueId, Var};
@@ -36,6 +37,18 @@ pub struct Options {
     pub registers: u32,
     /// Whether the machine loads no more vectors at a time than it multiplies: each is then used several times.
     pub reuse: bool,
+}
+
+impl Options {
+    /// All registers of an instruction set.
+    pub fn new(isa: Isa, block: u32) -> Self {
+        Self {
+            lanes: isa.lanes(),
+            block,
+            registers: isa.registers(),
+            reuse: isa != Isa::Cranelift,
+        }
+    }
 }
 
 /// A variable and how many values it takes.
@@ -314,7 +327,9 @@ impl Scheduler<'_> {
         };
         let shapes = (1..=channels).flat_map(|a| (1..=positions).map(move |x| (a, x)));
         let fitting = shapes.filter(|&(a, x)| a * x + a.min(x) < most);
-        fitting.min_by_key(|&(a, x)| (total(a, x), -a * x)).unwrap_or((1, 1))
+        fitting
+            .min_by_key(|&(a, x)| (total(a, x), -a * x))
+            .unwrap_or((1, 1))
     }
 
     /// Cuts the positions into tiles: first position, number of tiles, width, whether taps may be missing.

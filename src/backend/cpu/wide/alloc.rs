@@ -52,7 +52,8 @@ pub fn run(f: &mut Function, avx512: bool) -> Result<Allocated, String> {
         validate_ssa: cfg!(debug_assertions),
         algorithm: Algorithm::Ion,
     };
-    let output = regalloc2::run(&program, &environment(avx512), &options).map_err(|e| format!("{e:?}"))?;
+    let output =
+        regalloc2::run(&program, &environment(avx512), &options).map_err(|e| format!("{e:?}"))?;
     let block_of = |inst: usize| program.starts.partition_point(|&s| s <= inst) - 1;
     let (mut inner_edits, mut spills) = (0, 0);
     for (at, Edit::Move { from, to }) in &output.edits {
@@ -71,7 +72,8 @@ pub fn run(f: &mut Function, avx512: bool) -> Result<Allocated, String> {
 impl Allocated {
     /// The operands' registers, as `operands` listed them.
     pub fn registers(&self, block: usize, inst: usize) -> &[Allocation] {
-        self.output.inst_allocs(RInst::new(self.program.starts[block] + inst))
+        self.output
+            .inst_allocs(RInst::new(self.program.starts[block] + inst))
     }
 
     /// Instructions (by their number in the block) and moves, in order.
@@ -101,7 +103,8 @@ fn class(c: Class) -> RegClass {
 }
 
 fn environment(avx512: bool) -> MachineEnv {
-    let set = |class, regs: &[usize]| -> PRegSet { regs.iter().map(|&r| PReg::new(r, class)).collect() };
+    let set =
+        |class, regs: &[usize]| -> PRegSet { regs.iter().map(|&r| PReg::new(r, class)).collect() };
     let vectors: Vec<usize> = (0..if avx512 { 32 } else { 16 }).collect();
     let masks: &[usize] = if avx512 { &[2, 3, 4, 5, 6, 7] } else { &[] };
     MachineEnv {
@@ -152,7 +155,8 @@ impl Program {
                 }
                 End::Return => (vec![], vec![], vec![]),
             };
-            p.operands.push(reads.iter().map(|v| Operand::reg_use(vreg(v))).collect());
+            p.operands
+                .push(reads.iter().map(|v| Operand::reg_use(vreg(v))).collect());
             p.ends.push(Ending {
                 returns: succs.is_empty(),
                 args: args.iter().map(vreg).collect(),
@@ -160,7 +164,8 @@ impl Program {
             for s in &succs {
                 p.preds[s.0 as usize].push(RBlock::new(b));
             }
-            p.succs.push(succs.iter().map(|s| RBlock::new(s.0 as usize)).collect());
+            p.succs
+                .push(succs.iter().map(|s| RBlock::new(s.0 as usize)).collect());
         }
         p.starts.push(p.operands.len());
         p.values = f.classes.len();
@@ -181,7 +186,11 @@ impl Program {
 fn operands(f: &mut Function, block: usize, inst: usize, avx512: bool) -> Vec<Operand> {
     let i = f.blocks[block].insts[inst].clone();
     let vreg = |f: &Function, v: Value| VReg::new(v.0 as usize, class(f.class(v)));
-    let mut out: Vec<Operand> = i.args.iter().map(|&v| Operand::reg_use(vreg(f, v))).collect();
+    let mut out: Vec<Operand> = i
+        .args
+        .iter()
+        .map(|&v| Operand::reg_use(vreg(f, v)))
+        .collect();
     if let Some(Base::Value(base)) = i.mem.map(|m| m.base) {
         out.push(Operand::reg_use(vreg(f, base)));
     }

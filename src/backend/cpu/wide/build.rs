@@ -53,7 +53,6 @@ pub(super) struct Builder<'a> {
     bases: Vec<Option<Value>>,
     table: Value,
     pub(super) uniforms: Value,
-    scratch: Vec<Option<u32>>,
     /// Loops begun so far: tells whether one began within another.
     pub(super) begun: usize,
     /// What this statement computed already.
@@ -65,10 +64,12 @@ pub(super) struct Builder<'a> {
 /// The vector program of a kernel.
 pub fn function(k: &Kernel) -> Result<Function, Declined> {
     if k.tile.is_some() || k.valid.is_some() {
-        return Err(Declined("tiles and counts of images are run-time arguments"));
+        return Err(Declined(
+            "tiles and counts of images are run-time arguments",
+        ));
     }
-    let mut f = Function::new(&k.name, k.lanes);
-    let entry = f.block(0);
+    let mut f = Function::new(k.lanes);
+    let entry = f.block();
     let args = [(); 3].map(|()| f.value(Class::Int));
     f.at(entry).insts.push(Inst {
         op: Op::Entry,
@@ -78,15 +79,6 @@ pub fn function(k: &Kernel) -> Result<Function, Declined> {
     });
     let regs = k.regs.iter();
     let regs = regs.map(|r| vec![None; r.dims.iter().product::<u32>() as usize]);
-    let mut scratch_bytes = 0;
-    let scratch = k.buffers.iter().map(|b| {
-        matches!(b.space, Space::Shared(_)).then(|| {
-            let at = scratch_bytes;
-            scratch_bytes += (b.len as u32 * 4).next_multiple_of(64);
-            at
-        })
-    });
-    let scratch = scratch.collect();
     let mut b = Builder {
         k,
         here: entry,
@@ -97,13 +89,11 @@ pub fn function(k: &Kernel) -> Result<Function, Declined> {
         bases: vec![None; k.buffers.len()],
         table: args[0],
         uniforms: args[1],
-        scratch,
         begun: 0,
         known: HashMap::new(),
         transposed: None,
         f,
     };
-    b.f.scratch_bytes = scratch_bytes;
     b.body(&k.body)?;
     b.f.sweep();
     Ok(b.f)
@@ -125,7 +115,12 @@ impl Builder<'_> {
                     let slot = self.slot(*reg, index)?;
                     self.regs[reg.0 as usize][slot] = Some(value);
                 }
-                Stmt::Store { buf, at, how, value } => {
+                Stmt::Store {
+                    buf,
+                    at,
+                    how,
+                    value,
+                } => {
                     let value = self.value(*value)?;
                     let mem = self.address(*buf, at)?;
                     let op = match how {
@@ -154,7 +149,13 @@ impl Builder<'_> {
     }
 
     /// An integer in a block.
-    pub(super) fn integer(&mut self, block: BlockId, op: Op, args: &[Value], mem: Option<Mem>) -> Value {
+    pub(super) fn integer(
+        &mut self,
+        block: BlockId,
+        op: Op,
+        args: &[Value],
+        mem: Option<Mem>,
+    ) -> Value {
         let v = self.f.value(Class::Int);
         self.f.at(block).insts.push(Inst {
             op,
@@ -174,7 +175,9 @@ impl Builder<'_> {
         let dims = &self.k.regs[reg.0 as usize].dims;
         let mut slot = 0;
         for (i, &d) in index.iter().zip(dims) {
-            let at = self.known(i).ok_or(Declined("a register is indexed by a loop's variable"))?;
+            let at = self
+                .known(i)
+                .ok_or(Declined("a register is indexed by a loop's variable"))?;
             slot = slot * d as usize + at as usize;
         }
         Ok(slot)
@@ -182,21 +185,25 @@ impl Builder<'_> {
 
     /// The index as a constant.
     fn known(&self, a: &At) -> Option<i64> {
-        a.terms.iter().try_fold(a.constant, |sum, (v, c)| match self.vars[v] {
-            Index::Known(i) => Some(sum + c * i),
-            Index::Run(..) => None,
-        })
+        a.terms
+            .iter()
+            .try_fold(a.constant, |sum, (v, c)| match self.vars[v] {
+                Index::Known(i) => Some(sum + c * i),
+                Index::Run(..) => None,
+            })
     }
 
     /// The least and the greatest value that an index can have, each variable taken on its own.
     pub(super) fn interval(&self, a: &At) -> (i64, i64) {
-        a.terms.iter().fold((a.constant, a.constant), |(low, high), (v, c)| {
-            let (l, h) = match self.vars[v] {
-                Index::Known(i) => (i, i),
-                Index::Run(_, l, h) => (l, h),
-            };
-            (low + (c * l).min(c * h), high + (c * l).max(c * h))
-        })
+        a.terms
+            .iter()
+            .fold((a.constant, a.constant), |(low, high), (v, c)| {
+                let (l, h) = match self.vars[v] {
+                    Index::Known(i) => (i, i),
+                    Index::Run(_, l, h) => (l, h),
+                };
+                (low + (c * l).min(c * h), high + (c * l).max(c * h))
+            })
     }
 
     /// The terms whose variables run, by depth, and the constant; both `scale` times.
@@ -225,23 +232,18 @@ impl Builder<'_> {
             };
             c * l.step % modulus == 0 && c * first % modulus == 0
         };
-        terms.iter().all(whole).then(|| constant.rem_euclid(modulus))
+        terms
+            .iter()
+            .all(whole)
+            .then(|| constant.rem_euclid(modulus))
     }
 
     pub(super) fn address(&mut self, buf: BufId, at: &At) -> Result<Mem, Declined> {
         let size = self.k.buffers[buf.0 as usize].dtype.size_bytes() as i64;
         let (terms, constant) = self.split(at, size);
         let far = Declined("an address is further than a displacement reaches");
-        if let (Some(start), []) = (self.scratch[buf.0 as usize], &terms[..]) {
-            let disp = i32::try_from(constant + i64::from(start)).map_err(|_| far)?;
-            return Ok(Mem {
-                base: Base::Scratch,
-                disp,
-                broadcast: false,
-            });
-        }
-        if self.scratch[buf.0 as usize].is_some() {
-            return Err(Declined("a kernel's own memory is indexed by a loop's variable"));
+        if self.k.buffers[buf.0 as usize].space != Space::Global {
+            return Err(Declined("memory of a block of threads"));
         }
         let base = self.moving(&(Some(buf), terms))?;
         Ok(Mem {
@@ -281,7 +283,9 @@ impl Builder<'_> {
         let first = match (self.loops[depth].lower, start) {
             (Bound::Known(l), None) => self.integer(before, Op::Integer(l * scale), &[], None),
             (Bound::Known(0), Some(s)) => s,
-            (Bound::Known(l), Some(s)) => self.integer(before, Op::Sum(small(l * scale)?), &[s], None),
+            (Bound::Known(l), Some(s)) => {
+                self.integer(before, Op::Sum(small(l * scale)?), &[s], None)
+            }
             (Bound::Run(l), start) => {
                 let way = self.integer(before, Op::Times(small(scale)?), &[l], None);
                 match start {
@@ -331,7 +335,6 @@ impl Builder<'_> {
         self.transposed = None;
         Ok(())
     }
-
 }
 
 /// A constant as instructions hold it.

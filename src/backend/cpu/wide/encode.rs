@@ -58,7 +58,9 @@ pub fn run(f: &Function, a: &Allocated, avx512: bool) -> Result<Encoded, IcedErr
     };
     for l in &f.literals {
         w.literals.push(w.at);
-        l.iter().flat_map(|x| x.to_le_bytes()).for_each(|b| w.byte(b));
+        l.iter()
+            .flat_map(|x| x.to_le_bytes())
+            .for_each(|b| w.byte(b));
     }
     w.align(64);
     let entry = w.at;
@@ -83,12 +85,24 @@ fn kept(a: &Allocated) -> Vec<R> {
         let regalloc2::Edit::Move { from, to } = e.1;
         [from, to]
     });
-    let used: BTreeSet<u32> = a.output.allocs.iter().copied().chain(edits).filter_map(integer).collect();
-    KEPT.iter().filter(|r| used.contains(r)).map(|&r| R::RAX + r).collect()
+    let used: BTreeSet<u32> = a
+        .output
+        .allocs
+        .iter()
+        .copied()
+        .chain(edits)
+        .filter_map(integer)
+        .collect();
+    KEPT.iter()
+        .filter(|r| used.contains(r))
+        .map(|&r| R::RAX + r)
+        .collect()
 }
 
 fn integer(a: Allocation) -> Option<u32> {
-    a.as_reg().filter(|r| r.class() == RegClass::Int).map(|r| r.hw_enc() as u32)
+    a.as_reg()
+        .filter(|r| r.class() == RegClass::Int)
+        .map(|r| r.hw_enc() as u32)
 }
 
 /// The number of the register that an operand got.
@@ -130,12 +144,15 @@ impl Writer<'_> {
 
     /// Half as wide.
     fn half(&self, a: Allocation) -> R {
-        if self.avx512 { R::YMM0 + number(a) } else { R::XMM0 + number(a) }
+        if self.avx512 {
+            R::YMM0 + number(a)
+        } else {
+            R::XMM0 + number(a)
+        }
     }
 
     fn frame(&self) -> u32 {
-        let bytes = self.f.scratch_bytes + 8 * self.a.output.num_spillslots as u32;
-        bytes.next_multiple_of(64)
+        (8 * self.a.output.num_spillslots as u32).next_multiple_of(64)
     }
 
     fn stack(&self, at: i64) -> MemoryOperand {
@@ -145,7 +162,7 @@ impl Writer<'_> {
     /// Where a spilled value lies.
     fn slot(&self, a: Allocation) -> MemoryOperand {
         let slot = a.as_stack().map_or(0, |s| s.index());
-        self.stack(i64::from(self.f.scratch_bytes) + 8 * slot as i64)
+        self.stack(8 * slot as i64)
     }
 
     fn prologue(&mut self) -> Result<(), IcedError> {
@@ -163,7 +180,15 @@ impl Writer<'_> {
 
     fn epilogue(&mut self) -> Result<(), IcedError> {
         let kept = self.kept.clone();
-        let from = MemoryOperand::new(R::RBP, R::None, 1, -8 * kept.len() as i64, 1, false, R::None);
+        let from = MemoryOperand::new(
+            R::RBP,
+            R::None,
+            1,
+            -8 * kept.len() as i64,
+            1,
+            false,
+            R::None,
+        );
         self.put(I::with2(C::Lea_r64_m, R::RSP, from))?;
         for &r in kept.iter().rev() {
             self.put(I::with1(C::Pop_r64, r))?;
@@ -253,16 +278,26 @@ impl Writer<'_> {
 
     /// A move that the allocator put between instructions.
     fn move_value(&mut self, from: Allocation, to: Allocation) -> Result<(), IcedError> {
-        let class = from.as_reg().or(to.as_reg()).map_or(RegClass::Int, |r| r.class());
+        let class = from
+            .as_reg()
+            .or(to.as_reg())
+            .map_or(RegClass::Int, |r| r.class());
         let (load, store) = match class {
             RegClass::Int => (C::Mov_r64_rm64, C::Mov_rm64_r64),
             RegClass::Vector => (C::VEX_Kmovw_kr_km16, C::VEX_Kmovw_m16_kr),
-            RegClass::Float if self.avx512 => {
-                (C::EVEX_Vmovaps_zmm_k1z_zmmm512, C::EVEX_Vmovaps_zmmm512_k1z_zmm)
-            }
+            RegClass::Float if self.avx512 => (
+                C::EVEX_Vmovaps_zmm_k1z_zmmm512,
+                C::EVEX_Vmovaps_zmmm512_k1z_zmm,
+            ),
             RegClass::Float => (C::VEX_Vmovaps_ymm_ymmm256, C::VEX_Vmovaps_ymmm256_ymm),
         };
-        let reg = |a| if class == RegClass::Int { int(a) } else { self.vector(a) };
+        let reg = |a| {
+            if class == RegClass::Int {
+                int(a)
+            } else {
+                self.vector(a)
+            }
+        };
         let i = if from.is_stack() {
             I::with2(load, reg(to), self.slot(from))
         } else if to.is_stack() {
@@ -278,25 +313,38 @@ impl Writer<'_> {
         let (base, disp) = match (m.base, base) {
             (Base::Value(_), Some(&b)) => (int(b), i64::from(m.disp)),
             (Base::Literal(k), _) => (R::RIP, self.literals[k as usize] as i64),
-            _ => (R::RSP, i64::from(m.disp)),
+            (Base::Value(_), None) => unreachable!("an address has a base"),
         };
-        let size = if base == R::RIP { 8 } else { u32::from(disp != 0) };
+        let size = if base == R::RIP {
+            8
+        } else {
+            u32::from(disp != 0)
+        };
         MemoryOperand::new(base, index, 1, disp, size, m.broadcast, R::None)
     }
 
     fn inst(&mut self, i: &Inst, regs: &[Allocation]) -> Result<(), IcedError> {
         let args = i.args.len();
         let base = matches!(i.mem.map(|m| m.base), Some(Base::Value(_)));
-        let def = regs.get(args + usize::from(base)).copied().unwrap_or(Allocation::none());
+        let def = regs
+            .get(args + usize::from(base))
+            .copied()
+            .unwrap_or(Allocation::none());
         let mem = i.mem.map(|m| self.memory(m, regs.get(args), R::None));
         match i.op {
             Op::Entry => Ok(()),
             Op::Store | Op::StoreFirst => {
                 let mem = mem.unwrap_or(self.stack(0));
                 self.put(match (i.op, self.avx512) {
-                    (Op::Store, true) => I::with2(C::EVEX_Vmovups_zmmm512_k1z_zmm, mem, self.vector(regs[0])),
-                    (Op::Store, false) => I::with2(C::VEX_Vmovups_ymmm256_ymm, mem, self.vector(regs[0])),
-                    (_, true) => I::with2(C::EVEX_Vmovss_m32_k1_xmm, mem, R::XMM0 + number(regs[0])),
+                    (Op::Store, true) => {
+                        I::with2(C::EVEX_Vmovups_zmmm512_k1z_zmm, mem, self.vector(regs[0]))
+                    }
+                    (Op::Store, false) => {
+                        I::with2(C::VEX_Vmovups_ymmm256_ymm, mem, self.vector(regs[0]))
+                    }
+                    (_, true) => {
+                        I::with2(C::EVEX_Vmovss_m32_k1_xmm, mem, R::XMM0 + number(regs[0]))
+                    }
                     (_, false) => I::with2(C::VEX_Vmovss_m32_xmm, mem, R::XMM0 + number(regs[0])),
                 })
             }
@@ -355,14 +403,27 @@ impl Writer<'_> {
     fn splat_int(&mut self, def: Allocation, from: Allocation) -> Result<(), IcedError> {
         let from = R::EAX + number(from);
         if self.avx512 {
-            return self.put(I::with2(C::EVEX_Vpbroadcastd_zmm_k1z_r32, self.vector(def), from));
+            return self.put(I::with2(
+                C::EVEX_Vpbroadcastd_zmm_k1z_r32,
+                self.vector(def),
+                from,
+            ));
         }
         let low = R::XMM0 + number(def);
         self.put(I::with2(C::VEX_Vmovd_xmm_rm32, low, from))?;
-        self.put(I::with2(C::VEX_Vpbroadcastd_ymm_xmmm32, self.vector(def), low))
+        self.put(I::with2(
+            C::VEX_Vpbroadcastd_ymm_xmmm32,
+            self.vector(def),
+            low,
+        ))
     }
 
-    fn blend(&mut self, def: Allocation, regs: &[Allocation], yes: Option<MemoryOperand>) -> Result<(), IcedError> {
+    fn blend(
+        &mut self,
+        def: Allocation,
+        regs: &[Allocation],
+        yes: Option<MemoryOperand>,
+    ) -> Result<(), IcedError> {
         let (d, mask, no) = (self.vector(def), self.vector(regs[0]), self.vector(regs[1]));
         if self.avx512 {
             let code = C::EVEX_Vblendmps_zmm_k1z_zmm_zmmm512b32;
@@ -386,7 +447,12 @@ impl Writer<'_> {
         let mem = self.memory(m, regs.get(1), self.vector(regs[0]));
         let d = self.half(def);
         if self.avx512 {
-            self.put(I::with3(C::VEX_Kxnorw_kr_kr_kr, GATHERED, GATHERED, GATHERED))?;
+            self.put(I::with3(
+                C::VEX_Kxnorw_kr_kr_kr,
+                GATHERED,
+                GATHERED,
+                GATHERED,
+            ))?;
             let mut i = I::with2(C::EVEX_Vpgatherqd_ymm_k1_vm64z, d, mem)?;
             i.set_op_mask(GATHERED);
             return self.put(Ok(i));
@@ -411,16 +477,25 @@ impl Writer<'_> {
                 Err(_) => self.put(I::with2(C::Mov_r64_imm64, d, k)),
             },
             Op::Sum(k) => {
-                let index = if regs.len() > 2 { int(regs[1]) } else { R::None };
+                let index = if regs.len() > 2 {
+                    int(regs[1])
+                } else {
+                    R::None
+                };
                 let size = u32::from(k != 0);
-                let sum = MemoryOperand::new(int(regs[0]), index, 1, i64::from(k), size, false, R::None);
+                let sum =
+                    MemoryOperand::new(int(regs[0]), index, 1, i64::from(k), size, false, R::None);
                 self.put(I::with2(C::Lea_r64_m, d, sum))
             }
             Op::Times(k) => self.put(I::with3(C::Imul_r64_rm64_imm32, d, int(regs[0]), k)),
             Op::Least | Op::Greatest => {
                 let other = int(regs[1]);
                 self.put(I::with2(C::Cmp_r64_rm64, d, other))?;
-                let code = if op == Op::Least { C::Cmovg_r64_rm64 } else { C::Cmovl_r64_rm64 };
+                let code = if op == Op::Least {
+                    C::Cmovg_r64_rm64
+                } else {
+                    C::Cmovl_r64_rm64
+                };
                 self.put(I::with2(code, d, other))
             }
             Op::ShiftRight(n) => self.put(I::with2(C::Sar_rm64_imm8, d, u32::from(n))),

@@ -29,9 +29,8 @@ impl Builder<'_> {
         let slots = self.assigned(body);
         let old = self.values(&slots);
         let guard = (!self.certain(d)).then_some(self.here);
-        let depth = self.loops.len() as u32;
         if let Some(guard) = guard {
-            let before = self.f.block(depth);
+            let before = self.f.block();
             let left = self.bound_value(guard, lower);
             let right = self.right(upper)?;
             self.f.at(guard).end = End::Less(left, right, before, before);
@@ -45,7 +44,7 @@ impl Builder<'_> {
         self.here = leave;
         if let Some(guard) = guard {
             let new = self.values(&slots);
-            let skip = self.f.block(depth);
+            let skip = self.f.block();
             if let End::Less(_, _, _, other) = &mut self.f.at(guard).end {
                 *other = skip;
             }
@@ -59,7 +58,7 @@ impl Builder<'_> {
     fn enter(&mut self, d: &Dim, lower: Bound, slots: &[Slot]) {
         let depth = self.loops.len();
         let before = self.here;
-        let header = self.f.block(depth as u32 + 1);
+        let header = self.f.block();
         let args = self.values(slots);
         self.f.at(before).end = End::Jump(header, args);
         self.parameters(header, slots);
@@ -78,7 +77,12 @@ impl Builder<'_> {
     }
 
     /// Ends the innermost loop, which has none within where `innermost`; the block after it.
-    fn leave(&mut self, slots: &[Slot], upper: Bound, innermost: bool) -> Result<BlockId, Declined> {
+    fn leave(
+        &mut self,
+        slots: &[Slot],
+        upper: Bound,
+        innermost: bool,
+    ) -> Result<BlockId, Declined> {
         let depth = self.loops.len() - 1;
         let counter = self.moving(&(None, vec![(depth, 1)]))?;
         let bottom = self.here;
@@ -94,12 +98,12 @@ impl Builder<'_> {
             args.push(grown);
         }
         let right = self.right(upper)?;
-        let latch = self.f.block(depth as u32 + 1);
+        let latch = self.f.block();
         self.f.at(latch).end = End::Jump(header, args);
         for b in header.0..=latch.0 {
             self.f.at(BlockId(b)).innermost = innermost;
         }
-        let after = self.f.block(depth as u32);
+        let after = self.f.block();
         self.f.at(bottom).end = End::Less(next, right, latch, after);
         self.loops.pop();
         self.transposed = None;
@@ -121,10 +125,9 @@ impl Builder<'_> {
         }
         let slots = self.assigned(body);
         let old = self.values(&slots);
-        let depth = self.loops.len() as u32;
         let mut from = Vec::new();
         for v in tests {
-            let (test, inside) = (self.here, self.f.block(depth));
+            let (test, inside) = (self.here, self.f.block());
             self.f.at(test).end = End::Less(v, Right::Integer(0), inside, inside);
             from.push(test);
             self.here = inside;
@@ -134,7 +137,7 @@ impl Builder<'_> {
         self.transposed = None;
         let mut edges = vec![(self.here, self.values(&slots))];
         for test in from {
-            let skip = self.f.block(depth);
+            let skip = self.f.block();
             if let End::Less(_, _, negative, _) = &mut self.f.at(test).end {
                 *negative = skip;
             }
@@ -147,7 +150,7 @@ impl Builder<'_> {
 
     /// Goes on in a block that these blocks jump to, each with its registers.
     fn merge(&mut self, slots: &[Slot], edges: Vec<(BlockId, Vec<Value>)>) {
-        let after = self.f.block(self.loops.len() as u32);
+        let after = self.f.block();
         for (b, args) in edges {
             self.f.at(b).end = End::Jump(after, args);
         }
@@ -169,7 +172,9 @@ impl Builder<'_> {
         collect(body, &mut regs);
         regs.sort_unstable();
         regs.dedup();
-        let slots = regs.into_iter().flat_map(|r| (0..self.regs[r].len()).map(move |s| (r, s)));
+        let slots = regs
+            .into_iter()
+            .flat_map(|r| (0..self.regs[r].len()).map(move |s| (r, s)));
         slots.filter(|&(r, s)| self.regs[r][s].is_some()).collect()
     }
 
@@ -235,7 +240,12 @@ impl Builder<'_> {
         let factor = ((1i64 << 31) + q.div - 1) / q.div;
         let v = self.integer(here, Op::Times(small(factor)?), &[v], None);
         let v = self.integer(here, Op::ShiftRight(31), &[v], None);
-        Ok(Bound::Run(self.integer(here, Op::Sum(small(-QUOTIENTS)?), &[v], None)))
+        Ok(Bound::Run(self.integer(
+            here,
+            Op::Sum(small(-QUOTIENTS)?),
+            &[v],
+            None,
+        )))
     }
 
     fn bound_value(&mut self, block: BlockId, b: Bound) -> Value {
@@ -259,15 +269,22 @@ impl Builder<'_> {
                 if l.div == 1 && u.div == 1 {
                     return self.interval(&(u.num.clone() - l.num.clone())).0 > 0;
                 }
-                self.interval(&l.num).1.div_euclid(l.div) < self.interval(&u.num).0.div_euclid(u.div)
+                self.interval(&l.num).1.div_euclid(l.div)
+                    < self.interval(&u.num).0.div_euclid(u.div)
             })
         })
     }
 
     /// The least and the greatest value of a loop's variable.
     fn range(&self, d: &Dim) -> (i64, i64) {
-        let low = d.lower.iter().map(|q| self.interval(&q.num).0.div_euclid(q.div));
-        let high = d.upper.iter().map(|q| self.interval(&q.num).1.div_euclid(q.div));
+        let low = d
+            .lower
+            .iter()
+            .map(|q| self.interval(&q.num).0.div_euclid(q.div));
+        let high = d
+            .upper
+            .iter()
+            .map(|q| self.interval(&q.num).1.div_euclid(q.div));
         (low.max().unwrap_or(0), high.min().unwrap_or(1) - 1)
     }
 }

@@ -25,8 +25,6 @@ pub enum Base {
     Value(Value),
     /// An entry of the pool of constants.
     Literal(u32),
-    /// The kernel's own memory on the stack.
-    Scratch,
 }
 
 /// An address.
@@ -129,7 +127,10 @@ impl Op {
 
     /// Whether two operands may change places.
     pub fn commutes(self) -> bool {
-        matches!(self, Self::Add | Self::Mul | Self::And | Self::Or | Self::Xor)
+        matches!(
+            self,
+            Self::Add | Self::Mul | Self::And | Self::Or | Self::Xor
+        )
     }
 
     /// The number of register operands where the last one may lie in memory instead.
@@ -176,33 +177,27 @@ pub struct Block {
     pub params: Vec<Value>,
     pub insts: Vec<Inst>,
     pub end: End,
-    /// Loops around.
-    pub depth: u32,
     /// Whether the block runs once a round of a loop that has none within.
     pub innermost: bool,
 }
 
 /// A kernel as a vector program.
 pub struct Function {
-    pub name: String,
     pub lanes: u32,
     /// In the order in which they are laid out; the first is the entry.
     pub blocks: Vec<Block>,
     pub classes: Vec<Class>,
     /// Vectors of constants, by lanes.
     pub literals: Vec<Vec<u32>>,
-    pub scratch_bytes: u32,
 }
 
 impl Function {
-    pub fn new(name: &str, lanes: u32) -> Self {
+    pub fn new(lanes: u32) -> Self {
         Self {
-            name: name.into(),
             lanes,
             blocks: vec![],
             classes: vec![],
             literals: vec![],
-            scratch_bytes: 0,
         }
     }
 
@@ -215,12 +210,11 @@ impl Function {
         self.classes[v.0 as usize]
     }
 
-    pub fn block(&mut self, depth: u32) -> BlockId {
+    pub fn block(&mut self) -> BlockId {
         self.blocks.push(Block {
             params: vec![],
             insts: vec![],
             end: End::Return,
-            depth,
             innermost: false,
         });
         BlockId(self.blocks.len() as u32 - 1)

@@ -126,7 +126,8 @@ impl Folder<'_> {
         }
         let places = [0, 1].map(|k| (k, self.place(i.args[k])));
         // A vector that is read once rather than a factor in all lanes.
-        let mut found: Vec<(usize, Mem)> = places.iter().filter_map(|p| Some((p.0, p.1?.0))).collect();
+        let mut found: Vec<(usize, Mem)> =
+            places.iter().filter_map(|p| Some((p.0, p.1?.0))).collect();
         found.sort_by_key(|p| p.1.broadcast);
         if let Some(&(k, mem)) = found.first() {
             i.op = Op::FmaForm(Form::F231);

@@ -39,7 +39,8 @@ pub fn compile(k: &Kernel) -> Result<Code, Declined> {
     let mut f = build::function(k)?;
     legalise::run(&mut f, avx512);
     let a = alloc::run(&mut f, avx512).map_err(|_| Declined("no registers"))?;
-    let e = encode::run(&f, &a, avx512).map_err(|_| Declined("an instruction that has no encoding"))?;
+    let e =
+        encode::run(&f, &a, avx512).map_err(|_| Declined("an instruction that has no encoding"))?;
     Ok(Code {
         bytes: e.bytes,
         entry: e.entry,

@@ -122,7 +122,12 @@ impl Builder<'_> {
 
     fn load(&mut self, buf: BufId, at: &At, how: &Read) -> Result<Value, Declined> {
         let dtype = self.k.buffers[buf.0 as usize].dtype;
-        if let Read::Lookup { index, index_at, stride } = how {
+        if let Read::Lookup {
+            index,
+            index_at,
+            stride,
+        } = how
+        {
             return self.lookup(buf, at, (*index, index_at), *stride);
         }
         let mem = Some(self.address(buf, at)?);
@@ -140,17 +145,29 @@ impl Builder<'_> {
     }
 
     /// Elements of rows: 32 bits are gathered, which hold the byte where elements are bytes.
-    fn lookup(&mut self, buf: BufId, at: &At, index: (BufId, &At), stride: i64) -> Result<Value, Declined> {
+    fn lookup(
+        &mut self,
+        buf: BufId,
+        at: &At,
+        index: (BufId, &At),
+        stride: i64,
+    ) -> Result<Value, Declined> {
         let dtype = self.k.buffers[buf.0 as usize].dtype;
         let size = dtype.size_bytes() as i64;
         // Aligned words are never beyond the end: rows are whole words.
-        let byte = self.residue(at, 4 / size).filter(|_| stride * size % 4 == 0);
+        let byte = self
+            .residue(at, 4 / size)
+            .filter(|_| stride * size % 4 == 0);
         let byte = byte.ok_or(Declined("bytes that do not lie in words"))?;
         let mem = self.address(buf, &(at.clone() - byte))?;
         let first = self.address(index.0, index.1)?;
         let half = self.k.lanes as i32 / 2;
         let factor = u32::try_from(stride * size).map_err(|_| Declined("a row is too long"))?;
-        let factor = self.lanes((0..self.k.lanes).map(|l| if l % 2 == 0 { factor } else { 0 }).collect());
+        let factor = self.lanes(
+            (0..self.k.lanes)
+                .map(|l| if l % 2 == 0 { factor } else { 0 })
+                .collect(),
+        );
         let [low, high] = [0, half].map(|from| {
             let disp = first.disp + 4 * from;
             let rows = self.vector(Op::Rows, &[], Some(Mem { disp, ..first }));
@@ -183,7 +200,11 @@ impl Builder<'_> {
         let mut sum = x;
         for &op in swaps.iter().chain(&[Op::Permute(0x4e), Op::Permute(0xb1)]) {
             let args = [sum, sum];
-            let args = if matches!(op, Op::Permute(_)) { &args[..1] } else { &args };
+            let args = if matches!(op, Op::Permute(_)) {
+                &args[..1]
+            } else {
+                &args
+            };
             let other = self.vector(op, args, None);
             sum = self.vector(Op::Add, &[sum, other], None);
         }
@@ -197,7 +218,10 @@ impl Builder<'_> {
         {
             return Ok(columns[lane as usize]);
         }
-        let mut v = rows.iter().map(|&r| self.value(r)).collect::<Result<Vec<_>, _>>()?;
+        let mut v = rows
+            .iter()
+            .map(|&r| self.value(r))
+            .collect::<Result<Vec<_>, _>>()?;
         // Pairs, then fours: column c of each group of four lanes.
         v = self.interleave(&v, 1, false);
         v = self.interleave(&v, 2, true);
@@ -287,7 +311,11 @@ impl Vectors for Builder<'_> {
             Compare::Eq => 0x00,
             Compare::Ne => 0x04,
         };
-        let class = if self.k.lanes == 16 { Class::Mask } else { Class::Vector };
+        let class = if self.k.lanes == 16 {
+            Class::Mask
+        } else {
+            Class::Vector
+        };
         let mask = self.made(class, Op::Compare(predicate), &[x, y], None);
         self.vector(Op::Blend, &[mask, no, yes], None)
     }
