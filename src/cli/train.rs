@@ -51,7 +51,7 @@ pub fn session(
     let (optimise, batch) = (a.opt > 0, model.config.batch_size);
     let session = match a.target {
         Target::Cpu => {
-            let plan = driver::plan(graph, optimise, batch);
+            let plan = driver::plan(graph, optimise, batch, a.isa.isa()?);
             Session::new(&plan, data, model.config, a.threads())?
         }
         Target::Cuda => {
@@ -141,7 +141,7 @@ fn place(s: &Session, threads: usize) -> String {
         Some(engine) => format!("cuda ({})", engine.device().name),
         None => {
             let plural = if threads == 1 { "" } else { "s" };
-            format!("cpu ({threads} thread{plural}, cranelift)")
+            format!("cpu ({threads} thread{plural}, {})", s.isa())
         }
     }
 }
