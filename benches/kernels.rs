@@ -1,15 +1,15 @@
-//! Time and GFLOP/s of LeNet's contractions on one core, blocks of 16 and of 8 images at a time, beside the
+//! Time and GFLOP/s of LeNet's contractions on one core, for each instruction set that the machine has, beside the
 //! speed of bare multiply-adds on twelve vectors of the same width. Run with `cargo bench`; quote ratios of one run only.
 
 use std::time::Instant;
 
-use lenetc::backend::cpu::clif::{Code, Uniforms};
-use lenetc::backend::cpu::{Options, peak, schedule};
+use lenetc::backend::cpu::code::{Code, Isa};
+use lenetc::backend::cpu::{choose, peak};
 use lenetc::ir::{Leading, TensorType};
 use lenetc::nest::loops::Kernel;
 use lenetc::ops::*;
+use lenetc_runtime::exec::Uniforms;
 
-const BLOCKS: [u32; 2] = [16, 8];
 const REPEATS: usize = 200;
 
 fn seconds(k: &Kernel, block: u32) -> f64 {
@@ -35,8 +35,6 @@ fn seconds(k: &Kernel, block: u32) -> f64 {
 }
 
 fn main() {
-    let peak = peak().expect("the kernel compiles") / 1e9;
-    println!("{:28} {peak:8.1} GFLOP/s", "multiply-adds alone");
     let window = |pad| Window {
         kernel: [5, 5],
         stride: [1, 1],
@@ -112,17 +110,19 @@ fn main() {
             vec![y3, x3],
         ),
     ];
-    for block in BLOCKS {
-        println!("blocks of {block}");
+    for isa in Isa::ALL.into_iter().filter(|i| i.available()) {
+        let peak = peak(isa).expect("the kernel compiles") / 1e9;
+        println!("{isa}: {peak:.1} GFLOP/s, multiply-adds alone");
         for (name, op, inputs) in &cases {
-            report(name, op, inputs, block, peak);
+            report(name, op, inputs, isa, peak);
         }
     }
 }
 
-fn report(name: &str, op: &Op, inputs: &[TensorType], block: u32, peak: f64) {
+fn report(name: &str, op: &Op, inputs: &[TensorType], isa: Isa, peak: f64) {
     let outputs = op.infer(inputs).expect("LeNet's shapes fit");
-    let k = schedule(&op.lower(inputs, &outputs), Options { lanes: 4, block });
+    let block = isa.lanes().max(8);
+    let (k, _) = choose(&op.lower(inputs, &outputs), isa, block);
     assert!(inputs.iter().all(|t| t.leading != Leading::Dataset));
     let flops = 2.0 * op.macs(inputs, &outputs) as f64 * f64::from(block);
     let start = Instant::now();

@@ -5,7 +5,8 @@
 mod stages;
 pub use stages::{NoStage, Stage, text};
 
-use crate::backend::{cpu, cuda};
+use crate::backend::cpu::{self, Isa};
+use crate::backend::cuda;
 use crate::diag::{Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
 use crate::ops::Graph;
@@ -175,9 +176,9 @@ pub fn group(g: &mut Graph, optimise: bool) -> Vec<Group> {
 }
 
 /// From the graph of a step to its plan.
-pub fn plan(mut g: Graph, optimise: bool, batch: u32) -> cpu::Plan {
+pub fn plan(mut g: Graph, optimise: bool, batch: u32, isa: Isa) -> cpu::Plan {
     let groups = group(&mut g, optimise);
-    cpu::plan(&g, &groups, batch)
+    cpu::plan(&g, &groups, batch, isa)
 }
 
 /// The same for a GPU; `multiprocessors` is what the device has.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use lenetc::backend::cpu::Isa;
 use sha2::{Digest, Sha256};
 
 fn lenetc() -> Command {
@@ -94,7 +95,7 @@ fn from_one_half_the_edge_detector_takes_the_books_path() {
 }
 
 /// Trains a few steps with batches that leave a tail, and hashes the weights.
-fn weights_after(model: &str, threads: &str, opt: &str) -> String {
+fn weights_after(model: &str, threads: &str, opt: &str, isa: &str) -> String {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let file = dir.path().join("w.safetensors");
     let o = lenetc()
@@ -109,7 +110,7 @@ fn weights_after(model: &str, threads: &str, opt: &str) -> String {
             "--set",
             "train.batch_size=181",
         ])
-        .args(["--threads", threads, "--opt", opt, "--save"])
+        .args(["--threads", threads, "--opt", opt, "--isa", isa, "--save"])
         .arg(&file)
         .output()
         .expect("lenetc starts");
@@ -120,14 +121,16 @@ fn weights_after(model: &str, threads: &str, opt: &str) -> String {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for model in ["models/lenet.nn", "models/branches.nn"] {
-        let one = weights_after(model, "1", "1");
-        for threads in ["2", "3", "7"] {
-            assert_eq!(
-                one,
-                weights_after(model, threads, "1"),
-                "{model} with {threads} threads"
-            );
+    for isa in Isa::ALL.into_iter().filter(|i| i.available()) {
+        for model in ["models/lenet.nn", "models/branches.nn"] {
+            let one = weights_after(model, "1", "1", isa.name());
+            for threads in ["2", "3", "7"] {
+                assert_eq!(
+                    one,
+                    weights_after(model, threads, "1", isa.name()),
+                    "{model} with {threads} threads on {isa}"
+                );
+            }
         }
     }
 }

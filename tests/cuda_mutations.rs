@@ -100,18 +100,18 @@ const MISTAKES: [Mistake; 18] = [
         name: "images beyond the valid ones, in a tile",
         model: "lenet",
         kernel: "linear_sigmoid",
-        text: "e < valid ? x[",
+        text: "if (e2 < valid)",
         place: 0,
-        by: "e < 8 ? x[",
+        by: "if (e2 < 8)",
         kinds: &["uninitialised"],
     },
     Mistake {
         name: "results beyond the last tile's edge",
         model: "lenet",
         kernel: "gradients",
-        text: "if (k0 + k + row <= 9 && ",
+        text: " <= 9 && c0",
         place: 0,
-        by: "if (",
+        by: " <= 90 && c0",
         kinds: &["race_global", "out_of_bounds"],
     },
     Mistake {
@@ -224,19 +224,22 @@ fn program(model: &str) -> Program {
     gpu::plan(&model, MULTIPROCESSORS).program()
 }
 
-/// Makes a mistake.
-fn with(mut p: Program, m: &Mistake) -> Program {
+/// Makes a mistake; an error where its place is not there.
+fn with(mut p: Program, m: &Mistake) -> Result<Program, String> {
     let head = format!(" {}(", m.kernel);
     let start = p.source.find(&head).expect("the model has this kernel");
     let end = p.source[start..].find("extern \"C\"");
     let end = end.map_or(p.source.len(), |end| start + end);
-    let kernel = &p.source[start..end];
-    let Some((at, _)) = kernel.match_indices(m.text).nth(m.place) else {
-        panic!("{}: there is no `{}` in\n{kernel}", m.name, m.text)
+    let mut places = p.source[start..end].match_indices(m.text);
+    let Some((at, _)) = places.nth(m.place) else {
+        let Mistake {
+            name, text, kernel, ..
+        } = m;
+        return Err(format!("{name}: there is no `{text}` in {kernel}"));
     };
-    p.source
-        .replace_range(start + at..start + at + m.text.len(), m.by);
-    p
+    let place = start + at..start + at + m.text.len();
+    p.source.replace_range(place, m.by);
+    Ok(p)
 }
 
 /// A step of training with a partial batch; how it ended, and what was found.
@@ -322,7 +325,7 @@ fn each_mistake_is_found_and_named() {
     }
     let mut results: Vec<Result<String, String>> = MISTAKES
         .iter()
-        .map(|m| caught(m.name, with(program(m.model), m), m.kernel, m.kinds))
+        .map(|m| caught(m.name, with(program(m.model), m)?, m.kernel, m.kinds))
         .collect();
     let hasty = without_accounts_barrier(program("lenet"));
     let kinds = ["race_shared", "uninitialised"];

@@ -1,11 +1,13 @@
-//! exp, log, tanh and sigmoid of the emitted code against f64, in units of the last place of the f32 result.
+//! exp, log, tanh and sigmoid of the emitted code against f64, in units of the last place of the f32 result, on each
+//! instruction set that this machine runs.
 //!
 //! A fixed sample of all 2³² floats by default; all of them with `LENETC_EXHAUSTIVE=1` (minutes).
 
-use lenetc::backend::cpu::clif::{Code, Uniforms};
-use lenetc::backend::cpu::{Options, schedule};
+use lenetc::backend::cpu::code::{Code, Isa};
+use lenetc::backend::cpu::{Options, clif, schedule};
 use lenetc::ir::TensorType;
 use lenetc::nest::{Nest, Stage, Unary};
+use lenetc_runtime::exec::Uniforms;
 
 const CHUNK: usize = 1 << 16;
 
@@ -30,7 +32,7 @@ fn ulps(got: f32, want: f64) -> f64 {
     (f64::from(got) - want).abs() / spacing
 }
 
-fn worst(f: Unary, baseline: bool, exact: impl Fn(f64) -> f64) -> (f64, f32) {
+fn worst(f: Unary, isa: Isa, baseline: bool, exact: impl Fn(f64) -> f64) -> (f64, f32) {
     let ty = TensorType::fixed([CHUNK as u32]);
     let mut n = Nest::new("f", std::slice::from_ref(&ty), std::slice::from_ref(&ty));
     let axes = n.axes_of(&ty, &[]);
@@ -39,13 +41,12 @@ fn worst(f: Unary, baseline: bool, exact: impl Fn(f64) -> f64) -> (f64, f32) {
     let y = s.unary(f, x);
     s.store_at(n.out(0), &axes, y);
     n.stages.push(s);
-    let kernel = schedule(&n, Options { lanes: 4, block: 4 });
-    let compile = if baseline {
-        Code::compile_baseline
-    } else {
-        Code::compile
-    };
-    let code = compile(&[kernel]).expect("Cranelift compiles it");
+    let options = Options::new(isa, isa.lanes());
+    let kernel = [schedule(&n, options)];
+    let baseline =
+        baseline.then(|| clif::Code::compile_baseline(&kernel).expect("Cranelift compiles it"));
+    let code = Code::compile(&kernel).expect("there is memory for code");
+    let entry = baseline.as_ref().map_or(code.entry(0), |b| b.entry(0));
     let all = std::env::var_os("LENETC_EXHAUSTIVE").is_some();
     let chunks = if all { (1u64 << 32) / CHUNK as u64 } else { 64 };
     // An odd step visits each bit pattern once before it returns.
@@ -53,7 +54,7 @@ fn worst(f: Unary, baseline: bool, exact: impl Fn(f64) -> f64) -> (f64, f32) {
     let (mut bits, mut worst) = (0u32, (0.0, 0.0));
     let (mut x, mut y) = (vec![0f32; CHUNK], vec![0f32; CHUNK]);
     let u = Uniforms {
-        valid: 4.0,
+        valid: 1.0,
         learning_rate: 0.0,
         inverse_batch: 1.0,
     };
@@ -63,7 +64,13 @@ fn worst(f: Unary, baseline: bool, exact: impl Fn(f64) -> f64) -> (f64, f32) {
             bits = bits.wrapping_add(step);
         }
         // SAFETY: both buffers have the elements that the kernel's have.
-        unsafe { code.call(0, &[x.as_mut_ptr().cast(), y.as_mut_ptr().cast()], &u, 0) };
+        unsafe {
+            entry(
+                [x.as_mut_ptr().cast(), y.as_mut_ptr().cast()].as_ptr(),
+                &u,
+                0,
+            )
+        };
         for (&x, &y) in x.iter().zip(&y) {
             let e = ulps(y, exact(f64::from(x)));
             if e > worst.0 {
@@ -75,12 +82,17 @@ fn worst(f: Unary, baseline: bool, exact: impl Fn(f64) -> f64) -> (f64, f32) {
 }
 
 fn bound(f: Unary, limit: f64, exact: impl Fn(f64) -> f64 + Copy) {
-    for baseline in [false, true] {
-        let (e, x) = worst(f, baseline, exact);
-        println!("{f:?}: {e:.2} ulp at {x:e}, baseline: {baseline}");
+    let all = Isa::ALL.map(|isa| (isa, false));
+    for (isa, baseline) in all.into_iter().chain([(Isa::Cranelift, true)]) {
+        if !isa.available() {
+            println!("{isa} is left out: this machine does not have it");
+            continue;
+        }
+        let (e, x) = worst(f, isa, baseline, exact);
+        println!("{f:?}: {e:.2} ulp at {x:e} on {isa}, baseline: {baseline}");
         assert!(
             e <= limit,
-            "{f:?}({x:e}) is off by {e} ulp, baseline: {baseline}"
+            "{f:?}({x:e}) is off by {e} ulp on {isa}, baseline: {baseline}"
         );
     }
 }

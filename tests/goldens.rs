@@ -8,6 +8,7 @@ mod common;
 
 use std::path::Path;
 
+use lenetc::backend::cpu::Isa;
 use lenetc::backend::cpu::clif::Target;
 use lenetc::backend::cuda::ptx;
 use lenetc::diag::Source;
@@ -75,8 +76,9 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
         pass(&mut g);
         return Ok(difference(&before, &ir::text(&g)));
     }
+    let (stage, isa) = (name.parse()?, Isa::Cranelift);
     let target = || Target::named("aarch64");
-    driver::text(&model, name.parse()?, true, target, ptx::CAPABILITY).map_err(|e| match e {
+    driver::text(&model, stage, true, isa, target, ptx::CAPABILITY).map_err(|e| match e {
         NoStage::Model(f) => shown(f),
         NoStage::Unavailable(why) => Failed::from(why),
     })

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lenetc::backend::ParameterPlace;
+use lenetc::backend::cpu::Isa;
 use lenetc::diag::Source;
 use lenetc::driver::{self, Model};
 use lenetc::train::{self, Epoch, Loaded, Options, RunError, Session, Watcher};
@@ -141,7 +142,7 @@ fn cpu(model: Model) -> Session {
     let built = model
         .build(false)
         .unwrap_or_else(|f| panic!("{:?}", f.diagnostics));
-    let plan = driver::plan(model.differentiate(built.graph), true, 16);
+    let plan = driver::plan(model.differentiate(built.graph), true, 16, Isa::Cranelift);
     let session = Session::new(&plan, data(&model), model.config, 1);
     started(session, &[1.0, -0.25])
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lenetc::backend::cpu::clif::{self, Target};
+use lenetc::backend::cpu::{Isa, Plan};
 use lenetc::diag::Source as Text;
 use lenetc::driver::{self, Model};
 use lenetc::ir::{NodeKind, Role, Scalar, Source, Value};
@@ -117,6 +118,15 @@ fn compare(what: &str, a: &[f64], b: &[f64], start: &[f64], tolerance: f64) {
     );
 }
 
+/// The position of the parameter that an output updates.
+fn place(g: &Graph, r: Role) -> Option<usize> {
+    let Role::Update(id) = r else { return None };
+    match &g.node(id).kind {
+        NodeKind::Source(Source::Parameter { place, .. }) => Some(*place as usize),
+        _ => None,
+    }
+}
+
 fn check(path: &str, batch: usize) {
     let model = model(path);
     let built = model
@@ -145,13 +155,6 @@ fn check(path: &str, batch: usize) {
     };
     let g = model.differentiate(built.graph);
     let oracle = evaluate(&g, env, |s| value(&feed, classes, s));
-    let place = |g: &Graph, r: Role| match r {
-        Role::Update(id) => match &g.node(id).kind {
-            NodeKind::Source(Source::Parameter { place, .. }) => Some(*place as usize),
-            _ => None,
-        },
-        _ => None,
-    };
     for join in [false, true] {
         let got = by_groups(&mut g.clone(), join, &feed, classes, env);
         for o in &g.outputs {
@@ -166,54 +169,75 @@ fn check(path: &str, batch: usize) {
                 1e-9,
             );
         }
-        let plan = driver::plan(g.clone(), join, batch as u32);
-        let mut machine = Machine::new(plan.compile().expect("Cranelift compiles it"), 1);
-        for p in &plan.parameters {
-            let data = &feed.parameters[p.place as usize];
-            machine
-                .parameter_mut(p.offset_bytes, data.len())
-                .copy_from_slice(data);
-        }
-        let examples = Examples {
-            inputs: Bytes::F32(&feed.images),
-            targets: if classes {
-                Bytes::I32(&feed.classes)
-            } else {
-                Bytes::F32(&feed.targets)
-            },
-            len: EXAMPLES,
-        };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
-            .build()
-            .expect("a thread");
-        pool.install(|| machine.run(Mode::Train, examples, &feed.indices, RATE));
-        for o in &g.outputs {
-            let (got, start): (Vec<f64>, Vec<f64>) = match (o.role, place(&g, o.role)) {
-                (Role::Loss, _) => (machine.losses().iter().map(|&x| x.into()).collect(), vec![]),
-                (_, Some(k)) => {
-                    let p = plan
-                        .parameters
-                        .iter()
-                        .find(|p| p.place as usize == k)
-                        .expect("planned");
-                    let data = &feed.parameters[k];
-                    let now = machine.parameter(p.offset_bytes, data.len());
-                    (
-                        now.iter().map(|&x| x.into()).collect(),
-                        data.iter().map(|&x| x.into()).collect(),
-                    )
-                }
-                _ => continue,
-            };
-            compare(
-                &format!("{path} {:?} on the machine, joined: {join}", o.role),
-                &got,
-                &oracle[&o.value],
-                &start,
-                2e-4,
+        for isa in Isa::ALL.into_iter().filter(|i| i.available()) {
+            let plan = driver::plan(g.clone(), join, batch as u32, isa);
+            on_machine(
+                &format!("{path} on {isa}, joined: {join}"),
+                &plan,
+                &feed,
+                classes,
+                &g,
+                &oracle,
             );
         }
+    }
+}
+
+/// One step of the compiled program.
+fn on_machine(
+    name: &str,
+    plan: &Plan,
+    feed: &Feed,
+    classes: bool,
+    g: &Graph,
+    oracle: &BTreeMap<Value, Vec<f64>>,
+) {
+    let mut machine = Machine::new(plan.compile().expect("Cranelift compiles it"), 1);
+    for p in &plan.parameters {
+        let data = &feed.parameters[p.place as usize];
+        machine
+            .parameter_mut(p.offset_bytes, data.len())
+            .copy_from_slice(data);
+    }
+    let examples = Examples {
+        inputs: Bytes::F32(&feed.images),
+        targets: if classes {
+            Bytes::I32(&feed.classes)
+        } else {
+            Bytes::F32(&feed.targets)
+        },
+        len: EXAMPLES,
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .expect("a thread");
+    pool.install(|| machine.run(Mode::Train, examples, &feed.indices, RATE));
+    for o in &g.outputs {
+        let (got, start): (Vec<f64>, Vec<f64>) = match (o.role, place(g, o.role)) {
+            (Role::Loss, _) => (machine.losses().iter().map(|&x| x.into()).collect(), vec![]),
+            (_, Some(k)) => {
+                let p = plan
+                    .parameters
+                    .iter()
+                    .find(|p| p.place as usize == k)
+                    .expect("planned");
+                let data = &feed.parameters[k];
+                let now = machine.parameter(p.offset_bytes, data.len());
+                (
+                    now.iter().map(|&x| x.into()).collect(),
+                    data.iter().map(|&x| x.into()).collect(),
+                )
+            }
+            _ => continue,
+        };
+        compare(
+            &format!("{name} {:?}", o.role),
+            &got,
+            &oracle[&o.value],
+            &start,
+            2e-4,
+        );
     }
 }
 
@@ -256,6 +280,7 @@ fn every_model_compiles_for_aarch64() {
             model.differentiate(built.graph),
             true,
             model.config.batch_size,
+            Isa::Cranelift,
         );
         let target = Target::named("aarch64").expect("Cranelift knows it");
         let code = clif::assembly(&plan.kernels, &target).expect("it compiles");

@@ -12,32 +12,28 @@ mod compare;
 use std::path::Path;
 use std::process::Command;
 
+use lenetc::backend::cpu::Isa;
 use lenetc_runtime::weights;
 use libtest_mimic::Failed;
 
 const STEPS: usize = 20;
 
-/// What each target is called, and the options that choose it.
-const TARGETS: [(&str, &[&str]); 2] = [
-    ("cpu", &[]),
-    ("cuda", &["--target", "cuda", "--device", "software"]),
-];
-
 fn main() {
     common::run_cases("torch", |case| case.join("model.nn").exists(), all)
 }
 
+/// On each instruction set that this machine runs, and on the software GPU.
 fn all(dir: &Path) -> Result<(), Failed> {
-    for (name, options) in TARGETS {
-        run(dir, options).map_err(|e| match e.message() {
-            Some(m) => Failed::from(format!("{name}: {m}")),
-            None => e,
-        })?;
+    let isas = Isa::ALL.into_iter().filter(|i| i.available());
+    let cpus = isas.map(|isa| (isa.to_string(), vec!["--isa".into(), isa.name().into()]));
+    let gpu = ["--target", "cuda", "--device", "software"].map(String::from);
+    for (name, options) in cpus.chain([("cuda".into(), gpu.to_vec())]) {
+        run(dir, &options).map_err(|e| format!("{name}: {}", e.message().unwrap_or("")))?;
     }
     Ok(())
 }
 
-fn run(dir: &Path, options: &[&str]) -> Result<(), Failed> {
+fn run(dir: &Path, options: &[String]) -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
     let (end, metrics) = (
         out.path().join("end.safetensors"),

@@ -6,9 +6,10 @@
 use std::process::{Command, Output};
 
 use lenetc_runtime::cuda::{
-    Choice, CudaError, Device, Engine, Launch, Place, Program, RING, software_report,
+    Choice, CudaError, Device, Engine, Launch, PHILOX, Place, Program, RING, software_report,
 };
 use lenetc_runtime::exec::{Bytes, Examples, Mode, StepResult};
+use lenetc_runtime::rng;
 
 const FEATURES: usize = 3;
 /// Where the bias lies among the parameters, in bytes: regions of values are aligned.
@@ -301,6 +302,43 @@ fn a_run_may_be_longer_than_the_ring_and_an_order_longer_than_the_set() {
     );
     engine.begin(Mode::Train, &[], 0.0).or_say();
     assert!(engine.run(1).or_say().is_empty());
+}
+
+const DRAWS: usize = 1000;
+
+const DRAW: &str = r#"
+extern "C" __global__ void draw(float* out, Step* step) {
+    const u32 i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < 1000) out[i] = philox_uniform(0x123456789ABCDEFull, 3, 7, 1, i);
+    if (i == 0) advance(step);
+}
+"#;
+
+#[test]
+fn random_numbers_are_those_of_the_host() {
+    let draw = Launch {
+        kernel: "draw".into(),
+        blocks: 8,
+        threads: 128,
+        arguments: vec![Place::Parameters(0), Place::Step],
+    };
+    let program = Program {
+        source: format!("{PHILOX}{DRAW}"),
+        train: vec![draw.clone()],
+        eval: vec![draw],
+        batch: 1,
+        arena_bytes: 0,
+        parameter_bytes: 4 * DRAWS,
+        partial_bytes: 0,
+    };
+    let data = Data::new(1);
+    let device = Device::open(Choice::Software).or_say();
+    let mut engine = Engine::new(&device, program, data.examples(), None).or_say();
+    engine.begin(Mode::Train, &[0], 0.0).or_say();
+    engine.run(1).or_say();
+    let stream = rng::Stream::new(0x0123_4567_89AB_CDEF, 3, 7, rng::Purpose::Shuffle);
+    let expected: Vec<f32> = (0..DRAWS as u32).map(|i| stream.uniform(i)).collect();
+    assert_eq!(engine.parameters().or_say(), expected);
 }
 
 #[test]

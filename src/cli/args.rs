@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use lenetc::backend::cpu::Isa;
 use lenetc::backend::cuda::ptx;
 use lenetc::driver::Stage;
 use lenetc_runtime::cuda::Choice;
+
+use super::Stop;
 
 /// A compiler for small convolutional networks.
 ///
@@ -38,6 +41,9 @@ pub enum Command {
         model: ModelArgs,
         #[arg(long, value_parser = stages())]
         stage: Stage,
+        /// The code generator; auto takes the best that the processor has
+        #[arg(long, value_enum, default_value_t = IsaChoice::Auto)]
+        isa: IsaChoice,
         /// 0 leaves out the optional passes
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
         opt: u8,
@@ -77,8 +83,8 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = Target::Cpu)]
     pub target: Target,
     /// The code generator; auto takes the best that the processor has
-    #[arg(long, value_enum, default_value_t = Isa::Auto)]
-    pub isa: Isa,
+    #[arg(long, value_enum, default_value_t = IsaChoice::Auto)]
+    pub isa: IsaChoice,
     /// 0 leaves out the optional passes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub opt: u8,
@@ -150,9 +156,12 @@ pub enum Target {
     Cuda,
 }
 
+/// A choice of code generator.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isa {
+pub enum IsaChoice {
     Auto,
+    Avx512,
+    Avx2,
     Cranelift,
 }
 
@@ -179,6 +188,24 @@ impl ModelArgs {
     /// The `--set` entries.
     pub fn overrides(&self) -> Vec<String> {
         self.set.clone()
+    }
+}
+
+impl IsaChoice {
+    /// What code is made for; refuses what this machine does not run.
+    pub fn isa(self) -> Result<Isa, Stop> {
+        let isa = match self {
+            Self::Auto => Isa::best(),
+            Self::Avx512 => Isa::Avx512,
+            Self::Avx2 => Isa::Avx2,
+            Self::Cranelift => Isa::Cranelift,
+        };
+        if isa.available() {
+            return Ok(isa);
+        }
+        Err(Stop::Message(format!(
+            "this processor does not have {isa}: leave out --isa"
+        )))
     }
 }
 

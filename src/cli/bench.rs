@@ -38,7 +38,9 @@ pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     let Some((train, eval, timings, images)) = measured else {
         return Err(Stop::Message("this session runs on a GPU".into()));
     };
-    let peak = lenetc::backend::cpu::peak().map_err(|e| Stop::Message(e.to_string()))? / 1e9;
+    let peak = lenetc::backend::cpu::peak(a.run.isa.isa()?)
+        .map_err(|e| Stop::Message(e.to_string()))?
+        / 1e9;
     let kernels: Vec<Figure> = timings.iter().map(|t| Figure::new(t, images)).collect();
     if a.json {
         let kernels: Vec<_> = kernels.iter().map(|k| k.json(peak)).collect();
@@ -47,6 +49,7 @@ pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
             "train_examples_per_sec": train,
             "inference_images_per_sec": eval,
             "threads": a.run.threads(),
+            "isa": a.run.isa.isa()?.name(),
             "batch": batch,
             "peak_gflops": peak,
             "kernels": kernels,
@@ -67,7 +70,8 @@ pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
         out.push_str(&k.line(peak));
     }
     out.push_str(&format!(
-        "\npeak       {peak:.1} GFLOP/s, multiply-adds alone on one thread\n"
+        "\npeak       {peak:.1} GFLOP/s, multiply-adds alone on one thread, {}\n",
+        a.run.isa.isa()?
     ));
     print(&out)?;
     Ok(0)
@@ -157,6 +161,7 @@ impl Figure {
 
 /// From the source text to runnable code; the fastest of three, since the first also warms caches.
 fn compile_time(a: &BenchArgs) -> Result<Duration, Stop> {
+    let isa = a.run.isa.isa()?;
     let mut best = Duration::MAX;
     for _ in 0..3 {
         let start = Instant::now();
@@ -166,6 +171,7 @@ fn compile_time(a: &BenchArgs) -> Result<Duration, Stop> {
             model.differentiate(built.graph),
             a.run.opt > 0,
             model.config.batch_size,
+            isa,
         );
         let program = plan.compile().map_err(|e| Stop::Message(e.to_string()))?;
         best = best.min(start.elapsed());

@@ -86,9 +86,10 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Command::Emit {
             model,
             stage,
+            isa,
             opt,
             arch,
-        } => emit::run(model, *stage, *opt, *arch),
+        } => emit::run(model, *stage, *isa, *opt, *arch),
         Command::Devices => devices::run(),
         Command::Bench(a) => bench::run(a),
     };

@@ -51,7 +51,7 @@ pub fn session(
     let (optimise, batch) = (a.opt > 0, model.config.batch_size);
     let session = match a.target {
         Target::Cpu => {
-            let plan = driver::plan(graph, optimise, batch);
+            let plan = driver::plan(graph, optimise, batch, a.isa.isa()?);
             Session::new(&plan, data, model.config, a.threads())?
         }
         Target::Cuda => {
@@ -59,6 +59,12 @@ pub fn session(
             let device = device.map_err(RunError::from)?;
             let multiprocessors = device.found.multiprocessors;
             let plan = driver::plan_cuda(graph, optimise, batch, multiprocessors);
+            if let Some(kernel) = plan.too_large() {
+                return Err(Stop::Message(format!(
+                    "{kernel} has a tensor of more than 2^31 elements for a batch of {batch}: \
+                     --set train.batch_size= makes it smaller"
+                )));
+            }
             Session::on_gpu(&device, plan.program(), plan.parameters, data, model.config)?
         }
     };
@@ -135,7 +141,7 @@ fn place(s: &Session, threads: usize) -> String {
         Some(engine) => format!("cuda ({})", engine.device().name),
         None => {
             let plural = if threads == 1 { "" } else { "s" };
-            format!("cpu ({threads} thread{plural}, cranelift)")
+            format!("cpu ({threads} thread{plural}, {})", s.isa())
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::str::FromStr;
 
+use cranelift::codegen::CodegenError;
 use lenetc_runtime::cuda::Program;
 
 use super::{Failure, Model, group, holds_bytes, plan, plan_cuda};
-use crate::backend::cpu::{self, clif};
+use crate::backend::cpu::{self, Isa, clif, wide};
 use crate::backend::cuda::ptx;
 use crate::ir;
 use crate::nest;
@@ -73,12 +74,13 @@ impl From<Box<Failure>> for NoStage {
     }
 }
 
-/// A stage of a model's training step; `clif` and `asm` for the target that `target` makes, `cuda` and `ptx` for devices
-/// of a compute capability.
+/// A stage of a model's training step, from the plan on for an instruction set; `clif` and `asm` of kernels that
+/// are Cranelift's for the target that `target` makes, `cuda` and `ptx` for devices of a compute capability.
 pub fn text(
     model: &Model,
     stage: Stage,
     optimise: bool,
+    isa: Isa,
     target: impl Fn() -> Result<clif::Target, String>,
     capability: u32,
 ) -> Result<String, NoStage> {
@@ -91,7 +93,7 @@ pub fn text(
         return Ok(ir::text(&built.graph));
     }
     let mut g = model.differentiate(built.graph);
-    let planned = |g| plan(g, optimise, model.config.batch_size);
+    let planned = |g| plan(g, optimise, model.config.batch_size, isa);
     let on_gpu = |g| {
         let multiprocessors = ptx::multiprocessors(capability);
         plan_cuda(g, optimise, model.config.batch_size, multiprocessors)
@@ -115,8 +117,11 @@ pub fn text(
                 .map(|k| nest::loops::text(k) + "\n")
                 .collect()
         }
-        Stage::Clif => clif::text(&planned(g).kernels, &target().map_err(unavailable)?),
-        Stage::Asm => clif::assembly(&planned(g).kernels, &target().map_err(unavailable)?)
+        Stage::Clif => {
+            let p = plan(g, optimise, model.config.batch_size, Isa::Cranelift);
+            clif::text(&p.kernels, &target().map_err(unavailable)?)
+        }
+        Stage::Asm => asm_text(&planned(g), &target().map_err(unavailable)?)
             .map_err(|e| unavailable(e.to_string()))?,
         Stage::Cuda => cuda_text(&on_gpu(g).program()),
         Stage::Ptx => {
@@ -165,6 +170,18 @@ fn cuda_text(program: &Program) -> String {
         }
     }
     format!("{out}\n{}", program.source)
+}
+
+/// Machine code of each kernel.
+fn asm_text(p: &cpu::Plan, target: &clif::Target) -> Result<String, CodegenError> {
+    let mut out = String::new();
+    for (k, code) in p.kernels.iter().zip(&p.code) {
+        out.push_str(&match code {
+            Some(code) => format!("; {} {}\n{}\n", k.name, p.isa, wide::text(code)),
+            None => clif::assembly(std::slice::from_ref(k), target)?,
+        });
+    }
+    Ok(out)
 }
 
 /// The memory plan as text.

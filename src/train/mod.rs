@@ -21,7 +21,7 @@ use lenetc_runtime::init;
 use lenetc_runtime::weights::{self, Tensor};
 
 use crate::backend::ParameterPlace;
-use crate::backend::cpu::Plan;
+use crate::backend::cpu::{Isa, Plan};
 use crate::passes::build::{Built, ParameterInfo};
 use crate::passes::config::{Config, Loss};
 use epochs::{Loop, evaluate};
@@ -110,6 +110,7 @@ enum Target {
     Cpu {
         machine: Box<Machine>,
         pool: rayon::ThreadPool,
+        isa: Isa,
     },
     Cuda(Box<Engine>),
 }
@@ -139,6 +140,7 @@ impl Session {
             target: Target::Cpu {
                 machine: Box::new(Machine::new(program, threads)),
                 pool,
+                isa: plan.isa,
             },
             parameters: plan.parameters.clone(),
             data,
@@ -169,6 +171,14 @@ impl Session {
         match &self.target {
             Target::Cpu { .. } => None,
             Target::Cuda(engine) => Some(engine),
+        }
+    }
+
+    /// The instruction set that the processor's part is compiled for.
+    pub fn isa(&self) -> Isa {
+        match self.target {
+            Target::Cpu { isa, .. } => isa,
+            Target::Cuda(_) => Isa::Cranelift,
         }
     }
 
@@ -278,7 +288,7 @@ impl Session {
     ) -> T {
         let (data, config) = (&self.data, &self.config);
         match &mut self.target {
-            Target::Cpu { machine, pool } => pool.install(|| {
+            Target::Cpu { machine, pool, .. } => pool.install(|| {
                 let batch = config.batch_size as usize;
                 work(&mut Processor::new(machine, data, batch), data, config)
             }),
@@ -292,7 +302,7 @@ impl Session {
         step: impl FnOnce(&mut Machine, Examples) -> T + Send,
     ) -> Option<T> {
         match &mut self.target {
-            Target::Cpu { machine, pool } => {
+            Target::Cpu { machine, pool, .. } => {
                 let data = &self.data;
                 Some(pool.install(|| step(machine, data.train.examples())))
             }

@@ -9,6 +9,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
+use lenetc::backend::cpu::Isa;
 use lenetc::backend::cuda::Plan;
 use lenetc::diag::{self, Source};
 use lenetc::driver::{self, Failure, Model};
@@ -94,7 +95,12 @@ pub fn session(model: Model, data: &Path, device: Option<&Device>) -> Session {
     let loaded = loaded.unwrap_or_else(|e| panic!("{e}"));
     let batch = model.config.batch_size;
     let session = match device {
-        None => Session::new(&driver::plan(graph, true, batch), loaded, model.config, 1),
+        None => Session::new(
+            &driver::plan(graph, true, batch, Isa::Cranelift),
+            loaded,
+            model.config,
+            1,
+        ),
         Some(device) => {
             let plan = driver::plan_cuda(graph, true, batch, device.found.multiprocessors);
             Session::on_gpu(

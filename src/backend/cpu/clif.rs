@@ -15,16 +15,18 @@ use cranelift::jit::{JITBuilder, JITModule};
 use cranelift::module::{Module, ModuleError, default_libcall_names};
 use cranelift::prelude::*;
 
+use super::math::Vectors;
 use super::pointer::Pointer;
 use super::{math, order};
 use crate::ir::DType;
 use crate::ir::Scalar;
+use crate::nest::Unary;
 use crate::nest::loops::{
     At, BufId, Expr as V, Kernel, Kind, Read, RegId, Stmt, Uniform, ValueId, Var, Write,
 };
-use crate::nest::{Binary, Compare, Unary};
 
 mod loops;
+mod vectors;
 
 /// Compiled kernels. Their memory is freed when this is dropped.
 pub struct Code {
@@ -242,7 +244,7 @@ pub fn function(
                 .collect()
         })
         .collect();
-    let fma = math::has_fma(isa);
+    let fma = vectors::has_fma(isa);
     let mut vars = BTreeMap::new();
     if let Some((v, _)) = k.tile {
         vars.insert(v, Index::Run(tile));
@@ -405,7 +407,7 @@ impl Emitter<'_> {
 
     fn value(&mut self, v: ValueId) -> Value {
         match &self.k.exprs[v.0 as usize] {
-            V::Const(bits) => math::splat(&mut self.b, f32::from_bits(*bits)),
+            V::Const(bits) => vectors::splat(&mut self.b, f32::from_bits(*bits)),
             V::Uniform(u) => {
                 let offset = match u {
                     Uniform::Valid => std::mem::offset_of!(Uniforms, valid),
@@ -426,7 +428,7 @@ impl Emitter<'_> {
             V::Number(at) => self.number(at),
             V::Lane(at) => {
                 let first = self.number(at);
-                let lanes = math::lanes(&mut self.b);
+                let lanes = vectors::lanes(&mut self.b);
                 self.b.ins().fadd(first, lanes)
             }
             V::Reg(reg, index) => {
@@ -438,44 +440,33 @@ impl Emitter<'_> {
                 let x = self.value(*x);
                 match f {
                     Unary::Neg => self.b.ins().fneg(x),
-                    Unary::Exp => math::exp(&mut self.b, self.fma, x),
-                    Unary::Log => math::log(&mut self.b, self.fma, x),
-                    Unary::Tanh => math::tanh(&mut self.b, self.fma, x),
-                    Unary::Sigmoid => math::sigmoid(&mut self.b, self.fma, x),
+                    Unary::Exp => math::exp(self, x),
+                    Unary::Log => math::log(self, x),
+                    Unary::Tanh => math::tanh(self, x),
+                    Unary::Sigmoid => math::sigmoid(self, x),
                 }
             }
             V::Binary(f, x, y) => {
                 let (x, y) = (self.value(*x), self.value(*y));
-                match f {
-                    Binary::Add => self.b.ins().fadd(x, y),
-                    Binary::Sub => self.b.ins().fsub(x, y),
-                    Binary::Mul => self.b.ins().fmul(x, y),
-                    Binary::Div => self.b.ins().fdiv(x, y),
-                }
+                self.binary(*f, x, y)
             }
             V::Fma(x, y, z) => {
                 let [x, y, z] = [x, y, z].map(|v| self.value(*v));
-                math::fma(&mut self.b, self.fma, x, y, z)
+                self.fma(x, y, z)
             }
             V::Select(c, xs) => {
                 let [x, y, yes, no] = xs.map(|v| self.value(v));
-                let c = match c {
-                    Compare::Lt => FloatCC::LessThan,
-                    Compare::Gt => FloatCC::GreaterThan,
-                    Compare::Eq => FloatCC::Equal,
-                    Compare::Ne => FloatCC::NotEqual,
-                };
-                math::select(&mut self.b, c, x, y, yes, no)
+                self.select(*c, x, y, yes, no)
             }
             V::ReduceLanes(x) => {
                 let x = self.value(*x);
-                let sum = math::reduce(&mut self.b, x);
+                let sum = vectors::reduce(&mut self.b, x);
                 self.b.ins().splat(types::F32X4, sum)
             }
             V::Within(..) => panic!("a CPU's schedule peels borders"),
             V::Transposed(xs, lane) => {
                 let rows: Vec<Value> = xs.iter().map(|x| self.value(*x)).collect();
-                math::transposed(&mut self.b, &rows, *lane)
+                vectors::transposed(&mut self.b, &rows, *lane)
             }
         }
     }
@@ -483,7 +474,7 @@ impl Emitter<'_> {
     fn number(&mut self, at: &At) -> Value {
         let (sum, constant) = self.affine(at, 1);
         match sum {
-            None => math::splat(&mut self.b, constant as f32),
+            None => vectors::splat(&mut self.b, constant as f32),
             Some(sum) => {
                 let i = self.b.ins().iadd_imm_s(sum, constant);
                 let x = self.b.ins().fcvt_from_sint(types::F32, i);
@@ -572,6 +563,6 @@ fn memory() -> MemFlagsData {
 }
 
 /// Little-endian lanes: what a bit cast between vector types needs said.
-pub(super) fn cast_flags() -> MemFlagsData {
+fn cast_flags() -> MemFlagsData {
     MemFlagsData::new().with_endianness(Endianness::Little)
 }

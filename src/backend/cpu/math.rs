@@ -1,84 +1,43 @@
-//! Functions of vectors in Cranelift: exp, log, tanh, sigmoid by range reduction and a polynomial.
+//! Functions of vectors: exp, log, tanh, sigmoid by range reduction and a polynomial, the same for every emitter.
 //!
-//! The polynomials of log and tanh are those of the Cephes library's single-precision functions. Knows no kernel.
+//! The polynomials of log and tanh are those of the Cephes library's single-precision functions. Knows no kernel,
+//! and of an emitter only what [`Vectors`] asks.
 
-use cranelift::prelude::*;
+use crate::nest::{Binary, Compare};
 
-use super::clif::cast_flags;
-
-type B<'a> = FunctionBuilder<'a>;
-
-/// True where the target multiplies and adds f32 vectors with one rounding.
-pub fn has_fma(isa: &dyn codegen::isa::TargetIsa) -> bool {
-    let x86 = isa.triple().architecture.to_string() == "x86_64";
-    !x86 || isa
-        .isa_flags()
-        .iter()
-        .any(|f| f.name == "has_fma" && f.as_bool() == Some(true))
+/// What lanes do as patterns of 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bits {
+    And,
+    Or,
+    /// A difference of integers.
+    Sub,
+    /// The first operand shifted left; the second is not read.
+    Left(u8),
+    /// The first operand shifted right with its sign; the second is not read.
+    Right(u8),
 }
 
-/// A number in all lanes.
-pub fn splat(b: &mut B, x: f32) -> Value {
-    let x = b.ins().f32const(x);
-    b.ins().splat(types::F32X4, x)
+/// Vectors of f32 that an emitter computes with.
+pub trait Vectors {
+    type V: Copy;
+    /// A number in all lanes.
+    fn splat(&mut self, x: f32) -> Self::V;
+    fn binary(&mut self, f: Binary, x: Self::V, y: Self::V) -> Self::V;
+    /// x · y + z, rounded once where the target has that.
+    fn fma(&mut self, x: Self::V, y: Self::V, z: Self::V) -> Self::V;
+    /// `x ⋛ y ? yes : no` in each lane.
+    fn select(&mut self, c: Compare, x: Self::V, y: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    fn bits(&mut self, f: Bits, x: Self::V, y: Self::V) -> Self::V;
+    /// Integers as numbers.
+    fn number(&mut self, x: Self::V) -> Self::V;
 }
 
-/// 0, 1, 2, 3
-pub fn lanes(b: &mut B) -> Value {
-    let mut out = splat(b, 0.0);
-    for l in 1..4u8 {
-        let x = b.ins().f32const(f32::from(l));
-        out = b.ins().insertlane(out, x, l);
-    }
-    out
-}
-
-/// x · y + z
-pub fn fma(b: &mut B, fused: bool, x: Value, y: Value, z: Value) -> Value {
-    if fused {
-        return b.ins().fma(x, y, z);
-    }
-    let product = b.ins().fmul(x, y);
-    b.ins().fadd(product, z)
-}
-
-/// `x ⋛ y ? yes : no` in each lane
-pub fn select(b: &mut B, c: FloatCC, x: Value, y: Value, yes: Value, no: Value) -> Value {
-    let mask = b.ins().fcmp(c, x, y);
-    let mask = b.ins().bitcast(types::F32X4, cast_flags(), mask);
-    b.ins().bitselect(mask, yes, no)
-}
-
-/// (x₀ + x₂) + (x₁ + x₃)
-pub fn reduce(b: &mut B, x: Value) -> Value {
-    let [a, c, d, e] = [0, 1, 2, 3].map(|l| b.ins().extractlane(x, l));
-    let (low, high) = (b.ins().fadd(a, d), b.ins().fadd(c, e));
-    b.ins().fadd(low, high)
-}
-
-/// Element `lane` of each of four vectors, by interleaving pairs and then pairs of pairs. What the lanes have in
-/// common is left to the optimiser.
-pub fn transposed(b: &mut B, rows: &[Value], lane: u8) -> Value {
-    let (half, pair) = (lane / 2 * 2, lane % 2 * 2);
-    let front = shuffle(b, rows[0], rows[1], [half, half + 4, half + 1, half + 5]);
-    let back = shuffle(b, rows[2], rows[3], [half, half + 4, half + 1, half + 5]);
-    shuffle(b, front, back, [pair, pair + 1, pair + 4, pair + 5])
-}
-
-/// Elements of two vectors, counted through both.
-fn shuffle(b: &mut B, x: Value, y: Value, elements: [u8; 4]) -> Value {
-    let mask: Vec<u8> = elements.iter().flat_map(|e| 4 * e..4 * e + 4).collect();
-    let mask = b.func.dfg.immediates.push(mask.into());
-    let [x, y] = [x, y].map(|v| b.ins().bitcast(types::I8X16, cast_flags(), v));
-    let out = b.ins().shuffle(x, y, mask);
-    b.ins().bitcast(types::F32X4, cast_flags(), out)
-}
-
-fn polynomial(b: &mut B, fused: bool, x: Value, coefficients: &[f32]) -> Value {
-    let mut p = splat(b, coefficients[0]);
+fn polynomial<B: Vectors>(b: &mut B, x: B::V, coefficients: &[f32]) -> B::V {
+    let mut p = b.splat(coefficients[0]);
     for &c in &coefficients[1..] {
-        let c = splat(b, c);
-        p = fma(b, fused, p, x, c);
+        let c = b.splat(c);
+        p = b.fma(p, x, c);
     }
     p
 }
@@ -89,17 +48,15 @@ const WHOLE: f32 = 12_582_912.0;
 const BIAS: f32 = 127.0;
 
 /// 2^n from `WHOLE + BIAS + n`, for −127 < n < 128; 0 at −127, infinite at 128.
-fn power(b: &mut B, biased: Value) -> Value {
-    let bits = b.ins().bitcast(types::I32X4, cast_flags(), biased);
-    let bits = b.ins().ishl_imm_s(bits, 23);
-    b.ins().bitcast(types::F32X4, cast_flags(), bits)
+fn power<B: Vectors>(b: &mut B, biased: B::V) -> B::V {
+    b.bits(Bits::Left(23), biased, biased)
 }
 
 /// `low ≤ x ≤ high`, or NaN. In this order of operands both are one instruction on x86-64.
-fn clamped(b: &mut B, x: Value, low: f32, high: f32) -> Value {
-    let (low, high) = (splat(b, low), splat(b, high));
-    let x = select(b, FloatCC::LessThan, x, low, low, x);
-    select(b, FloatCC::LessThan, high, x, high, x)
+fn clamped<B: Vectors>(b: &mut B, x: B::V, low: f32, high: f32) -> B::V {
+    let (low, high) = (b.splat(low), b.splat(high));
+    let x = b.select(Compare::Lt, x, low, low, x);
+    b.select(Compare::Lt, high, x, high, x)
 }
 
 /// Whether e^x or e^−x is wanted: the sign goes into the constants.
@@ -111,22 +68,19 @@ enum Sign {
 
 /// e^±x as `p · 2^n`: p and `WHOLE + BIAS + n`. The polynomial is the minimax one of degree 6 for e^r, |r| ≤ ½ ln 2,
 /// whose first two coefficients are 1: it is off by 3·10⁻⁹.
-fn exp_parts(b: &mut B, fused: bool, x: Value, sign: Sign) -> [Value; 2] {
+fn exp_parts<B: Vectors>(b: &mut B, x: B::V, sign: Sign) -> [B::V; 2] {
     let sign = match sign {
         Sign::Plus => 1.0,
         Sign::Minus => -1.0,
     };
-    let per_ln2 = splat(b, sign * std::f32::consts::LOG2_E);
-    let whole = splat(b, WHOLE + BIAS);
-    let biased = fma(b, fused, x, per_ln2, whole);
-    let n = b.ins().fsub(biased, whole);
+    let per_ln2 = b.splat(sign * std::f32::consts::LOG2_E);
+    let whole = b.splat(WHOLE + BIAS);
+    let biased = b.fma(x, per_ln2, whole);
+    let n = b.binary(Binary::Sub, biased, whole);
     // ln 2 in two parts, the first short enough that its product with n is exact.
-    let (part1, part2) = (
-        splat(b, sign * -0.693_359_4),
-        splat(b, sign * 2.121_944_4e-4),
-    );
-    let r = fma(b, fused, n, part1, x);
-    let r = fma(b, fused, n, part2, r);
+    let (part1, part2) = (b.splat(sign * -0.693_359_4), b.splat(sign * 2.121_944_4e-4));
+    let r = b.fma(n, part1, x);
+    let r = b.fma(n, part2, r);
     let coefficients = [
         1.381_459_8e-3,
         sign * 8.368_717e-3,
@@ -136,57 +90,53 @@ fn exp_parts(b: &mut B, fused: bool, x: Value, sign: Sign) -> [Value; 2] {
         sign,
         1.0,
     ];
-    [polynomial(b, fused, r, &coefficients), biased]
+    [polynomial(b, r, &coefficients), biased]
 }
 
 /// e^±x, the exponent between −88 and 89; 0 at −88, infinite above 88.4.
-fn exp_near(b: &mut B, fused: bool, x: Value, sign: Sign) -> Value {
-    let [p, biased] = exp_parts(b, fused, x, sign);
+fn exp_near<B: Vectors>(b: &mut B, x: B::V, sign: Sign) -> B::V {
+    let [p, biased] = exp_parts(b, x, sign);
     let scale = power(b, biased);
-    b.ins().fmul(p, scale)
+    b.binary(Binary::Mul, p, scale)
 }
 
 /// e^x; the result is scaled in two steps, so that subnormal results round once and large ones overflow.
-pub fn exp(b: &mut B, fused: bool, x: Value) -> Value {
+pub fn exp<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     let y = clamped(b, x, -104.0, 89.0);
-    let [p, biased] = exp_parts(b, fused, y, Sign::Plus);
+    let [p, biased] = exp_parts(b, y, Sign::Plus);
     // n = h + (n − h), h = n / 2 rounded: each of them has a power of two among the normal numbers.
-    let (whole, half, none) = (splat(b, WHOLE + BIAS), splat(b, 0.5), splat(b, WHOLE));
-    let n = b.ins().fsub(biased, whole);
-    let h = fma(b, fused, n, half, none);
-    let h = b.ins().fsub(h, none);
-    let rest = b.ins().fsub(n, h);
+    let (whole, half, none) = (b.splat(WHOLE + BIAS), b.splat(0.5), b.splat(WHOLE));
+    let n = b.binary(Binary::Sub, biased, whole);
+    let h = b.fma(n, half, none);
+    let h = b.binary(Binary::Sub, h, none);
+    let rest = b.binary(Binary::Sub, n, h);
     let scales = [h, rest].map(|n| {
-        let biased = b.ins().fadd(n, whole);
+        let biased = b.binary(Binary::Add, n, whole);
         power(b, biased)
     });
-    scales.iter().fold(p, |p, &s| b.ins().fmul(p, s))
+    scales.iter().fold(p, |p, &s| b.binary(Binary::Mul, p, s))
 }
 
 /// ln x for positive normal x; −∞ at 0, NaN below.
-pub fn log(b: &mut B, fused: bool, x: Value) -> Value {
+pub fn log<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     // A subnormal number has its exponent in the fraction: scaled by 2²³ it is normal.
-    let (least, scale) = (splat(b, f32::MIN_POSITIVE), splat(b, 8_388_608.0));
-    let scaled = b.ins().fmul(x, scale);
-    let normal = select(b, FloatCC::LessThan, x, least, scaled, x);
-    let (steps, none) = (splat(b, -23.0), splat(b, 0.0));
-    let offset = select(b, FloatCC::LessThan, x, least, steps, none);
-    let bits = b.ins().bitcast(types::I32X4, cast_flags(), normal);
+    let (least, scale) = (b.splat(f32::MIN_POSITIVE), b.splat(8_388_608.0));
+    let scaled = b.binary(Binary::Mul, x, scale);
+    let normal = b.select(Compare::Lt, x, least, scaled, x);
+    let (steps, none) = (b.splat(-23.0), b.splat(0.0));
+    let offset = b.select(Compare::Lt, x, least, steps, none);
     // The exponent is counted so that the fraction lies in [√½, √2): 0x3f3504f3 is √½.
-    let root = b.ins().iconst(types::I32, 0x3f35_04f3);
-    let root = b.ins().splat(types::I32X4, root);
-    let above = b.ins().isub(bits, root);
-    let e = b.ins().sshr_imm_s(above, 23);
-    let shift = b.ins().ishl_imm_s(e, 23);
-    let m = b.ins().isub(bits, shift);
-    let m = b.ins().bitcast(types::F32X4, cast_flags(), m);
-    let (one, zero) = (splat(b, 1.0), splat(b, 0.0));
-    let f = b.ins().fsub(m, one);
-    let e = b.ins().fcvt_from_sint(types::F32X4, e);
-    let e = b.ins().fadd(e, offset);
+    let root = b.splat(f32::from_bits(0x3f35_04f3));
+    let above = b.bits(Bits::Sub, normal, root);
+    let e = b.bits(Bits::Right(23), above, above);
+    let shift = b.bits(Bits::Left(23), e, e);
+    let m = b.bits(Bits::Sub, normal, shift);
+    let (one, zero) = (b.splat(1.0), b.splat(0.0));
+    let f = b.binary(Binary::Sub, m, one);
+    let e = b.number(e);
+    let e = b.binary(Binary::Add, e, offset);
     let p = polynomial(
         b,
-        fused,
         f,
         &[
             7.037_684e-2,
@@ -200,39 +150,39 @@ pub fn log(b: &mut B, fused: bool, x: Value) -> Value {
             0.333_333_3,
         ],
     );
-    let square = b.ins().fmul(f, f);
-    let p = b.ins().fmul(p, f);
-    let p = b.ins().fmul(p, square);
-    let (part1, part2) = (splat(b, 0.693_359_4), splat(b, -2.121_944_4e-4));
-    let p = fma(b, fused, e, part2, p);
-    let minus_half = splat(b, -0.5);
-    let p = fma(b, fused, square, minus_half, p);
-    let p = b.ins().fadd(f, p);
-    let p = fma(b, fused, e, part1, p);
-    let (infinity, nan) = (splat(b, f32::INFINITY), splat(b, f32::NAN));
-    let minus_infinity = splat(b, f32::NEG_INFINITY);
-    let p = select(b, FloatCC::Equal, x, infinity, infinity, p);
-    let p = select(b, FloatCC::Equal, x, zero, minus_infinity, p);
-    let p = select(b, FloatCC::LessThan, x, zero, nan, p);
-    select(b, FloatCC::NotEqual, x, x, x, p)
+    let square = b.binary(Binary::Mul, f, f);
+    let p = b.binary(Binary::Mul, p, f);
+    let p = b.binary(Binary::Mul, p, square);
+    let (part1, part2) = (b.splat(0.693_359_4), b.splat(-2.121_944_4e-4));
+    let p = b.fma(e, part2, p);
+    let minus_half = b.splat(-0.5);
+    let p = b.fma(square, minus_half, p);
+    let p = b.binary(Binary::Add, f, p);
+    let p = b.fma(e, part1, p);
+    let (infinity, nan) = (b.splat(f32::INFINITY), b.splat(f32::NAN));
+    let minus_infinity = b.splat(f32::NEG_INFINITY);
+    let p = b.select(Compare::Eq, x, infinity, infinity, p);
+    let p = b.select(Compare::Eq, x, zero, minus_infinity, p);
+    let p = b.select(Compare::Lt, x, zero, nan, p);
+    b.select(Compare::Ne, x, x, x, p)
 }
 
 /// 1 / (1 + e^−x); 0 below −88.4, where that is no normal number.
-pub fn sigmoid(b: &mut B, fused: bool, x: Value) -> Value {
+pub fn sigmoid<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     let x = clamped(b, x, -89.0, 88.0);
-    let e = exp_near(b, fused, x, Sign::Minus);
-    let one = splat(b, 1.0);
-    let sum = b.ins().fadd(one, e);
-    b.ins().fdiv(one, sum)
+    let e = exp_near(b, x, Sign::Minus);
+    let one = b.splat(1.0);
+    let sum = b.binary(Binary::Add, one, e);
+    b.binary(Binary::Div, one, sum)
 }
 
 /// tanh x: a polynomial near 0, 1 − 2 / (e^2|x| + 1) with the sign of x elsewhere.
-pub fn tanh(b: &mut B, fused: bool, x: Value) -> Value {
-    let size = b.ins().fabs(x);
-    let square = b.ins().fmul(x, x);
+pub fn tanh<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+    let positive = b.splat(f32::from_bits(0x7fff_ffff));
+    let size = b.bits(Bits::And, x, positive);
+    let square = b.binary(Binary::Mul, x, x);
     let p = polynomial(
         b,
-        fused,
         square,
         &[
             -5.704_988_7e-3,
@@ -242,19 +192,19 @@ pub fn tanh(b: &mut B, fused: bool, x: Value) -> Value {
             -0.333_332_8,
         ],
     );
-    let p = b.ins().fmul(p, square);
-    let near = fma(b, fused, p, x, x);
+    let p = b.binary(Binary::Mul, p, square);
+    let near = b.fma(p, x, x);
     // From 10 on, 1 is nearest.
     let near_one = clamped(b, size, 0.0, 10.0);
-    let twice = b.ins().fadd(near_one, near_one);
-    let e = exp_near(b, fused, twice, Sign::Plus);
-    let (one, two, border) = (splat(b, 1.0), splat(b, 2.0), splat(b, 0.625));
-    let below = b.ins().fadd(e, one);
-    let part = b.ins().fdiv(two, below);
-    let far = b.ins().fsub(one, part);
-    // `far` is not negative, so the sign of x can be put in by bits; Cranelift has no vector `fcopysign` here.
-    let minus_zero = splat(b, -0.0);
-    let sign = b.ins().band(x, minus_zero);
-    let far = b.ins().bor(far, sign);
-    select(b, FloatCC::LessThan, size, border, near, far)
+    let twice = b.binary(Binary::Add, near_one, near_one);
+    let e = exp_near(b, twice, Sign::Plus);
+    let (one, two, border) = (b.splat(1.0), b.splat(2.0), b.splat(0.625));
+    let below = b.binary(Binary::Add, e, one);
+    let part = b.binary(Binary::Div, two, below);
+    let far = b.binary(Binary::Sub, one, part);
+    // `far` is not negative, so the sign of x can be put in by bits.
+    let minus_zero = b.splat(-0.0);
+    let sign = b.bits(Bits::And, x, minus_zero);
+    let far = b.bits(Bits::Or, far, sign);
+    b.select(Compare::Lt, size, border, near, far)
 }

@@ -3,14 +3,19 @@
 //! Activations lie as `[dims…][block]`, so every operator vectorises fully whatever its channel count.
 //! Lanes beyond the valid images hold zeros where values of the whole batch are summed.
 
+mod choose;
 pub mod clif;
+pub mod code;
 mod math;
 mod order;
 mod peak;
 mod pointer;
 mod program;
 mod schedule;
+pub mod wide;
 
+pub use choose::choose;
+pub use code::Isa;
 pub use peak::peak;
 pub use program::{Plan, plan};
 pub use schedule::{Options, run as schedule};

@@ -4,9 +4,9 @@
 
 use std::time::Instant;
 
-use cranelift::module::ModuleError;
+use lenetc_runtime::exec::Uniforms;
 
-use super::clif::{Code, Uniforms};
+use super::code::{Code, CodeError, Isa};
 use crate::ir::DType;
 use crate::nest::Affine;
 use crate::nest::loops::{BufId, Buffer, Dim, Expr, Kernel, Kind, Space, Stmt, Write};
@@ -14,14 +14,14 @@ use crate::nest::loops::{BufId, Buffer, Dim, Expr, Kernel, Kind, Space, Stmt, Wr
 /// Independent chains: more than the latency of a multiply-add times the units that do them.
 const CHAINS: i64 = 12;
 const ROUNDS: i64 = 4000;
-const LANES: u32 = 4;
 /// Runs, of which the fastest counts.
 const REPEATS: usize = 200;
 
 /// Floating-point operations a second of one core that does nothing but multiply and add vectors.
-pub fn peak() -> Result<f64, Box<ModuleError>> {
-    let code = Code::compile(&[kernel()])?;
-    let mut out = vec![0.0f32; (CHAINS * i64::from(LANES)) as usize];
+pub fn peak(isa: Isa) -> Result<f64, CodeError> {
+    let lanes = i64::from(isa.lanes());
+    let code = Code::compile(&[kernel(lanes)])?;
+    let mut out = vec![0.0f32; (CHAINS * lanes) as usize];
     let uniforms = Uniforms {
         valid: 1.0,
         learning_rate: 0.0,
@@ -34,22 +34,24 @@ pub fn peak() -> Result<f64, Box<ModuleError>> {
         start.elapsed().as_secs_f64()
     };
     let least = (0..REPEATS).map(|_| run()).fold(f64::INFINITY, f64::min);
-    Ok((ROUNDS * CHAINS * i64::from(LANES) * 2) as f64 / least)
+    Ok((ROUNDS * CHAINS * lanes * 2) as f64 / least)
 }
 
-fn kernel() -> Kernel {
-    let mut k = Kernel::new("peak", LANES);
+fn kernel(lanes: i64) -> Kernel {
+    let mut k = Kernel::new("peak", lanes as u32);
     k.buffers.push(Buffer {
         name: "out".into(),
         dtype: DType::F32,
-        len: (CHAINS * i64::from(LANES)) as u64,
+        len: (CHAINS * lanes) as u64,
         space: Space::Global,
     });
     let (reg, i, t) = (k.reg("acc", &[CHAINS as u32]), k.var("i"), k.var("t"));
     let at = [Affine::var(t)];
     let zero = k.constant(0.0);
     let old = k.get(reg, &at);
-    let (x, y) = (k.constant(0.999), k.constant(1e-3));
+    // In registers of their own: as constants they would be read from memory in each round.
+    let factors = [0.999, 1e-3].map(|x| (k.reg("f", &[]), k.constant(x)));
+    let [x, y] = factors.map(|f| k.get(f.0, &[]));
     let fma = k.value(Expr::Fma(old, x, y));
     let set = |value| Stmt::Set {
         reg,
@@ -58,7 +60,7 @@ fn kernel() -> Kernel {
     };
     let store = Stmt::Store {
         buf: BufId(0),
-        at: Affine::var(t) * i64::from(LANES),
+        at: Affine::var(t) * lanes,
         how: Write::Vector,
         value: k.get(reg, &at),
     };
@@ -67,7 +69,13 @@ fn kernel() -> Kernel {
         kind: Kind::Unrolled,
         body: vec![s],
     };
-    k.body = vec![
+    let hold = factors.map(|(reg, value)| Stmt::Set {
+        reg,
+        index: vec![],
+        value,
+    });
+    k.body = hold.to_vec();
+    k.body.extend([
         each(set(zero)),
         Stmt::For {
             dims: vec![Dim::count(i, ROUNDS)],
@@ -75,6 +83,6 @@ fn kernel() -> Kernel {
             body: vec![each(set(fma))],
         },
         each(store),
-    ];
+    ]);
     k
 }

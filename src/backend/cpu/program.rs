@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use lenetc_runtime::exec::{Call, Phase, Place, Program};
 
-use super::clif::Code;
-use super::schedule::{Options, run as schedule};
+use super::choose::choose;
+use super::code::{Code, CodeError, Isa, Wide};
 use crate::backend::memory::{self, Interval};
 use crate::backend::values::{self, ParameterPlace, needed_for_eval, padded_bytes, touches_batch};
 use crate::ir::{DType, Leading, NodeKind, Role, Source, Value};
@@ -20,18 +20,19 @@ use crate::nest::loops::Kernel;
 use crate::ops::Graph;
 use crate::passes::fuse::{Group, storage};
 
-/// f32 in a vector of Cranelift's.
-const LANES: u32 = 4;
-/// Images in a block at most. Constants, not the machine's caches, decide: block sizes are part of the order of
+/// Vectors in a block at most. Constants, not the machine's caches, decide: block sizes are part of the order of
 /// sums, and results must not depend on the machine.
-const LARGEST_BLOCK: u32 = 8;
+const MOST_VECTORS: u32 = 2;
 /// A worker's arena should stay below this, so that it fits the second-level cache beside the weights.
 const ARENA_BYTES: u64 = 5 << 18;
 
 /// Where everything lies, before any code exists.
 pub struct Plan {
+    pub isa: Isa,
     pub block: u32,
     pub kernels: Vec<Kernel>,
+    /// Their code, but for those that are left to Cranelift.
+    pub code: Vec<Wide>,
     /// Multiply-adds of each kernel for one image.
     pub macs: Vec<u64>,
     pub places: Vec<Vec<Place>>,
@@ -46,30 +47,27 @@ pub struct Plan {
 }
 
 /// Plans the groups of a graph for batches of `batch` images.
-pub fn plan(g: &Graph, groups: &[Group], batch: u32) -> Plan {
+pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
     let fixed = Fixed::new(g, groups);
     let once: Vec<bool> = groups
         .iter()
         .map(|group| !touches_batch(g, group))
         .collect();
-    let large = batch > LANES && arena(g, groups, &fixed, LARGEST_BLOCK).1 <= ARENA_BYTES;
-    let block = if large { LARGEST_BLOCK } else { LANES };
+    let lanes = isa.lanes();
+    let largest = lanes * MOST_VECTORS;
+    let large = batch > lanes && arena(g, groups, &fixed, largest).1 <= ARENA_BYTES;
+    let block = if large { largest } else { lanes };
     let (arena, arena_bytes) = arena(g, groups, &fixed, block);
     let place = |v: &Value| fixed.places.get(v).copied().unwrap_or_else(|| arena[v]);
+    let (kernels, code) = groups
+        .iter()
+        .map(|group| choose(&group.nest, isa, block))
+        .unzip();
     Plan {
+        isa,
         block,
-        kernels: groups
-            .iter()
-            .map(|group| {
-                schedule(
-                    &group.nest,
-                    Options {
-                        lanes: LANES,
-                        block,
-                    },
-                )
-            })
-            .collect(),
+        kernels,
+        code,
         macs: groups.iter().map(|group| group.macs(g)).collect(),
         places: groups
             .iter()
@@ -97,8 +95,8 @@ impl Plan {
     }
 
     /// Compiles the kernels and puts the program together.
-    pub fn compile(&self) -> Result<Program, Box<cranelift::module::ModuleError>> {
-        let code = Code::compile(&self.kernels)?;
+    pub fn compile(&self) -> Result<Program, CodeError> {
+        let code = Code::link(&self.kernels, &self.code)?;
         let call = |k: usize| Call {
             name: self.kernels[k].name.clone(),
             macs: self.macs[k],

@@ -95,6 +95,14 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
 }
 
 impl Plan {
+    /// A kernel with a buffer whose elements 32 bits cannot count, as printed code counts them.
+    pub fn too_large(&self) -> Option<&str> {
+        let counts = |k: &Kernel| k.buffers.iter().all(|b| b.len <= i32::MAX as u64);
+        let mut units = self.train.iter().chain(&self.eval);
+        let found = units.find(|u| !counts(&u.kernel));
+        found.map(|u| u.kernel.name.as_str())
+    }
+
     /// The program: the text of its kernels, each once, and the launches of a step.
     pub fn program(&self) -> Program {
         let mut kernels: Vec<(String, String)> = Vec::new();

@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::backend::cpu::code::Isa;
 use crate::backend::pieces::{self, Piece};
 use crate::ir::Leading;
 use crate::nest::loops::{At, BufId, Buffer, Dim, Kernel, Kind, RegId, Space, Stmt, ValueId, Var};
@@ -32,6 +33,22 @@ pub struct Options {
     pub lanes: u32,
     /// Images in a block; a multiple of `lanes`.
     pub block: u32,
+    /// Vectors that a tile may fill.
+    pub registers: u32,
+    /// Whether the machine loads no more vectors at a time than it multiplies: each is then used several times.
+    pub reuse: bool,
+}
+
+impl Options {
+    /// All registers of an instruction set.
+    pub fn new(isa: Isa, block: u32) -> Self {
+        Self {
+            lanes: isa.lanes(),
+            block,
+            registers: isa.registers(),
+            reuse: isa != Isa::Cranelift,
+        }
+    }
 }
 
 /// A variable and how many values it takes.
@@ -43,6 +60,9 @@ const MOST_UNROLLED: i64 = 12;
 const MOST_COLUMNS: i64 = 32;
 /// Columns of a border are peeled up to this many tiles; a wider border is computed column by column.
 const MOST_PEELED: usize = 8;
+
+/// A multiply-add waits for the one before on its accumulator as long as so many others take.
+const HIDES_LATENCY: i64 = 8;
 
 /// Accumulators of a tile: two more registers hold a factor and a term.
 const MOST_ACCUMULATORS: i64 = 14;
@@ -210,9 +230,13 @@ impl Scheduler<'_> {
             1
         };
         let (a_width, x_width) = match (channel, positions) {
+            (Some(k), Some(x)) if unroll && self.options.reuse => self.square(k.1, x.1),
             (Some(k), Some(x)) if unroll && !summed => wide(k.1, x.1),
             (Some(_), Some(_)) if unroll => (2, 5),
-            (Some(k), None) if by_groups => (even(k.1, MOST_ACCUMULATORS / group_width), 1),
+            (Some(k), None) if by_groups => {
+                let most = (i64::from(self.options.registers) - 1) / group_width - 1;
+                (even(k.1, most), 1)
+            }
             (Some(_), _) => (4, 1),
             (None, Some(_)) if unroll => (1, 4),
             _ => (1, 1),
@@ -292,6 +316,22 @@ impl Scheduler<'_> {
         (channel, positions)
     }
 
+    /// The tile that makes least of loads and of narrow rests, of those that fit: the narrower side of a tile is
+    /// held in registers while the other one passes by.
+    fn square(&self, channels: i64, positions: i64) -> (i64, i64) {
+        let most = i64::from(self.options.registers);
+        let total = |a: i64, x: i64| {
+            let rows = cut(channels, a).into_iter();
+            let tiles = rows.flat_map(|r| cut(positions, x).into_iter().map(move |c| (r, c)));
+            tiles.map(|(r, c)| r.1 * c.1 * cost(r.2, c.2)).sum::<i64>()
+        };
+        let shapes = (1..=channels).flat_map(|a| (1..=positions).map(move |x| (a, x)));
+        let fitting = shapes.filter(|&(a, x)| a * x + a.min(x) < most);
+        fitting
+            .min_by_key(|&(a, x)| (total(a, x), -a * x))
+            .unwrap_or((1, 1))
+    }
+
     /// Cuts the positions into tiles: first position, number of tiles, width, whether taps may be missing.
     fn tiles(
         &self,
@@ -340,6 +380,12 @@ impl Scheduler<'_> {
             tiles
         }
     }
+}
+
+/// What a tile of channels × positions costs, in quarters of a multiply-add: those, where they are not too few to hide
+/// their latency, and a part for what it loads.
+fn cost(channels: i64, positions: i64) -> i64 {
+    4 * (channels * positions).max(HIDES_LATENCY) + channels + positions
 }
 
 /// Full tiles and the rest: first element, number of tiles, width.

@@ -108,19 +108,10 @@ impl Scheduler<'_> {
                     body
                 }
             };
-            let outer = t.a.is_some_and(|a| a.1 > 1) as usize;
-            let mut body = match self.products(&place, acc[0], &index, &loops[outer..]) {
-                Some((factor, step)) => {
-                    let mut body = guarded(step);
-                    for &(v, n) in loops[outer..].iter().rev() {
-                        body = vec![unrolled(v, n, body)];
-                    }
-                    body.insert(0, factor);
-                    for &(v, n) in loops[..outer].iter().rev() {
-                        body = vec![unrolled(v, n, body)];
-                    }
-                    body
-                }
+            let split = t.a.is_some_and(|a| a.1 > 1) as usize;
+            let (channels, rest) = loops.split_at(split);
+            let mut body = match self.products(&place, acc[0], &index, channels, rest) {
+                Some(p) => p.body(channels, rest, guarded),
                 None => nested(guarded(self.step(&place, &acc, &index))),
             };
             for &(v, n) in columns.iter().rev() {
@@ -198,15 +189,16 @@ impl Scheduler<'_> {
         body
     }
 
-    /// A product of what the channels pick, loaded once for all positions, and of what the positions pick,
-    /// loaded for each: the multiply-add overwrites what it loaded last, which costs no copy.
+    /// A product of what the channels pick and of what the positions pick. The fewer of them are held in
+    /// registers; the others pass by, and the last multiply-add with one overwrites it, which costs no copy.
     fn products(
         &mut self,
         place: &Place,
         acc: RegId,
         index: &[At],
-        positions: &[Trips],
-    ) -> Option<(Stmt, Vec<Stmt>)> {
+        channels: &[(Var, i64)],
+        positions: &[(Var, i64)],
+    ) -> Option<Products> {
         let s = place.stage;
         let Expr::Binary(Binary::Mul, a, b) = &s.exprs[s.body.0 as usize] else {
             return None;
@@ -219,27 +211,35 @@ impl Scheduler<'_> {
         if s.combine != Combine::Sum || moves(self.address(place, a)) {
             return None;
         }
-        let [factor, term] = [("f", a), ("t", b)].map(|(name, access)| {
-            let (reg, load) = (self.k.reg(name, &[]), self.load(place, access));
+        let count = |l: &[(Var, i64)]| l.iter().map(|x| x.1).product::<i64>();
+        let held = count(channels) <= count(positions);
+        let dims = |own: &[(Var, i64)], held: bool| -> (Vec<At>, Vec<u32>) {
+            let own = own.iter().filter(|_| held);
+            own.map(|&(v, n)| (Affine::var(v), n as u32)).unzip()
+        };
+        let [(factor, x), (term, y)] = [
+            ("f", a, dims(channels, held)),
+            ("t", b, dims(positions, !held)),
+        ]
+        .map(|(name, access, (index, dims))| {
+            let (reg, load) = (self.k.reg(name, &dims), self.load(place, access));
             let value = self.k.value(load);
-            Stmt::Set {
-                reg,
-                index: vec![],
-                value,
-            }
-        });
-        let [x, y] = [&term, &factor].map(|s| match s {
-            Stmt::Set { reg, .. } => self.k.get(*reg, &[]),
-            _ => unreachable!("both are set"),
+            let read = self.k.get(reg, &index);
+            (Stmt::Set { reg, index, value }, read)
         });
         let old = self.k.get(acc, index);
-        let value = self.k.value(V::Fma(x, y, old));
+        let value = self.k.value(V::Fma(y, x, old));
         let sum = Stmt::Set {
             reg: acc,
             index: index.to_vec(),
             value,
         };
-        Some((factor, vec![term, sum]))
+        Some(Products {
+            factor,
+            term,
+            sum,
+            held,
+        })
     }
 
     /// Combines one more element.
@@ -317,6 +317,41 @@ impl Scheduler<'_> {
         }
         out.extend(stores);
         out
+    }
+}
+
+/// The statements of a product: what sets a channel's factor and a position's term, and what adds their product.
+struct Products {
+    factor: Stmt,
+    term: Stmt,
+    sum: Stmt,
+    /// The factors of all channels are held, rather than the terms of all positions.
+    held: bool,
+}
+
+impl Products {
+    fn body(
+        self,
+        channels: &[Trips],
+        positions: &[Trips],
+        guarded: impl Fn(Vec<Stmt>) -> Vec<Stmt>,
+    ) -> Vec<Stmt> {
+        let over = |loops: &[Trips], body: Vec<Stmt>| {
+            let each = |body, &(v, n): &Trips| vec![unrolled(v, n, body)];
+            loops.iter().rev().fold(body, each)
+        };
+        if self.held {
+            let mut step = vec![self.term];
+            step.extend(over(channels, vec![self.sum]));
+            let mut body = over(channels, vec![self.factor]);
+            body.extend(over(positions, guarded(step)));
+            return body;
+        }
+        let mut step = vec![self.factor];
+        step.extend(over(positions, guarded(vec![self.sum])));
+        let mut body = over(positions, guarded(vec![self.term]));
+        body.extend(over(channels, step));
+        body
     }
 }
 

@@ -394,10 +394,12 @@ fn widths(n: i64) -> Vec<i64> {
     out
 }
 
-/// The next smaller size of a chunk: one that divides the whole, if it is not much smaller.
+/// The next smaller size of a chunk: one that divides the whole, of whole sectors if it is not much smaller.
 fn smaller(n: i64, size: i64) -> i64 {
-    let divides = (size / 2..size).rev().find(|&s| s > 0 && n % s == 0);
-    divides.unwrap_or((size / 2).max(1))
+    let from = |least: i64| (least.max(1)..size).rev().filter(move |s| n % s == 0);
+    let sectors = from(size / 3).find(|s| s % 8 == 0);
+    let divides = from(size / 2).next();
+    sectors.or(divides).unwrap_or((size / 2).max(1))
 }
 
 /// A variable at its tile's start and its place within.
