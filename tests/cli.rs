@@ -222,7 +222,8 @@ fn no_colour_where_there_is_no_terminal() {
 fn every_stage_is_printed() {
     for model in ["models/lenet.nn", "models/edge.nn", "models/branches.nn"] {
         for stage in [
-            "ast", "ir", "grad", "fused", "plan", "nest", "loops", "clif", "asm", "dot",
+            "ast", "ir", "grad", "fused", "plan", "nest", "loops", "clif", "asm", "cuda", "ptx",
+            "dot",
         ] {
             let o = run(&["emit", model, "--stage", stage]);
             assert!(
