@@ -5,6 +5,8 @@
 //! ‖Δ − Δ_torch‖ / ‖Δ_torch‖ ≤ 1e-4, where Δ is what the steps changed.
 
 mod common;
+#[path = "common/isas.rs"]
+mod isas;
 
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +25,7 @@ fn main() {
 
 /// On each instruction set that this machine runs.
 fn run(dir: &Path) -> Result<(), Failed> {
-    for isa in Isa::ALL.into_iter().filter(|i| i.available()) {
+    for isa in isas::here() {
         run_on(dir, isa).map_err(|e| format!("{isa}: {}", e.message().unwrap_or("")))?;
     }
     Ok(())
