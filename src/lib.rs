@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! .nn text ─lexer, parser─▶ tree ─build─▶ graph ─grad─▶ training graph
-//!   ─fold, cse, dce, fuse─▶ nests ─schedule─▶ loops ─memory plan─▶ an emitter ─▶ machine code
+//!   ─fold, cse, dce, fuse─▶ nests ─schedule─▶ loops ─memory plan─▶ an emitter ─▶ machine code, or CUDA C
 //! ```
 //!
 //! What a value means: a graph ([`ir`]) holds typed tensors with static shapes and one leading axis, the

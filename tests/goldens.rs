@@ -10,6 +10,7 @@ use std::path::Path;
 
 use lenetc::backend::cpu::Isa;
 use lenetc::backend::cpu::clif::Target;
+use lenetc::backend::cuda::ptx;
 use lenetc::diag::Source;
 use lenetc::driver::{self, NoStage};
 use lenetc::ir;
@@ -75,10 +76,9 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
         pass(&mut g);
         return Ok(difference(&before, &ir::text(&g)));
     }
-    driver::text(&model, name.parse()?, true, Isa::Cranelift, || {
-        Target::named("aarch64")
-    })
-    .map_err(|e| match e {
+    let (stage, isa) = (name.parse()?, Isa::Cranelift);
+    let target = || Target::named("aarch64");
+    driver::text(&model, stage, true, isa, target, ptx::CAPABILITY).map_err(|e| match e {
         NoStage::Model(f) => shown(f),
         NoStage::Unavailable(why) => Failed::from(why),
     })

@@ -2,7 +2,8 @@
 //!
 //! Each folder in `tests/torch` is a case: a model, its data, the weights before and after, and the loss of each
 //! batch. `tests/torch/generate.py` made them. Losses must agree to 1e-5, and for each parameter tensor
-//! ‖Δ − Δ_torch‖ / ‖Δ_torch‖ ≤ 1e-4, where Δ is what the steps changed.
+//! ‖Δ − Δ_torch‖ / ‖Δ_torch‖ ≤ 1e-4, where Δ is what the steps changed. Each case runs on the processor and on the
+//! software GPU.
 
 mod common;
 #[path = "common/isas.rs"]
@@ -11,7 +12,6 @@ mod isas;
 use std::path::Path;
 use std::process::Command;
 
-use lenetc::backend::cpu::Isa;
 use lenetc_runtime::weights::{self, Tensor};
 use libtest_mimic::Failed;
 
@@ -20,18 +20,20 @@ const LOSS_TOLERANCE: f64 = 1e-5;
 const UPDATE_TOLERANCE: f64 = 1e-4;
 
 fn main() {
-    common::run_cases("torch", |case| case.join("model.nn").exists(), run)
+    common::run_cases("torch", |case| case.join("model.nn").exists(), all)
 }
 
-/// On each instruction set that this machine runs.
-fn run(dir: &Path) -> Result<(), Failed> {
-    for isa in isas::here() {
-        run_on(dir, isa).map_err(|e| format!("{isa}: {}", e.message().unwrap_or("")))?;
+/// On each instruction set that this machine runs, and on the software GPU.
+fn all(dir: &Path) -> Result<(), Failed> {
+    let cpus = isas::here().map(|isa| (isa.to_string(), vec!["--isa".into(), isa.name().into()]));
+    let gpu = ["--target", "cuda", "--device", "software"].map(String::from);
+    for (name, options) in cpus.chain([("cuda".into(), gpu.to_vec())]) {
+        run(dir, &options).map_err(|e| format!("{name}: {}", e.message().unwrap_or("")))?;
     }
     Ok(())
 }
 
-fn run_on(dir: &Path, isa: Isa) -> Result<(), Failed> {
+fn run(dir: &Path, options: &[String]) -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
     let (end, metrics) = (
         out.path().join("end.safetensors"),
@@ -41,8 +43,6 @@ fn run_on(dir: &Path, isa: Isa) -> Result<(), Failed> {
         .arg("train")
         .arg(dir.join("model.nn"))
         .args([
-            "--isa",
-            isa.name(),
             "--no-shuffle",
             "--quiet",
             "--epochs",
@@ -50,6 +50,7 @@ fn run_on(dir: &Path, isa: Isa) -> Result<(), Failed> {
             "--steps",
             &STEPS.to_string(),
         ])
+        .args(options)
         .arg("--weights")
         .arg(dir.join("start.safetensors"))
         .arg("--save")

@@ -153,6 +153,44 @@ impl Equation {
     }
 }
 
+/// Drops the inequalities that hold at every point.
+pub fn drop_idle(p: &mut Piece) {
+    let last = |v: Var| {
+        let of = |list: &[(Var, i64)]| list.iter().find(|x| x.0 == v).map(|x| x.1 - 1);
+        of(&p.own).or_else(|| of(&p.reduce))
+    };
+    let least = |c: &At| {
+        let parts = c
+            .terms
+            .iter()
+            .map(|&(v, f)| last(v).map(|l| (f * l).min(0)));
+        parts.sum::<Option<i64>>().map(|sum| c.constant + sum)
+    };
+    let needed: Vec<bool> = p
+        .conditions
+        .iter()
+        .map(|c| least(c).is_none_or(|l| l < 0))
+        .collect();
+    let mut needed = needed.into_iter();
+    p.conditions.retain(|_| needed.next() == Some(true));
+}
+
+/// The piece with its own variables renamed, in order, to these.
+pub fn renamed(p: &Piece, own: &[(Var, i64)]) -> Piece {
+    let new = |a: &At| {
+        a.substitute(|v| {
+            let at = p.own.iter().position(|o| o.0 == v);
+            Affine::var(at.map_or(v, |at| own[at].0))
+        })
+    };
+    Piece {
+        axes: p.axes.iter().map(|(&a, at)| (a, new(at))).collect(),
+        own: own.to_vec(),
+        reduce: p.reduce.clone(),
+        conditions: p.conditions.iter().map(new).collect(),
+    }
+}
+
 /// A reduction variable from 0 to below n, within what the conditions leave.
 pub fn bounded(v: Var, n: i64, conditions: &[At]) -> Dim {
     let mut d = Dim::count(v, n);

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use lenetc::backend::cpu::Isa;
+use lenetc::backend::cuda::ptx;
 use lenetc::driver::Stage;
 use lenetc_runtime::cuda::Choice;
 
@@ -46,6 +47,9 @@ pub enum Command {
         /// 0 leaves out the optional passes
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
         opt: u8,
+        /// The compute capability that cuda and ptx are made for, as 90 for 9.0
+        #[arg(long, value_name = "NUMBER", default_value_t = ptx::CAPABILITY)]
+        arch: u32,
     },
     /// Loss and accuracy on the test set
     Eval(EvalArgs),
@@ -141,6 +145,9 @@ pub struct BenchArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// The GPU that --device software estimates the time of
+    #[arg(long, value_name = "GPU", default_value = "h100", value_parser = PossibleValuesParser::new(super::counters::names()))]
+    pub estimate: String,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use lenetc_runtime::cuda::Choice;
 use lenetc_runtime::exec::{Examples, Machine, Mode, Timing};
 use serde_json::json;
 
@@ -82,6 +83,9 @@ fn on_gpu(a: &BenchArgs) -> Result<u8, Stop> {
     let (mut session, built) = super::train::session(&a.run, |_| ())?;
     let ready = start.elapsed().as_secs_f64() * 1e3;
     session.initialise(&built.parameters)?;
+    if a.run.device == Some(Choice::Software) {
+        return super::counters::run(a, &mut session);
+    }
     let seconds = a.seconds.clamp(0.01, 3600.0);
     let train = session.rate(Mode::Train, seconds)?;
     let eval = session.rate(Mode::Eval, seconds)?;

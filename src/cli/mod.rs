@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod counters;
 mod devices;
 mod emit;
 mod show;
@@ -16,6 +17,8 @@ use clap::Parser;
 use lenetc::diag::{self, Diagnostic, Source};
 use lenetc::driver::{self, Failure, Model};
 use lenetc::syntax;
+use lenetc::train::RunError;
+use serde_json::Value;
 
 use args::{Cli, Command, ModelArgs};
 
@@ -36,10 +39,34 @@ impl From<Box<Failure>> for Stop {
     }
 }
 
-impl From<lenetc::train::RunError> for Stop {
-    fn from(e: lenetc::train::RunError) -> Self {
-        Stop::Message(e.to_string())
+impl From<RunError> for Stop {
+    fn from(e: RunError) -> Self {
+        match e {
+            RunError::Cuda(e) => Stop::Message(format!("{e}{}", findings())),
+            e => Stop::Message(e.to_string()),
+        }
     }
+}
+
+/// What the software GPU found in kernels, a line for each; nothing on any other device.
+fn findings() -> String {
+    let report = lenetc_runtime::cuda::software_report();
+    let report = report.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let list = report.as_ref().and_then(|r| r["findings"].as_array());
+    let line = |f: &Value| {
+        let text = |key: &str| f[key].as_str().unwrap_or("").to_string();
+        format!(
+            "\nthe software GPU found: {} in {}, block {}, thread {}, line {} of the PTX, `{}`: {}",
+            text("kind"),
+            text("kernel"),
+            f["block"],
+            f["thread"],
+            f["line"],
+            text("text"),
+            text("detail")
+        )
+    };
+    list.into_iter().flatten().map(line).collect()
 }
 
 impl From<std::io::Error> for Stop {
@@ -61,7 +88,8 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             stage,
             isa,
             opt,
-        } => emit::run(model, *stage, *isa, *opt),
+            arch,
+        } => emit::run(model, *stage, *isa, *opt, *arch),
         Command::Devices => devices::run(),
         Command::Bench(a) => bench::run(a),
     };

@@ -59,7 +59,13 @@ pub fn session(
             let device = device.map_err(RunError::from)?;
             let multiprocessors = device.found.multiprocessors;
             let plan = driver::plan_cuda(graph, optimise, batch, multiprocessors);
-            Session::on_gpu(&device, &plan, data, model.config)?
+            if let Some(kernel) = plan.too_large() {
+                return Err(Stop::Message(format!(
+                    "{kernel} has a tensor of more than 2^31 elements for a batch of {batch}: \
+                     --set train.batch_size= makes it smaller"
+                )));
+            }
+            Session::on_gpu(&device, plan.program(), plan.parameters, data, model.config)?
         }
     };
     if let Some(log) = session.gpu().map(Engine::log).filter(|l| !l.is_empty()) {

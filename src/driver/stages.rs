@@ -3,10 +3,11 @@
 use std::str::FromStr;
 
 use cranelift::codegen::CodegenError;
+use lenetc_runtime::cuda::Program;
 
 use super::{Failure, Model, group, holds_bytes, plan, plan_cuda};
 use crate::backend::cpu::{self, Isa, clif, wide};
-use crate::backend::cuda;
+use crate::backend::cuda::ptx;
 use crate::ir;
 use crate::nest;
 use crate::ops::Graph;
@@ -58,9 +59,6 @@ impl FromStr for Stage {
     }
 }
 
-/// Multiprocessors of the device that CUDA text is made for: an H100 has as many.
-const MULTIPROCESSORS: u32 = 132;
-
 /// Why a stage cannot be shown.
 #[derive(Debug)]
 pub enum NoStage {
@@ -77,13 +75,14 @@ impl From<Box<Failure>> for NoStage {
 }
 
 /// A stage of a model's training step, from the plan on for an instruction set; `clif` and `asm` of kernels that
-/// are Cranelift's for the target that `target` makes.
+/// are Cranelift's for the target that `target` makes, `cuda` and `ptx` for devices of a compute capability.
 pub fn text(
     model: &Model,
     stage: Stage,
     optimise: bool,
     isa: Isa,
     target: impl Fn() -> Result<clif::Target, String>,
+    capability: u32,
 ) -> Result<String, NoStage> {
     let unavailable = NoStage::Unavailable;
     if stage == Stage::Ast {
@@ -95,6 +94,10 @@ pub fn text(
     }
     let mut g = model.differentiate(built.graph);
     let planned = |g| plan(g, optimise, model.config.batch_size, isa);
+    let on_gpu = |g| {
+        let multiprocessors = ptx::multiprocessors(capability);
+        plan_cuda(g, optimise, model.config.batch_size, multiprocessors)
+    };
     Ok(match stage {
         Stage::Grad => ir::text(&g),
         Stage::Dot => ir::dot(&g),
@@ -120,13 +123,10 @@ pub fn text(
         }
         Stage::Asm => asm_text(&planned(g), &target().map_err(unavailable)?)
             .map_err(|e| unavailable(e.to_string()))?,
-        Stage::Cuda => cuda_text(&plan_cuda(
-            g,
-            optimise,
-            model.config.batch_size,
-            MULTIPROCESSORS,
-        )),
-        Stage::Ptx => return Err(unavailable("there is no CUDA backend yet".into())),
+        Stage::Cuda => cuda_text(&on_gpu(g).program()),
+        Stage::Ptx => {
+            ptx::text(&on_gpu(g).program(), capability).map_err(|e| unavailable(e.to_string()))?
+        }
         Stage::Ast | Stage::Ir => unreachable!("shown above"),
     })
 }
@@ -158,8 +158,7 @@ fn groups_text(g: &Graph, groups: &[Group]) -> String {
 }
 
 /// Launches as comments, then the kernels as CUDA C.
-fn cuda_text(p: &cuda::Plan) -> String {
-    let program = p.program();
+fn cuda_text(program: &Program) -> String {
     let mut out = String::new();
     for (title, launches) in [("training", &program.train), ("evaluation", &program.eval)] {
         out.push_str(&format!("// A step of {title}:\n"));

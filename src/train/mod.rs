@@ -15,14 +15,13 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use lenetc_runtime::cuda::{CudaError, Device, Engine};
+use lenetc_runtime::cuda::{CudaError, Device, Engine, Program};
 use lenetc_runtime::exec::{Examples, Machine, Mode};
 use lenetc_runtime::init;
 use lenetc_runtime::weights::{self, Tensor};
 
 use crate::backend::ParameterPlace;
 use crate::backend::cpu::{Isa, Plan};
-use crate::backend::cuda;
 use crate::passes::build::{Built, ParameterInfo};
 use crate::passes::config::{Config, Loss};
 use epochs::{Loop, evaluate};
@@ -149,18 +148,19 @@ impl Session {
         })
     }
 
-    /// Compiles a plan for a GPU, and copies the data there. Parameters are zero.
+    /// Compiles a program for a GPU, whose parameters lie as said, and copies the data there. Parameters are zero.
     pub fn on_gpu(
         device: &Device,
-        plan: &cuda::Plan,
+        program: Program,
+        parameters: Vec<ParameterPlace>,
         data: Loaded,
         config: Config,
     ) -> Result<Self, RunError> {
         let test = data.test.as_ref().map(Set::examples);
-        let engine = Engine::new(device, plan.program(), data.train.examples(), test)?;
+        let engine = Engine::new(device, program, data.train.examples(), test)?;
         Ok(Self {
             target: Target::Cuda(Box::new(engine)),
-            parameters: plan.parameters.clone(),
+            parameters,
             data,
             config,
         })
@@ -273,6 +273,11 @@ impl Session {
     /// Examples a second: the median over ten parts of `seconds`, each of whole batches.
     pub fn rate(&mut self, mode: Mode, seconds: f64) -> Result<f64, RunError> {
         self.execute(|executor, data, config| rate::measure(executor, data, config, mode, seconds))
+    }
+
+    /// Runs one step of training.
+    pub fn step(&mut self) -> Result<(), RunError> {
+        self.execute(|executor, data, config| rate::step(executor, data, config))
     }
 
     /// Runs `work` with what runs steps, on the processor inside the pool: a fork from outside costs ten times one from

@@ -24,9 +24,7 @@ pub(super) fn measure(
         Mode::Train => &data.train,
         Mode::Eval => data.tested(),
     };
-    let mut order = rng::permutation(1, 0, set.len() as u32);
-    let batch = (config.batch_size as usize).min(order.len());
-    order.truncate(order.len() / batch.max(1) * batch);
+    let order = whole_batches(set.len(), config);
     let mut rates = Vec::new();
     for _ in 0..PARTS {
         executor.begin(mode, order.clone(), config.learning_rate)?;
@@ -42,4 +40,23 @@ pub(super) fn measure(
     }
     rates.sort_by(f64::total_cmp);
     Ok(rates[rates.len() / 2])
+}
+
+/// One step of training on a whole batch, where there are enough examples.
+pub(super) fn step(
+    executor: &mut dyn Executor,
+    data: &Loaded,
+    config: &Config,
+) -> Result<(), RunError> {
+    let mut order = whole_batches(data.train.len(), config);
+    order.truncate(config.batch_size as usize);
+    executor.begin(Mode::Train, order, config.learning_rate)?;
+    executor.run(1).map(|_| ())
+}
+
+fn whole_batches(examples: usize, config: &Config) -> Vec<u32> {
+    let mut order = rng::permutation(1, 0, examples as u32);
+    let batch = (config.batch_size as usize).min(order.len());
+    order.truncate(order.len() / batch.max(1) * batch);
+    order
 }

@@ -12,9 +12,11 @@
 //! | `fault` | `SYMBOL:N:CODE`, several joined by `,`: the N-th call of SYMBOL from now on, counting from one, returns CODE; the symbol `launch` counts kernels executed, also those of graphs | none |
 //! | `count` | 1 counts instructions and accesses | 0 |
 //! | `pageable` | `sync`: copies into pageable host memory are complete when the call returns, as CUDA promises; `late`: they happen at the next synchronisation, like those into pinned memory | `sync` |
+//! | `simd` | `auto`, or the most that is used of the host's vector instructions: `base`, `avx2`, `avx512`; for modules loaded from now on | `auto` |
 //! | `watchdog` | seconds that a kernel may run; 0 for ever | 0 |
 //! | `reset` | 1 forgets everything but the settings: contexts, memory, errors, findings, counters | |
 
+use crate::exec::lanes::Level;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -43,9 +45,14 @@ impl Sanitize {
         barrier_exit: false,
     };
 
+    /// Whether single accesses are looked at.
+    pub fn in_accesses(self) -> bool {
+        self.init || self.race_shared || self.race_global
+    }
+
     /// Whether kernels must run under a probe.
     pub fn in_kernels(self) -> bool {
-        self.init || self.race_shared || self.race_global || self.barrier || self.barrier_exit
+        self.in_accesses() || self.barrier || self.barrier_exit
     }
 }
 
@@ -70,6 +77,7 @@ pub struct Config {
     pub count: bool,
     pub late_pageable: bool,
     pub watchdog: Option<Duration>,
+    pub simd: Level,
 }
 
 impl Default for Config {
@@ -86,6 +94,7 @@ impl Default for Config {
             count: false,
             late_pageable: false,
             watchdog: None,
+            simd: Level::detect(),
         }
     }
 }
@@ -128,6 +137,9 @@ impl Config {
                     "sync" => false,
                     other => return Err(format!("pageable={other}: late or sync belongs here")),
                 }
+            }
+            "simd" => {
+                self.simd = Level::at_most(value).ok_or_else(|| format!("simd={value}"))?;
             }
             "watchdog" => {
                 let seconds: u64 = number(value)?;

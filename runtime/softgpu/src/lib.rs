@@ -1,4 +1,36 @@
 //! The software GPU: a library that exports the CUDA driver API and executes, on the CPU, the PTX that NVRTC makes.
+//!
+//! Programs that use CUDA through the driver API run on it unchanged, on machines without a GPU: so the code that a GPU
+//! user runs is the code that the tests run. On top of that it finds faults that a GPU hides, counts what kernels do, and
+//! fails on request.
+//!
+//! ```text
+//!   program ── cu… functions ──> driver   contexts, memory, modules, streams, events, graphs; work waits in queues
+//!                                  │  module load               │  synchronisation
+//!                                  v                            v
+//!                    ptx (text -> syntax tree)        exec::grid   blocks over the machine's cores
+//!                                  │                  exec::block  warps take turns, barriers
+//!                                  v                  exec::warp   32 lanes, lowest program counter first
+//!                    decode (syntax tree -> Program,  exec::lanes  a handler works on rows of 32 lanes, compiled
+//!                     each instruction with its                    for AVX-512, AVX2 and neither
+//!                     handler and register offsets)   exec::probe  watches: sanitize finds, count counts
+//! ```
+//!
+//! # Use
+//!
+//! Load `liblenetc_softgpu.so` by its path before the program looks for `libcuda.so`: the library's SONAME is that name, so
+//! the loader then takes it for the driver. Its file is called otherwise, so it never stands in for a driver by accident.
+//! Settings come from the environment variable `LENETC_SOFTGPU`, read at the first call, and from
+//! `lenetc_softgpu_configure`; `config` lists them. `lenetc_softgpu_report` gives findings, counters and the last error as
+//! JSON, which `report` describes; `lenetc_softgpu_free` frees it; `lenetc_softgpu_reset_counters` sets counters to zero.
+//!
+//! # Unlike a GPU
+//!
+//! Work happens at synchronisations and not before, so a missing one shows. Addresses are never used twice, and fresh
+//! memory is full of NaNs. Approximations such as `ex2.approx` are nearly exact. Calls of device functions, textures,
+//! tensor cores, cooperative launches, clusters, managed memory and allocations inside graphs are refused. `cp.async`
+//! copies at once, so a missing wait does not show. Kernels do not reach host memory. All devices share one memory.
+
 pub mod config;
 pub mod count;
 pub mod decode;
@@ -6,3 +38,4 @@ pub mod driver;
 pub mod exec;
 pub mod ptx;
 pub mod report;
+pub mod sanitize;

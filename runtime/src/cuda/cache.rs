@@ -163,6 +163,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_that_cannot_be_used_is_passed_by() {
+        assert!(Cache::at(Path::new("/dev/null/lenetc")).is_none());
+        let (dir, cache) = cache();
+        drop(dir);
+        cache.put(&Key::of(&["a"]), b"content");
+        assert_eq!(cache.get(&Key::of(&["a"])), None);
+    }
+
+    #[test]
     fn threads_that_write_one_entry_leave_a_whole_one() {
         let (_dir, cache) = cache();
         let key = Key::of(&["a"]);

@@ -186,6 +186,21 @@ extern \"C\" __global__ void whole(Step* step, const float* losses, const float*
     }
 
     #[test]
+    fn a_warning_is_in_the_log_and_stays_there_in_the_cache() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let cache = Cache::at(&dir.path().join("c")).expect("the folder is ours");
+        let source = "extern \"C\" __global__ void f() { int unused = 1; }";
+        for from_cache in [false, true] {
+            let c = cached(nvrtc(), Some(&cache), source, Arch::Virtual(80)).expect("it compiles");
+            assert!(
+                c.cached == from_cache && c.log.contains("warning"),
+                "{}",
+                c.log
+            );
+        }
+    }
+
+    #[test]
     fn the_second_compilation_comes_from_the_cache() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let cache = Cache::at(&dir.path().join("c")).expect("the folder is ours");

@@ -3,12 +3,18 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use cudarc::driver::CudaContext;
-use cudarc::driver::sys::CUdevice_attribute;
+use cudarc::driver::result as driver;
+use cudarc::driver::sys::CUdevice_attribute_enum::{
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+    CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+};
+use cudarc::driver::sys::CUresult;
+use cudarc::driver::{CudaContext, CudaModule, DriverError};
 
 use super::compile::{Arch, Compiled, Image, compile};
 use super::error::{CudaError, when};
 use super::libraries::{self, Driver};
+use super::nvrtc::Nvrtc;
 
 /// What `--device` can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,42 +50,45 @@ pub struct Found {
     pub multiprocessors: u32,
 }
 
-/// A device that programs run on.
+/// A device that programs run on, and the compiler for it.
 pub struct Device {
     pub(super) context: Arc<CudaContext>,
     pub found: Found,
+    nvrtc: &'static Nvrtc,
 }
 
 /// The GPUs that NVIDIA's driver finds; the software GPU is not among them.
 pub fn devices() -> Result<Vec<Found>, CudaError> {
     let count = start(Driver::Nvidia)?;
-    (0..count).map(|n| open(n).map(|d| d.found)).collect()
+    (0..count).map(describe).collect()
 }
 
 impl Device {
-    /// Loads the driver and opens a device.
+    /// Loads the driver, opens a device, and finds NVRTC.
     pub fn open(choice: Choice) -> Result<Self, CudaError> {
-        let (driver, number) = match choice {
+        let (wanted, number) = match choice {
             Choice::Number(n) => (Driver::Nvidia, n),
             Choice::Software => (Driver::Software, 0),
         };
-        let have = start(driver)?;
+        let have = start(wanted)?;
         if number >= have {
             return Err(CudaError::DeviceNumber {
                 asked: number,
                 have,
             });
         }
-        open(number)
+        let context = CudaContext::new(number as usize).map_err(when("opening the device"))?;
+        Ok(Self {
+            context,
+            found: describe(number)?,
+            nvrtc: libraries::nvrtc()?,
+        })
     }
 
-    /// Compiles a whole source text for the device and loads it: as PTX, or as machine code where the driver is older
-    /// than NVRTC.
-    pub(super) fn load(
-        &self,
-        source: &str,
-    ) -> Result<(Arc<cudarc::driver::CudaModule>, String), CudaError> {
-        let architectures = &libraries::nvrtc()?.architectures;
+    /// Compiles a whole source text for the device and loads it: as PTX, or as machine code where the driver cannot
+    /// translate that PTX. Also gives NVRTC's log.
+    pub(super) fn load(&self, source: &str) -> Result<(Arc<CudaModule>, String), CudaError> {
+        let architectures = &self.nvrtc.architectures;
         let capability = self.found.capability;
         let nearest = architectures.iter().rev().find(|&&a| a <= capability);
         let Some(&nearest) = nearest else {
@@ -89,22 +98,24 @@ impl Device {
             });
         };
         let compiled = compile(source, Arch::Virtual(nearest))?;
-        match self.module(&compiled) {
-            Err(CudaError::OldDriver { .. }) if nearest == capability => {
+        let loaded = match self.module(&compiled) {
+            Err(first) if nearest == capability && wants_machine_code(first) => {
                 let native = compile(source, Arch::Real(capability))?;
-                Ok((self.module(&native)?, compiled.log))
+                // What is wrong is the driver's age, whatever it says about the machine code.
+                self.module(&native).map_err(|_| first)
             }
-            module => Ok((module?, compiled.log)),
-        }
+            loaded => loaded,
+        };
+        let module = loaded.map_err(|e| of_driver(when("loading the kernels")(e)))?;
+        Ok((module, compiled.log))
     }
 
-    fn module(&self, compiled: &Compiled) -> Result<Arc<cudarc::driver::CudaModule>, CudaError> {
+    fn module(&self, compiled: &Compiled) -> Result<Arc<CudaModule>, DriverError> {
         let image = match &compiled.image {
             Image::Ptx(text) => cudarc::nvrtc::Ptx::from_src(text),
             Image::Cubin(code) => cudarc::nvrtc::Ptx::from_binary(code.clone()),
         };
-        let loaded = self.context.load_module(image);
-        loaded.map_err(|e| of_driver(when("loading the kernels")(e)))
+        self.context.load_module(image)
     }
 
     /// Bytes of free memory, where the driver says.
@@ -127,25 +138,39 @@ fn start(driver: Driver) -> Result<u32, CudaError> {
     }
 }
 
-fn open(number: u32) -> Result<Device, CudaError> {
-    let opening = when("opening the device");
-    let context = CudaContext::new(number as usize).map_err(&opening)?;
-    let name = context.name().map_err(&opening)?;
-    let (major, minor) = context.compute_capability().map_err(&opening)?;
-    let memory = context.total_mem().map_err(&opening)?;
-    let multiprocessors = context
-        .attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
-        .map_err(&opening)?;
-    Ok(Device {
-        found: Found {
-            number,
-            name,
-            capability: (10 * major + minor).unsigned_abs(),
-            memory_bytes: memory as u64,
-            multiprocessors: multiprocessors.unsigned_abs(),
-        },
-        context,
+/// What a device says, without a context on it.
+fn describe(number: u32) -> Result<Found, CudaError> {
+    let device = driver::device::get(number as i32);
+    let device = device.map_err(when("opening the device"))?;
+    // SAFETY: the device is the driver's own.
+    let told = unsafe {
+        let attribute = |a| driver::device::get_attribute(device, a);
+        attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR).and_then(|major| {
+            let minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+            let processors = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+            let memory = driver::device::total_mem(device)?;
+            Ok((10 * major + minor, memory, processors))
+        })
+    };
+    let (capability, memory, multiprocessors) = told.map_err(when("asking the device"))?;
+    Ok(Found {
+        number,
+        name: driver::device::get_name(device).map_err(when("asking the device"))?,
+        capability: capability.unsigned_abs(),
+        memory_bytes: memory as u64,
+        multiprocessors: multiprocessors.unsigned_abs(),
     })
+}
+
+/// Whether a driver that says this may still take machine code.
+fn wants_machine_code(e: DriverError) -> bool {
+    use CUresult as R;
+    matches!(
+        e.0,
+        R::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+            | R::CUDA_ERROR_JIT_COMPILER_NOT_FOUND
+            | R::CUDA_ERROR_JIT_COMPILATION_DISABLED
+    )
 }
 
 /// With the driver's own version, where it is too old.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{
     CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig,
-    PushKernelArg,
+    PushKernelArg, ValidAsZeroBits,
 };
 
 use super::device::{Device, Found};
@@ -22,26 +22,29 @@ use crate::exec::{Bytes, Examples, Mode, StepResult};
 
 /// A program with its memory on a device.
 pub struct Engine {
-    train_graph: Option<CudaGraph>,
-    eval_graph: Option<CudaGraph>,
+    /// A step of training and one of evaluation, once they are captured.
+    graphs: [Option<CudaGraph>; 2],
     functions: BTreeMap<String, CudaFunction>,
     memory: Memory,
     stream: Arc<CudaStream>,
     program: Program,
     device: Found,
     log: String,
-    round: Round,
-}
-
-/// Where a run over an order is.
-#[derive(Clone, Copy)]
-struct Round {
     mode: Mode,
     /// Steps that the order still has.
     left: usize,
-    /// Steps of training since the start; those of an evaluation count on from there.
+    /// The number of the next step, which says where its result lies.
     step: u32,
+    /// Steps of training since the start. Those of an evaluation count on from there.
     trained: u32,
+}
+
+/// Where a mode's graph stands.
+fn slot(mode: Mode) -> usize {
+    match mode {
+        Mode::Train => 0,
+        Mode::Eval => 1,
+    }
 }
 
 /// Device memory that the kernels' pointers lead to. It is not cleared where a step writes before it reads.
@@ -98,20 +101,17 @@ impl Engine {
         }
         let memory = Memory::new(device, &stream, &program, train, test)?;
         Ok(Self {
-            train_graph: None,
-            eval_graph: None,
+            graphs: [None, None],
             functions,
             memory,
             stream,
             program,
             device: device.found.clone(),
             log,
-            round: Round {
-                mode: Mode::Train,
-                left: 0,
-                step: 0,
-                trained: 0,
-            },
+            mode: Mode::Train,
+            left: 0,
+            step: 0,
+            trained: 0,
         })
     }
 
@@ -128,8 +128,9 @@ impl Engine {
     /// All parameters, as they lie in their region.
     pub fn parameters(&self) -> Result<Vec<f32>, CudaError> {
         let copied = self.stream.clone_dtoh(&self.memory.parameters);
-        let values = copied.map_err(when("reading the parameters"))?;
+        let mut values = copied.map_err(when("reading the parameters"))?;
         self.finish("reading the parameters")?;
+        values.truncate(self.program.parameter_bytes / 4);
         Ok(values)
     }
 
@@ -162,41 +163,42 @@ impl Engine {
         if let Some(i) = order.iter().find(|&&i| i as usize >= len) {
             panic!("there is no example {i}");
         }
-        self.round = Round {
-            mode,
-            left: order.len().div_ceil(self.program.batch),
-            step: self.round.trained,
-            ..self.round
-        };
+        // Nothing is left to run until all is in place.
+        (self.mode, self.left, self.step) = (mode, 0, self.trained);
         if order.is_empty() {
             return Ok(());
         }
         if order.len() > self.memory.order.len() {
             // The graphs point to the old one.
-            (self.train_graph, self.eval_graph) = (None, None);
+            self.graphs = [None, None];
             self.memory.order = reserve(&self.stream, order.len())
                 .map_err(|e| e.with_memory(4 * order.len() as u64, None))?;
         }
         let batch = self.program.batch as u32;
-        let step = Step::first(order.len() as u32, batch, self.round.step, learning_rate);
+        let step = Step::first(order.len() as u32, batch, self.step, learning_rate);
         let starting = when("starting an epoch");
-        self.stream
-            .memcpy_htod(order, &mut self.memory.order)
+        let (stream, memory) = (&self.stream, &mut self.memory);
+        stream
+            .memcpy_htod(order, &mut memory.order)
             .map_err(&starting)?;
-        self.stream
-            .memcpy_htod(&[step], &mut self.memory.step)
+        stream
+            .memcpy_htod(&[step], &mut memory.step)
             .map_err(&starting)?;
         // What is copied from may go only once it is there.
         self.finish("starting an epoch")?;
-        self.capture_missing()
+        if self.graphs[slot(mode)].is_none() {
+            self.graphs[slot(mode)] = self.capture(mode)?;
+        }
+        self.left = order.len().div_ceil(self.program.batch);
+        Ok(())
     }
 
     /// Runs up to `steps` steps of the order, fewer where it ends, and waits for them. Training ends at the first
     /// loss that is not finite, which is the last result; no update follows it.
     pub fn run(&mut self, steps: usize) -> Result<Vec<StepResult>, CudaError> {
         let mut all = Vec::new();
-        while all.len() < steps.min(all.len() + self.round.left) {
-            let n = (steps - all.len()).min(RING).min(self.round.left);
+        while all.len() < steps && self.left > 0 {
+            let n = (steps - all.len()).min(RING).min(self.left);
             all.extend(self.round(n)?);
         }
         Ok(all)
@@ -204,35 +206,26 @@ impl Engine {
 
     /// At most [`RING`] steps.
     fn round(&mut self, steps: usize) -> Result<Vec<StepResult>, CudaError> {
-        let doing = match self.round.mode {
+        let doing = match self.mode {
             Mode::Train => "training",
             Mode::Eval => "evaluating",
         };
-        let graph = match self.round.mode {
-            Mode::Train => &self.train_graph,
-            Mode::Eval => &self.eval_graph,
-        };
         for _ in 0..steps {
-            graph
-                .iter()
-                .try_for_each(CudaGraph::launch)
-                .map_err(when(doing))?;
+            let mut graph = self.graphs[slot(self.mode)].iter();
+            graph.try_for_each(CudaGraph::launch).map_err(when(doing))?;
         }
-        let ring = self
-            .stream
-            .clone_dtoh(&self.memory.results)
-            .map_err(when(doing))?;
+        let ring = self.stream.clone_dtoh(&self.memory.results);
+        let ring = ring.map_err(when(doing))?;
         self.finish(doing)?;
-        let first = self.round.step;
-        let slot = |k: usize| ring[(first.wrapping_add(k as u32)) as usize % RING];
-        let mut results: Vec<StepResult> = (0..steps).map(|k| slot(k).into()).collect();
-        self.round.left -= steps;
-        self.round.step = first.wrapping_add(steps as u32);
-        if self.round.mode == Mode::Train {
-            self.round.trained = self.round.step;
+        let result = |k: u32| ring[self.step.wrapping_add(k) as usize % RING].into();
+        let mut results: Vec<StepResult> = (0..steps as u32).map(result).collect();
+        self.left -= steps;
+        self.step = self.step.wrapping_add(steps as u32);
+        if self.mode == Mode::Train {
+            self.trained = self.step;
             if let Some(k) = results.iter().position(|r| !r.loss_sum.is_finite()) {
                 results.truncate(k + 1);
-                self.round.left = 0;
+                self.left = 0;
             }
         }
         Ok(results)
@@ -241,21 +234,6 @@ impl Engine {
     /// Waits for all work.
     fn finish(&self, doing: &'static str) -> Result<(), CudaError> {
         self.stream.synchronize().map_err(when(doing))
-    }
-
-    fn capture_missing(&mut self) -> Result<(), CudaError> {
-        let missing = match self.round.mode {
-            Mode::Train => self.train_graph.is_none(),
-            Mode::Eval => self.eval_graph.is_none(),
-        };
-        if missing {
-            let graph = self.capture(self.round.mode)?;
-            match self.round.mode {
-                Mode::Train => self.train_graph = graph,
-                Mode::Eval => self.eval_graph = graph,
-            }
-        }
-        Ok(())
     }
 
     /// Records the launches of a step; nothing runs. `None` where there are none.
@@ -319,24 +297,18 @@ impl Memory {
         let kept = p.arena_bytes + p.parameter_bytes + p.partial_bytes;
         let need = (kept + data + 4 * order + 8 * p.batch) as u64;
         let build = || -> Result<Self, CudaError> {
-            const CLEARING: &str = "clearing memory";
-            let mut parameters = reserve::<f32>(stream, p.parameter_bytes / 4)?;
-            let mut results = reserve::<Slot>(stream, RING)?;
-            stream
-                .memset_zeros(&mut parameters)
-                .map_err(when(CLEARING))?;
-            stream.memset_zeros(&mut results).map_err(when(CLEARING))?;
             Ok(Self {
                 arena: reserve(stream, p.arena_bytes)?,
                 partials: reserve(stream, p.partial_bytes)?,
-                losses: reserve(stream, p.batch)?,
-                correct: reserve(stream, p.batch)?,
+                // A loss without classes has no right answers, and they are counted all the same.
+                losses: cleared(stream, p.batch)?,
+                correct: cleared(stream, p.batch)?,
                 order: reserve(stream, order)?,
                 step: reserve(stream, 1)?,
                 train: Resident::new(stream, train)?,
                 test: test.map(|t| Resident::new(stream, t)).transpose()?,
-                parameters,
-                results,
+                parameters: cleared(stream, p.parameter_bytes / 4)?,
+                results: cleared(stream, RING)?,
             })
         };
         let memory = build().map_err(|e| e.with_memory(need, device.free_bytes()))?;
@@ -410,6 +382,15 @@ impl Buffer {
             _memory: Some(Box::new(memory)),
         })
     }
+}
+
+/// Memory for `len` zeros.
+fn cleared<T: DeviceRepr + ValidAsZeroBits>(
+    stream: &Arc<CudaStream>,
+    len: usize,
+) -> Result<CudaSlice<T>, CudaError> {
+    let memory = stream.alloc_zeros(len.max(1));
+    memory.map_err(when("reserving memory"))
 }
 
 /// Memory for `len` elements, not cleared. The driver refuses an allocation of nothing.

@@ -13,7 +13,7 @@ const WHEEL: &str = "pip install nvidia-cuda-nvrtc-cu12==12.9.86";
 pub enum CudaError {
     #[error(
         "there is no CUDA driver: libcuda.so.1 was not found. It comes with the driver of an NVIDIA GPU (Debian: \
-         nvidia-driver with libcuda1). Without such a GPU, train with --target cpu, or see the same code run with \
+         nvidia-driver with libcuda1); a container is given it by `--gpus all`. Without such a GPU, train with --target cpu, or see the same code run with \
          --device software"
     )]
     NoDriver,
@@ -72,6 +72,15 @@ pub enum CudaError {
     IllegalAddress { name: String, code: u32 },
     #[error("the GPU could not launch a kernel ({name}, {code}) when {doing}. {BUG}")]
     Launch {
+        name: String,
+        code: u32,
+        doing: &'static str,
+    },
+    #[error(
+        "a kernel failed when {doing} ({name}, {code}), and with it the weights since the start or the last save are \
+         lost. Start again; if it fails again, this is a bug in lenetc: report it with the model"
+    )]
+    KernelFailed {
         name: String,
         code: u32,
         doing: &'static str,
@@ -137,8 +146,8 @@ impl CudaError {
             | R::CUDA_ERROR_HARDWARE_STACK_ERROR
             | R::CUDA_ERROR_ASSERT => Self::Launch { name, code, doing },
             R::CUDA_ERROR_LAUNCH_TIMEOUT => Self::Timeout { name, code },
-            R::CUDA_ERROR_LAUNCH_FAILED
-            | R::CUDA_ERROR_UNKNOWN
+            R::CUDA_ERROR_LAUNCH_FAILED => Self::KernelFailed { name, code, doing },
+            R::CUDA_ERROR_UNKNOWN
             | R::CUDA_ERROR_ECC_UNCORRECTABLE
             | R::CUDA_ERROR_NVLINK_UNCORRECTABLE
             | R::CUDA_ERROR_CONTAINED
@@ -246,7 +255,8 @@ mod tests {
             (CUresult::CUDA_ERROR_OUT_OF_MEMORY, "train.batch_size"),
             (CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "too old"),
             (CUresult::CUDA_ERROR_ILLEGAL_ADDRESS, "bug in lenetc"),
-            (CUresult::CUDA_ERROR_LAUNCH_FAILED, "was lost when training"),
+            (CUresult::CUDA_ERROR_LAUNCH_FAILED, "failed when training"),
+            (CUresult::CUDA_ERROR_UNKNOWN, "was lost when training"),
             (CUresult::CUDA_ERROR_STUB_LIBRARY, "LD_LIBRARY_PATH"),
             (
                 CUresult::CUDA_ERROR_INVALID_HANDLE,

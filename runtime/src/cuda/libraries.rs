@@ -5,7 +5,7 @@
 //! inside: once it is loaded by its path, cudarc's search by name yields it. It is loaded only when asked for.
 
 use std::env;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
@@ -151,8 +151,13 @@ fn load_software() -> Result<Library, CudaError> {
         reason,
     };
     // SAFETY: the library is part of this project and runs no code when it is loaded.
-    let library = unsafe { Library::new(&path) }.map_err(|e| wrong(e.to_string()))?;
+    let library = unsafe { Library::new(&path) }.map_err(|e| wrong(why(&e)))?;
     Ok(library)
+}
+
+/// The loader's own words, which libloading has as the source of its error.
+pub(super) fn why(e: &libloading::Error) -> String {
+    std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string)
 }
 
 /// Where the software GPU lies: `LENETC_SOFTGPU_LIB`, or beside this program.
@@ -172,6 +177,51 @@ pub fn software() -> Result<PathBuf, CudaError> {
         .collect();
     let found = searched.iter().map(|f| f.join(NAME)).find(|p| p.is_file());
     found.ok_or(CudaError::NoSoftware { searched })
+}
+
+/// Changes the software GPU's settings, as `key=value;key=value`; false where none is loaded or it refuses.
+pub fn software_configure(settings: &str) -> bool {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let (Some((Driver::Software, library)), Ok(text)) = (*loaded, CString::new(settings)) else {
+        return false;
+    };
+    // SAFETY: the software GPU declares it so, and reads a text that ends with zero.
+    unsafe {
+        type Configure = unsafe extern "C" fn(*const c_char) -> c_int;
+        let configure = library.get::<Configure>("lenetc_softgpu_configure");
+        configure.is_ok_and(|f| f(text.as_ptr()) == 0)
+    }
+}
+
+/// Sets the software GPU's counters to zero; false where none is loaded.
+pub fn software_reset_counters() -> bool {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let Some((Driver::Software, library)) = *loaded else {
+        return false;
+    };
+    // SAFETY: the software GPU declares it so.
+    unsafe {
+        let reset = library.get::<unsafe extern "C" fn()>("lenetc_softgpu_reset_counters");
+        reset.map(|f| f()).is_ok()
+    }
+}
+
+/// What the software GPU has found and counted, as JSON; `None` where none is loaded.
+pub fn software_report() -> Option<String> {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let (Driver::Software, library) = (*loaded)? else {
+        return None;
+    };
+    // SAFETY: the software GPU declares both so; the text ends with zero, and is given back once.
+    unsafe {
+        let report = library.get::<unsafe extern "C" fn() -> *mut c_char>("lenetc_softgpu_report");
+        let free = library.get::<unsafe extern "C" fn(*mut c_char)>("lenetc_softgpu_free");
+        let (report, free) = (report.ok()?, free.ok()?);
+        let text = report();
+        let copy = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
+        free(text);
+        copy
+    }
 }
 
 /// NVRTC, looked for once: in the loader's path, in toolkits, in Python's environments.

@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod libraries;
 mod nvrtc;
+mod philox;
 mod resources;
 mod step;
 
@@ -18,8 +19,11 @@ pub use compile::{Arch, Compiled, Image, compile};
 pub use device::{Choice, Device, Found, devices};
 pub use engine::Engine;
 pub use error::CudaError;
-pub use libraries::{nvrtc, software};
+pub use libraries::{
+    nvrtc, software, software_configure, software_report, software_reset_counters,
+};
 pub use nvrtc::Nvrtc;
+pub use philox::PHILOX;
 pub use resources::{Resources, resources};
 pub use step::{PRELUDE, RING};
 

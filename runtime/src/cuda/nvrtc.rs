@@ -71,7 +71,10 @@ impl Nvrtc {
         // SAFETY: a library of NVRTC's name, from the places of its installers, is NVRTC.
         let library = match unsafe { Library::new(path) } {
             Ok(library) => library,
-            Err(e) if path.is_file() => return Err(wrong(e.to_string())),
+            // A bare name is looked for by the loader, not in the current folder.
+            Err(e) if path.is_absolute() && path.is_file() => {
+                return Err(wrong(super::libraries::why(&e)));
+            }
             Err(_) => return Err(CudaError::NoNvrtc { searched: vec![] }),
         };
         // SAFETY: the types are those of nvrtc.h, which has not changed them since CUDA 11.2; the pointers stay

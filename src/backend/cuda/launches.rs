@@ -9,7 +9,7 @@
 //! Does not know schedules or memory.
 
 use crate::ir::{Leading, Value};
-use crate::nest::{self, TensorRole};
+use crate::nest::{self, Binary, Combine, Expr, ExprId, Index, Stage, TensorRole};
 use crate::ops::Graph;
 use crate::passes::fuse::Group;
 
@@ -153,4 +153,38 @@ fn is_small(g: &Graph, group: &Group) -> bool {
     let temporary = |t: &nest::Tensor| t.role == TensorRole::Temp;
     let rows = group.nest.tensors.iter().any(temporary);
     group.macs(g) <= SMALL_MACS && (stored <= SMALL_ELEMENTS || rows)
+}
+
+/// Whether a group sums, over images and positions, just what is the first factor of another's products: a bias's
+/// gradient beside its weights'.
+pub fn sums_rows_of(sum: &Group, product: &Group) -> bool {
+    let ([s], [p]) = (&sum.nest.stages[..], &product.nest.stages[..]) else {
+        return false;
+    };
+    let load = |stage: &Stage, e: ExprId| match &stage.exprs[e.0 as usize] {
+        Expr::Load(a) => Some(a.clone()),
+        _ => None,
+    };
+    let Expr::Binary(Binary::Mul, a, _) = p.exprs[p.body.0 as usize] else {
+        return false;
+    };
+    let (Some(x), Some(a), &[k]) = (load(s, s.body), load(p, a), &s.own[..]) else {
+        return false;
+    };
+    let value = |g: &Group, t: nest::TensorId| match g.nest.tensors[t.0 as usize].role {
+        TensorRole::Input(k) => g.inputs.get(k as usize).copied(),
+        _ => None,
+    };
+    // The second index is the channel; all others are summed as they are.
+    let plain = |(at, i): (usize, &Index)| match i {
+        Index::Affine(i) => i.as_var().is_some_and(|v| (v == k) == (at == 1)),
+        Index::Lookup(..) => false,
+    };
+    let stored = s.finish.len() == 1 && s.exprs[s.finish[0].0 as usize] == Expr::Acc(0);
+    s.combine == Combine::Sum
+        && stored
+        && x.index.iter().enumerate().all(plain)
+        && value(sum, x.tensor).is_some()
+        && value(sum, x.tensor) == value(product, a.tensor)
+        && sum.nest.ty(x.tensor) == product.nest.ty(a.tensor)
 }

@@ -5,6 +5,7 @@
 mod launches;
 mod print;
 mod program;
+pub mod ptx;
 mod schedule;
 
 pub use program::{Extra, Plan, Unit, plan, single};

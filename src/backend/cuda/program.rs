@@ -47,6 +47,18 @@ pub struct Unit {
     pub stops: bool,
 }
 
+impl Unit {
+    /// Ends a step: adds up the losses and moves on.
+    pub fn close(options: Options) -> Self {
+        Self {
+            kernel: kernel("close", options),
+            places: vec![],
+            extra: Some(Extra::Close),
+            stops: false,
+        }
+    }
+}
+
 /// Where everything lies, and what is launched, before any code exists.
 pub struct Plan {
     pub options: Options,
@@ -83,6 +95,14 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
 }
 
 impl Plan {
+    /// A kernel with a buffer whose elements 32 bits cannot count, as printed code counts them.
+    pub fn too_large(&self) -> Option<&str> {
+        let counts = |k: &Kernel| k.buffers.iter().all(|b| b.len <= i32::MAX as u64);
+        let mut units = self.train.iter().chain(&self.eval);
+        let found = units.find(|u| !counts(&u.kernel));
+        found.map(|u| u.kernel.name.as_str())
+    }
+
     /// The program: the text of its kernels, each once, and the launches of a step.
     pub fn program(&self) -> Program {
         let mut kernels: Vec<(String, String)> = Vec::new();
@@ -106,7 +126,10 @@ impl Plan {
 
 /// A launch of a kernel, which joins the list unless one of the same text is there.
 fn launch(unit: &Unit, kernels: &mut Vec<(String, String)>) -> runtime::Launch {
-    let base = &unit.kernel.name;
+    let mut base = unit.kernel.name.clone();
+    if print::is_taken(&base) {
+        base.push_str("_each");
+    }
     let mut name = base.clone();
     let mut number = 1;
     loop {
@@ -148,7 +171,7 @@ pub fn single(n: &Nest, options: Options) -> (Kernel, Vec<(crate::nest::TensorId
             }
         })
         .collect();
-    let done = schedule::run(n, &mut k, &homes, options, None);
+    let done = schedule::run(n, &mut k, &homes, options, None, None);
     k.body = done.parts.into_iter().map(part).collect();
     (k, done.shards)
 }
@@ -235,12 +258,7 @@ impl<'a> Planner<'a> {
 
     /// Ends a step that has no update.
     fn close(&mut self) {
-        self.units.push(Unit {
-            kernel: kernel("close", self.options),
-            places: vec![],
-            extra: Some(Extra::Close),
-            stops: false,
-        });
+        self.units.push(Unit::close(self.options));
     }
 
     /// Places what has an entry for each image: alive from the launch that makes it to the last that reads it.
@@ -289,7 +307,8 @@ impl<'a> Planner<'a> {
         };
         match launch {
             Launch::Chain(_) => self.chain(&mut w, groups),
-            _ => {
+            Launch::Gradients(_) => self.gradients(&mut w, groups),
+            Launch::Level(_) | Launch::Update(_) => {
                 for &at in groups {
                     let done = self.group(&mut w, at, None);
                     w.k.body.extend(done.into_iter().map(part));
@@ -308,6 +327,26 @@ impl<'a> Planner<'a> {
             extra,
             stops: matches!(launch, Launch::Update(_)),
         });
+    }
+
+    /// Sums over images. What sums the rows of another sum's first factor is computed beside that.
+    fn gradients(&mut self, w: &mut Writer, groups: &[usize]) {
+        let mut left: Vec<usize> = groups.to_vec();
+        let products = groups
+            .iter()
+            .copied()
+            .filter(|&at| self.groups[at].macs(self.g) > 0);
+        for at in products.collect::<Vec<_>>() {
+            let of = |k: &usize| launches::sums_rows_of(&self.groups[*k], &self.groups[at]);
+            let beside = left.iter().copied().find(of);
+            let done = self.group_beside(w, at, beside);
+            left.retain(|k| *k != at && !(done.1 && Some(*k) == beside));
+            w.k.body.extend(done.0.into_iter().map(part));
+        }
+        for at in left {
+            let done = self.group(w, at, None);
+            w.k.body.extend(done.into_iter().map(part));
+        }
     }
 
     /// A block takes its images through all groups.
@@ -344,12 +383,41 @@ impl<'a> Planner<'a> {
 
     /// Schedules a group into a kernel.
     fn group(&mut self, w: &mut Writer, at: usize, images: Option<Images>) -> Vec<schedule::Part> {
+        let homes = self.homes(w, at);
+        let nest = &self.groups[at].nest;
+        let done = schedule::run(nest, &mut w.k, &homes, self.options, images, None);
+        self.sharded(at, &done);
+        done.parts
+    }
+
+    /// A sum of products over images, with the sum of its first factor's rows, which another group is, where that
+    /// can be.
+    fn group_beside(
+        &mut self,
+        w: &mut Writer,
+        at: usize,
+        beside: Option<usize>,
+    ) -> (Vec<schedule::Part>, bool) {
+        let homes = self.homes(w, at);
+        let rows = beside.map(|b| self.groups[b].outputs[0]);
+        let to = rows.map(|v| w.buffer(self.g, v, "db", self.options.batch, None));
+        let nest = &self.groups[at].nest;
+        let done = schedule::run(nest, &mut w.k, &homes, self.options, None, to);
+        self.sharded(at, &done);
+        if let (Some(shards), Some(v), Some(to)) = (done.rows, rows, to) {
+            w.k.buffers[to.0 as usize].len = self.g.ty(v).elements() * u64::from(shards);
+            self.in_shards(v, shards);
+            return (done.parts, true);
+        }
+        (done.parts, false)
+    }
+
+    /// Where each tensor of a group lives.
+    fn homes(&self, w: &mut Writer, at: usize) -> Vec<Home> {
         let group = &self.groups[at];
         let mut values = group.values().into_iter();
-        let homes: Vec<Home> = group
-            .nest
-            .tensors
-            .iter()
+        let tensors = group.nest.tensors.iter();
+        tensors
             .map(|t| match t.role {
                 TensorRole::Temp => Home::Register(w.k.reg(&t.name, &[])),
                 _ => {
@@ -361,19 +429,24 @@ impl<'a> Planner<'a> {
                     shards.map_or(Home::Memory(buf), |s| Home::Shards(buf, s))
                 }
             })
-            .collect();
-        let done = schedule::run(&group.nest, &mut w.k, &homes, self.options, images);
-        for (tensor, shards) in done.shards {
-            let TensorRole::Output(k) = group.nest.tensors[tensor.0 as usize].role else {
-                continue;
-            };
-            let v = group.outputs[k as usize];
-            let at = self.partial_bytes as usize;
-            self.partial_bytes += values::padded_bytes(self.g, v) * u64::from(shards);
-            self.places.insert(v, Place::Partials(at));
-            self.shards.insert(v, shards);
+            .collect()
+    }
+
+    /// Places the sums that a group left in shards.
+    fn sharded(&mut self, at: usize, done: &schedule::Scheduled) {
+        let group = &self.groups[at];
+        for &(tensor, shards) in &done.shards {
+            if let TensorRole::Output(k) = group.nest.tensors[tensor.0 as usize].role {
+                self.in_shards(group.outputs[k as usize], shards);
+            }
         }
-        done.parts
+    }
+
+    fn in_shards(&mut self, v: Value, shards: u32) {
+        let at = self.partial_bytes as usize;
+        self.partial_bytes += values::padded_bytes(self.g, v) * u64::from(shards);
+        self.places.insert(v, Place::Partials(at));
+        self.shards.insert(v, shards);
     }
 }
 

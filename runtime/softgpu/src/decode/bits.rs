@@ -195,7 +195,7 @@ impl Builder {
             .take_one_of(&["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"])
             .map_or(0, |index| index as u32 + 1);
         match self.type_of(modifiers)? {
-            Type::B32 => self.described(misc::permute_handler::<u32>(self.level), operands, mode),
+            Type::B32 => self.described(misc::permute_handler(self.level), operands, mode),
             other => self.no_form(other),
         }
     }
@@ -206,11 +206,7 @@ impl Builder {
             return self.error("a table of 8 bits belongs here");
         };
         match self.type_of(modifiers)? {
-            Type::B32 => self.described(
-                misc::lop3_handler::<u32>(self.level),
-                operands,
-                table as u32,
-            ),
+            Type::B32 => self.described(misc::lop3_handler(self.level), operands, table as u32),
             other => self.no_form(other),
         }
     }
@@ -232,6 +228,9 @@ impl Builder {
         instruction.d[0] = self.target(&operands[0], kind)?;
         instruction.defs = 1;
         self.push(instruction);
+        if let Some(info) = self.infos.last_mut() {
+            info.selects = true;
+        }
         Ok(())
     }
 

@@ -1,10 +1,9 @@
 //! The state of decoding one kernel: virtual registers, constants, labels and the instructions so far. Register fields of
 //! instructions hold numbers of virtual registers until `layout` turns them into offsets.
 
-use super::Layout;
-use super::layout;
 use super::modifiers::Modifiers;
 use super::symbols::{DeviceSymbols, Place, Symbols};
+use super::{layout, liveness};
 use crate::exec::lanes::{FULL, Handler, Instr, Kind, Level};
 use crate::exec::misc;
 use crate::exec::program::{Info, Program, Special};
@@ -149,6 +148,7 @@ impl Builder {
         let operands = &instruction.operands;
         let known = self.arithmetic(opcode, &mut modifiers, operands)?
             || self.bits(opcode, &mut modifiers, operands)?
+            || self.dot(opcode, &mut modifiers, operands)?
             || self.convert(opcode, &mut modifiers, operands)?
             || self.memory(opcode, &mut modifiers, operands)?
             || self.control(opcode, &mut modifiers, operands)?;
@@ -161,23 +161,21 @@ impl Builder {
         }
     }
 
-    pub fn finish(
-        mut self,
-        entry: &Entry,
-        lines: &Arc<Vec<String>>,
-        how: Layout,
-    ) -> Result<Program> {
+    pub fn finish(mut self, entry: &Entry, lines: &Arc<Vec<String>>) -> Result<Program> {
         self.guard = (NONE, 0);
         self.line = 0;
         let end = self.make(misc::exit, Kind::Branch);
         self.push(end);
+        let mut targets = BTreeMap::new();
         for (index, label, line) in &self.branches {
             let Some(&target) = self.labels.get(label) else {
                 return Err(PtxError::new(*line, format!("no label `{label}`")));
             };
             self.code[*index].imm = i64::from(target);
+            targets.insert(*index, target as usize);
         }
-        Ok(layout::lay_out(self, entry, lines, how))
+        let pressure = liveness::pressure(&self.code, &self.registers, &targets);
+        Ok(layout::lay_out(self, entry, lines, pressure))
     }
 
     /// An instruction with the current guard and no operands.

@@ -3,7 +3,7 @@
 use super::builder::{Builder, NONE, Result};
 use super::modifiers::Modifiers;
 use crate::exec::lanes::{Handler, Kind};
-use crate::exec::misc;
+use crate::exec::{collective, misc};
 use crate::ptx::ast::{Operand, Type};
 
 impl Builder {
@@ -27,11 +27,11 @@ impl Builder {
             }
             "bar" | "barrier" => self.barrier(modifiers, operands)?,
             "membar" | "fence" => {
-                modifiers.ignore(&[
-                    "cta", "gl", "sys", "gpu", "sc", "acq_rel", "acquire", "release", "cluster",
-                    "proxy", "alias",
-                ]);
-                self.plain(misc::nothing, Kind::Special);
+                let is_wide = modifiers.take_one_of(&["gl", "sys", "gpu"]).is_some();
+                modifiers.ignore(&["cta", "sc", "acq_rel", "acquire", "release", "cluster"]);
+                let mut fence = self.make(misc::nothing, Kind::Special);
+                fence.imm = if is_wide { misc::FENCE } else { 0 };
+                self.push(fence);
             }
             "shfl" => self.shuffle(modifiers, operands)?,
             "vote" => self.vote(modifiers, operands)?,
@@ -40,7 +40,7 @@ impl Builder {
                 self.count_operands(operands, 1)?;
                 let kind = self.type_of(modifiers)?;
                 let target = self.target(&operands[0], kind)?;
-                self.emit(misc::active_mask, Kind::Special, target, [NONE; 3]);
+                self.emit(collective::active_mask, Kind::Special, target, [NONE; 3]);
             }
             _ => return Ok(false),
         }
@@ -69,7 +69,9 @@ impl Builder {
                 return self.error("only bar.warp.sync is known");
             }
             self.count_operands(operands, 1)?;
-            self.plain(misc::warp_sync, Kind::Barrier);
+            let mut sync = self.make(collective::warp_sync, Kind::Barrier);
+            sync.b = self.source(&operands[0], Type::B32)?;
+            self.push(sync);
             return Ok(());
         }
         match modifiers.take_one_of(&["sync", "red"]) {
@@ -132,7 +134,7 @@ impl Builder {
         let Some(mode) = mode.filter(|_| kind.size_bytes() == 4) else {
             return self.no_form(kind);
         };
-        let mut instruction = self.make(misc::shuffle, Kind::Special);
+        let mut instruction = self.make(collective::shuffle, Kind::Special);
         instruction.a = self.source(&operands[1], kind)?;
         instruction.b = self.source(&operands[2], Type::B32)?;
         instruction.c = self.source(&operands[3], Type::B32)?;
@@ -147,10 +149,10 @@ impl Builder {
             value => instruction.d[0] = self.target(value, kind)?,
         }
         instruction.extra = [
-            misc::SHUFFLE_UP,
-            misc::SHUFFLE_DOWN,
-            misc::SHUFFLE_BUTTERFLY,
-            misc::SHUFFLE_INDEX,
+            collective::SHUFFLE_UP,
+            collective::SHUFFLE_DOWN,
+            collective::SHUFFLE_BUTTERFLY,
+            collective::SHUFFLE_INDEX,
         ][mode];
         self.push(instruction);
         Ok(())
@@ -172,16 +174,16 @@ impl Builder {
             return self.no_form(kind);
         };
         let (pred, flip) = self.pred_source(&operands[1])?;
-        let mut instruction = self.make(misc::vote, Kind::Special);
+        let mut instruction = self.make(collective::vote, Kind::Special);
         instruction.a = pred;
         instruction.b = self.source(&operands[2], Type::B32)?;
         instruction.d[0] = self.target(&operands[0], kind)?;
         instruction.defs = 1;
         instruction.extra = [
-            misc::VOTE_ALL,
-            misc::VOTE_ANY,
-            misc::VOTE_UNIFORM,
-            misc::VOTE_BALLOT,
+            collective::VOTE_ALL,
+            collective::VOTE_ANY,
+            collective::VOTE_UNIFORM,
+            collective::VOTE_BALLOT,
         ][mode]
             | (flip & 1) << 8;
         self.push(instruction);
@@ -198,7 +200,7 @@ impl Builder {
         let Some(op) = op.filter(|_| matches!(kind, Type::U32 | Type::S32 | Type::B32)) else {
             return self.no_form(kind);
         };
-        let mut instruction = self.make(misc::redux, Kind::Special);
+        let mut instruction = self.make(collective::redux, Kind::Special);
         instruction.a = self.source(&operands[1], kind)?;
         instruction.b = self.source(&operands[2], Type::B32)?;
         instruction.d[0] = self.target(&operands[0], kind)?;

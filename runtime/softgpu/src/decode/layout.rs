@@ -1,7 +1,6 @@
 //! Gives every virtual register its place in the register file of a warp: predicates first, four bytes each, then rows of
 //! 128 or 256 bytes.
 
-use super::Layout;
 use super::builder::{Builder, NONE, Origin, Virtual, Width};
 use crate::exec::lanes::Instr;
 use crate::exec::program::Program;
@@ -10,7 +9,12 @@ use std::sync::Arc;
 
 const ROW: u32 = 128;
 
-pub fn lay_out(builder: Builder, entry: &Entry, lines: &Arc<Vec<String>>, _how: Layout) -> Program {
+pub fn lay_out(
+    builder: Builder,
+    entry: &Entry,
+    lines: &Arc<Vec<String>>,
+    pressure: u32,
+) -> Program {
     let Builder {
         registers,
         mut code,
@@ -59,7 +63,7 @@ pub fn lay_out(builder: Builder, entry: &Entry, lines: &Arc<Vec<String>>, _how: 
         param_offsets: symbols.param_offsets,
         param_bytes: symbols.param_bytes,
         max_threads: entry.max_threads,
-        registers: registers.len() as u32,
+        registers: pressure,
         lines: lines.clone(),
     }
 }

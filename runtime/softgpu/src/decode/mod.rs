@@ -4,9 +4,12 @@
 mod arithmetic;
 mod bits;
 mod builder;
+mod compare;
 mod control;
 mod convert;
+mod dot;
 mod layout;
+mod liveness;
 mod memory;
 mod modifiers;
 mod symbols;
@@ -20,22 +23,12 @@ use crate::ptx::ast::{Entry, Module, Statement};
 use builder::Builder;
 use std::sync::Arc;
 
-/// How registers are laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// Registers that are not live together share rows, so that a warp's file stays in the cache.
-    Compact,
-    /// Each register has a row of its own, so that reads of registers never written are seen.
-    Separate,
-}
-
 /// Decodes one kernel. `devices` are the addresses of the module's variables in global and constant memory.
 pub fn decode(
     module: &Module,
     entry: &Entry,
     devices: &DeviceSymbols,
     lines: &Arc<Vec<String>>,
-    layout: Layout,
     level: Level,
 ) -> Result<Program, PtxError> {
     let mut builder = Builder::new(module, entry, devices, level)?;
@@ -45,5 +38,5 @@ pub fn decode(
             Statement::Instruction(instruction) => builder.instruction(instruction)?,
         }
     }
-    builder.finish(entry, lines, layout)
+    builder.finish(entry, lines)
 }

@@ -15,7 +15,7 @@ const ATTRIBUTE_CARVEOUT: u32 = 9;
 impl Kernel {
     /// Threads of a block that the kernel allows.
     pub fn max_threads(&self) -> u32 {
-        self.compact
+        self.program
             .max_threads
             .unwrap_or(MAX_THREADS)
             .min(MAX_THREADS)
@@ -24,7 +24,7 @@ impl Kernel {
     pub fn max_dynamic_shared(&self) -> u32 {
         let set = self.attribute(ATTRIBUTE_MAX_DYNAMIC_SHARED);
         set.map_or(
-            SHARED_PER_BLOCK.saturating_sub(self.compact.shared_static),
+            SHARED_PER_BLOCK.saturating_sub(self.program.shared_static),
             |bytes| bytes as u32,
         )
     }
@@ -50,7 +50,7 @@ impl State {
                 format!("{dynamic_shared} bytes of dynamic shared memory"),
             );
         }
-        let params = if kernel.compact.params.is_empty() {
+        let params = if kernel.program.params.is_empty() {
             Vec::new()
         } else if !arguments.is_null() {
             // SAFETY: the caller's promise.
@@ -89,7 +89,7 @@ impl State {
             );
         }
         let sm = multiprocessor(self.config.compute);
-        if kernel.compact.shared_static > sm.shared_optin_bytes {
+        if kernel.program.shared_static > sm.shared_optin_bytes {
             return self.fail(LAUNCH_OUT_OF_RESOURCES, "static shared memory");
         }
         Ok(())
@@ -99,7 +99,7 @@ impl State {
 /// # Safety
 /// `arguments` has a pointer to each parameter's bytes.
 unsafe fn read_arguments(kernel: &Kernel, arguments: *const *const c_void) -> Result<Vec<u8>> {
-    let program = &kernel.compact;
+    let program = &kernel.program;
     let mut bytes = vec![0; program.param_bytes as usize];
     for (k, (param, &offset)) in program
         .params
@@ -146,7 +146,7 @@ unsafe fn read_extra(kernel: &Kernel, extra: *const *const c_void) -> Result<Vec
         }
         at += 2;
     }
-    let needed = kernel.compact.param_bytes as usize;
+    let needed = kernel.program.param_bytes as usize;
     if buffer.is_null() || size < needed {
         return Err(INVALID_VALUE);
     }
@@ -244,8 +244,8 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernel(
 }
 
 fn attribute_of(kernel: &Arc<Kernel>, attribute: u32, compute: (u32, u32)) -> Result<i32> {
-    let program = &kernel.compact;
-    let (major, minor) = kernel.ptx_version();
+    let program = &kernel.program;
+    let (major, minor) = kernel.ptx_version;
     Ok(match attribute {
         0 => kernel.max_threads() as i32,
         1 => program.shared_static as i32,
@@ -289,7 +289,7 @@ pub unsafe extern "C" fn cuFuncSetAttribute(
         let kernel = state.function(function)?;
         let room = multiprocessor(state.config.compute)
             .shared_optin_bytes
-            .saturating_sub(kernel.compact.shared_static);
+            .saturating_sub(kernel.program.shared_static);
         let is_allowed = match attribute {
             ATTRIBUTE_MAX_DYNAMIC_SHARED => value >= 0 && value as u32 <= room,
             ATTRIBUTE_CARVEOUT => (-1..=100).contains(&value),

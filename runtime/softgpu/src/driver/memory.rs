@@ -8,15 +8,14 @@ use std::ffi::{c_uchar, c_uint, c_ushort, c_void};
 use std::sync::Arc;
 
 impl State {
-    pub fn allocate(&mut self, address: *mut u64, len: usize) -> Result {
-        if len == 0 || address.is_null() {
+    pub fn allocate(&mut self, len: usize) -> Result<u64> {
+        if len == 0 {
             return Err(INVALID_VALUE);
         }
         let track = self.config.sanitize.init;
         self.heap.limit_bytes = self.config.memory_bytes;
         match self.heap.allocate(len as u64, "an allocation", track) {
-            // SAFETY: the caller of the exported function promised it.
-            Some(start) => unsafe { put(address, start) },
+            Some(start) => Ok(start),
             None => self.fail(OUT_OF_MEMORY, format!("{len} bytes do not fit")),
         }
     }
@@ -248,7 +247,15 @@ macro_rules! passes {
 }
 
 passes! {
-    cuMemAlloc_v2(address: *mut u64, len: usize) |state| { state.unsafe_call()?; state.allocate(address, len) };
+    cuMemAlloc_v2(address: *mut u64, len: usize) |state| {
+        state.unsafe_call()?;
+        if address.is_null() {
+            return Err(INVALID_VALUE);
+        }
+        let start = state.allocate(len)?;
+        // SAFETY: the caller's promise.
+        unsafe { put(address, start) }
+    };
     cuMemFree_v2(address: u64) |state| { state.unsafe_call()?; state.free_now(address) };
     cuMemcpyHtoD_v2(to: u64, from: *const c_void, len: usize) |state| {
         state.begin_sync(to)?;

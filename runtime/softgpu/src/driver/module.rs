@@ -5,69 +5,29 @@ use super::errors::{
     NOT_FOUND, NOT_SUPPORTED, OUT_OF_MEMORY, Result, UNSUPPORTED_PTX_VERSION,
 };
 use super::state::{Gate, Handle, State, enter, put, put_if};
-use crate::decode::{DeviceSymbols, Layout, decode, initial_bytes};
-use crate::exec::lanes::Level;
+use crate::decode::{DeviceSymbols, decode, initial_bytes};
 use crate::exec::program::Program;
 use crate::ptx::ast::{self, Space, Variable};
 use crate::ptx::{PtxError, parse};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_uint, c_void};
-use std::sync::{Arc, Mutex, OnceLock};
-
-/// What a kernel is decoded from, again where a sanitizer wants another layout.
-pub struct Source {
-    module: ast::Module,
-    devices: DeviceSymbols,
-    lines: Arc<Vec<String>>,
-    level: Level,
-}
+use std::sync::{Arc, Mutex};
 
 pub struct Kernel {
     pub name: String,
-    pub compact: Program,
-    separate: OnceLock<Program>,
-    source: Arc<Source>,
-    entry: usize,
+    pub program: Program,
+    pub ptx_version: (u32, u32),
     /// Attributes that were set.
     pub attributes: Mutex<BTreeMap<u32, i32>>,
 }
 
 impl Kernel {
-    /// The kernel with a row for each register.
-    pub fn separate(&self) -> Result<&Program> {
-        if let Some(program) = self.separate.get() {
-            return Ok(program);
-        }
-        let program = self
-            .source
-            .decode(self.entry, Layout::Separate)
-            .map_err(|_| INVALID_PTX)?;
-        Ok(self.separate.get_or_init(|| program))
-    }
-
     pub fn attribute(&self, attribute: u32) -> Option<i32> {
         self.attributes
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .get(&attribute)
             .copied()
-    }
-
-    pub fn ptx_version(&self) -> (u32, u32) {
-        self.source.module.version
-    }
-}
-
-impl Source {
-    fn decode(&self, entry: usize, layout: Layout) -> std::result::Result<Program, PtxError> {
-        decode(
-            &self.module,
-            &self.module.entries[entry],
-            &self.devices,
-            &self.lines,
-            layout,
-            self.level,
-        )
     }
 }
 
@@ -87,24 +47,18 @@ impl State {
         let Ok(text) = std::str::from_utf8(image) else {
             return self.fail(INVALID_IMAGE, "the image is not text");
         };
+        let lines = Arc::new(text.lines().map(str::to_string).collect::<Vec<_>>());
         let module = match parse(text) {
             Ok(module) => module,
-            Err(error) => return self.refuse(text, &error),
+            Err(error) => return self.refuse(&lines, &error),
         };
         self.check_version(&module)?;
-        let devices = self.place_variables(&module)?;
-        let lines = Arc::new(text.lines().map(str::to_string).collect::<Vec<_>>());
+        let devices = self.place_variables(&module, &lines)?;
         let addresses: DeviceSymbols = devices
             .iter()
             .map(|(name, (address, _))| (name.clone(), *address))
             .collect();
-        let source = Arc::new(Source {
-            module,
-            devices: addresses,
-            lines,
-            level: self.level,
-        });
-        match self.decode_all(&source, text) {
+        match self.decode_all(&module, &addresses, &lines) {
             Ok(functions) => {
                 let number = self.fresh_handle();
                 self.modules.insert(
@@ -126,15 +80,14 @@ impl State {
         }
     }
 
-    fn refuse<T>(&mut self, text: &str, error: &PtxError) -> Result<T> {
+    fn refuse<T>(&mut self, lines: &[String], error: &PtxError) -> Result<T> {
         let line = (error.line as usize)
             .checked_sub(1)
-            .and_then(|index| text.lines().nth(index))
-            .unwrap_or("")
-            .trim();
+            .and_then(|index| lines.get(index));
+        let text = line.map_or("", |line| line.trim());
         self.fail(
             INVALID_PTX,
-            format!("PTX line {}: {}: {line}", error.line, error.reason),
+            format!("PTX line {}: {}: {text}", error.line, error.reason),
         )
     }
 
@@ -163,7 +116,11 @@ impl State {
     }
 
     /// Allocates the module's variables in global and constant memory, and gives them their initial values.
-    fn place_variables(&mut self, module: &ast::Module) -> Result<BTreeMap<String, (u64, u64)>> {
+    fn place_variables(
+        &mut self,
+        module: &ast::Module,
+        lines: &[String],
+    ) -> Result<BTreeMap<String, (u64, u64)>> {
         let is_device =
             |variable: &&Variable| matches!(variable.space, Space::Global | Space::Const);
         let mut placed = BTreeMap::new();
@@ -183,7 +140,7 @@ impl State {
         for variable in module.variables.iter().filter(is_device) {
             let bytes = match initial_bytes(variable, &addresses) {
                 Ok(bytes) => bytes,
-                Err(error) => return self.refuse("", &error),
+                Err(error) => return self.refuse(lines, &error),
             };
             let address = addresses[&variable.name];
             if let Some(span) = self.heap.find(address) {
@@ -194,24 +151,28 @@ impl State {
         Ok(placed)
     }
 
-    fn decode_all(&mut self, source: &Arc<Source>, text: &str) -> Result<BTreeMap<String, Handle>> {
+    fn decode_all(
+        &mut self,
+        module: &ast::Module,
+        devices: &DeviceSymbols,
+        lines: &Arc<Vec<String>>,
+    ) -> Result<BTreeMap<String, Handle>> {
         let mut functions = BTreeMap::new();
-        for (entry, syntax) in source.module.entries.iter().enumerate() {
-            let compact = match source.decode(entry, Layout::Compact) {
+        for entry in &module.entries {
+            let program = match decode(module, entry, devices, lines, self.config.simd) {
                 Ok(program) => program,
-                Err(error) => return self.refuse(text, &error),
+                Err(error) => return self.refuse(lines, &error),
             };
+            let (name, attributes) = (entry.name.clone(), Mutex::new(BTreeMap::new()));
             let kernel = Kernel {
-                name: syntax.name.clone(),
-                compact,
-                separate: OnceLock::new(),
-                source: source.clone(),
-                entry,
-                attributes: Mutex::new(BTreeMap::new()),
+                name,
+                program,
+                ptx_version: module.version,
+                attributes,
             };
             let handle = self.fresh_handle();
             self.functions.insert(handle, Arc::new(kernel));
-            functions.insert(syntax.name.clone(), handle);
+            functions.insert(entry.name.clone(), handle);
         }
         Ok(functions)
     }

@@ -20,8 +20,8 @@ impl State {
         let sm = multiprocessor(self.config.compute);
         let warps = (threads + 31) / 32;
         let by_threads = sm.threads / (warps * 32);
-        let registers = kernel.compact.registers.next_multiple_of(8).max(16) as i32 * 32 * warps;
-        let shared = kernel.compact.shared_static as usize + dynamic_shared;
+        let registers = kernel.program.registers.next_multiple_of(8).max(16) as i32 * 32 * warps;
+        let shared = kernel.program.shared_static as usize + dynamic_shared;
         let by_shared = if shared == 0 {
             sm.blocks
         } else {
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn cuOccupancyAvailableDynamicSMemPerBlock(
             }
             let sm = multiprocessor(state.config.compute);
             let share = (sm.shared_bytes as usize / blocks as usize).saturating_sub(1024) & !255;
-            let room = share.saturating_sub(kernel.compact.shared_static as usize);
+            let room = share.saturating_sub(kernel.program.shared_static as usize);
             // SAFETY: the caller's promise.
             unsafe { put(bytes, room.min(kernel.max_dynamic_shared() as usize)) }
         },

@@ -18,12 +18,12 @@ impl State {
         self.pools.get_mut(&pool).ok_or(INVALID_HANDLE)
     }
 
-    fn allocate_in_stream(&mut self, address: *mut u64, len: usize, stream: Handle) -> Result {
+    fn allocate_in_stream(&mut self, len: usize, stream: Handle) -> Result<u64> {
         let stream = self.stream(stream)?;
         if self.streams[&stream].capture.is_some() {
             return self.fail(NOT_SUPPORTED, "allocations in a graph");
         }
-        self.allocate(address, len)
+        self.allocate(len)
     }
 }
 
@@ -32,7 +32,12 @@ impl State {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemAllocAsync(address: *mut u64, len: usize, stream: Handle) -> u32 {
     enter("cuMemAllocAsync", Gate::Context, |state| {
-        state.allocate_in_stream(address, len, stream)
+        if address.is_null() {
+            return Err(INVALID_VALUE);
+        }
+        let start = state.allocate_in_stream(len, stream)?;
+        // SAFETY: the caller's promise.
+        unsafe { put(address, start) }
     })
 }
 
@@ -47,7 +52,12 @@ pub unsafe extern "C" fn cuMemAllocFromPoolAsync(
 ) -> u32 {
     enter("cuMemAllocFromPoolAsync", Gate::Context, |state| {
         state.pool(pool)?;
-        state.allocate_in_stream(address, len, stream)
+        if address.is_null() {
+            return Err(INVALID_VALUE);
+        }
+        let start = state.allocate_in_stream(len, stream)?;
+        // SAFETY: the caller's promise.
+        unsafe { put(address, start) }
     })
 }
 

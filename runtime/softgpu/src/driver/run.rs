@@ -77,6 +77,7 @@ impl State {
             } => self.run_until_recorded(event, version, recorder),
             Work::Free(start) => {
                 self.report_pending_use(start, "freed", stream);
+                self.sticky.map_or(Ok(()), Err)?;
                 if self.heap.free(start) {
                     Ok(())
                 } else {
@@ -243,11 +244,7 @@ impl State {
             return self.report(fault);
         }
         let sanitize = self.config.sanitize;
-        let program = if sanitize.init {
-            spec.kernel.separate()?
-        } else {
-            &spec.kernel.compact
-        };
+        let program = &spec.kernel.program;
         let launch = Launch {
             program,
             heap: &self.heap,

@@ -12,7 +12,6 @@ use crate::config::Config;
 use crate::count::Counters;
 use crate::exec::fault::Fault;
 use crate::exec::heap::Heap;
-use crate::exec::lanes::Level;
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -31,7 +30,6 @@ pub struct Context {
 
 pub struct State {
     pub config: Config,
-    pub level: Level,
     pub initialized: bool,
     pub next_handle: Handle,
     /// Work gets numbers in the order in which it is queued.
@@ -62,7 +60,6 @@ impl State {
         let mut state = Self {
             heap: Heap::new(config.memory_bytes),
             config,
-            level: Level::detect(),
             initialized: false,
             next_handle: 0x1000,
             next_number: 1,

@@ -27,7 +27,8 @@ pub trait Place {
     const NAME: &'static str;
     /// All bytes lie in one buffer in which an address is an index: its first address, length and delta.
     fn buffer(cx: &Cx<'_>) -> Option<Cached>;
-    fn resolve(cx: &mut Cx<'_>, lane: usize, address: u64, len: u64) -> Result<*mut u8, Fault>;
+    fn resolve(cx: &mut Cx<'_>, lane: usize, address: u64, len: u64)
+    -> Result<*mut u8, Box<Fault>>;
 }
 
 pub struct Global;
@@ -42,7 +43,12 @@ impl Place for Global {
     fn buffer(cx: &Cx<'_>) -> Option<Cached> {
         Some(cx.caches[cx.pc as usize])
     }
-    fn resolve(cx: &mut Cx<'_>, lane: usize, address: u64, len: u64) -> Result<*mut u8, Fault> {
+    fn resolve(
+        cx: &mut Cx<'_>,
+        lane: usize,
+        address: u64,
+        len: u64,
+    ) -> Result<*mut u8, Box<Fault>> {
         if !address.is_multiple_of(len) {
             return Err(fault::misaligned(cx, lane, Self::NAME, address, len));
         }
@@ -69,7 +75,7 @@ fn resolve_in(
     lane: usize,
     address: u64,
     len: u64,
-) -> Result<*mut u8, Fault> {
+) -> Result<*mut u8, Box<Fault>> {
     if !address.is_multiple_of(len) {
         return Err(fault::misaligned(cx, lane, name, address, len));
     }
@@ -89,7 +95,12 @@ impl Place for Shared {
             delta: cx.shared as usize,
         })
     }
-    fn resolve(cx: &mut Cx<'_>, lane: usize, address: u64, len: u64) -> Result<*mut u8, Fault> {
+    fn resolve(
+        cx: &mut Cx<'_>,
+        lane: usize,
+        address: u64,
+        len: u64,
+    ) -> Result<*mut u8, Box<Fault>> {
         let buffer = Cached {
             start: 0,
             len: cx.shared_len,
@@ -105,7 +116,12 @@ impl Place for Param {
     fn buffer(_: &Cx<'_>) -> Option<Cached> {
         None
     }
-    fn resolve(cx: &mut Cx<'_>, lane: usize, address: u64, len: u64) -> Result<*mut u8, Fault> {
+    fn resolve(
+        cx: &mut Cx<'_>,
+        lane: usize,
+        address: u64,
+        len: u64,
+    ) -> Result<*mut u8, Box<Fault>> {
         let params = cx.launch.params;
         let buffer = Cached {
             start: 0,
@@ -122,7 +138,12 @@ impl Place for Local {
     fn buffer(_: &Cx<'_>) -> Option<Cached> {
         None
     }
-    fn resolve(cx: &mut Cx<'_>, lane: usize, address: u64, len: u64) -> Result<*mut u8, Fault> {
+    fn resolve(
+        cx: &mut Cx<'_>,
+        lane: usize,
+        address: u64,
+        len: u64,
+    ) -> Result<*mut u8, Box<Fault>> {
         let delta = cx.local.wrapping_add(lane * cx.local_len as usize) as usize;
         resolve_in(
             cx,
@@ -145,7 +166,12 @@ impl Place for Generic {
     fn buffer(cx: &Cx<'_>) -> Option<Cached> {
         Some(cx.caches[cx.pc as usize])
     }
-    fn resolve(cx: &mut Cx<'_>, lane: usize, address: u64, len: u64) -> Result<*mut u8, Fault> {
+    fn resolve(
+        cx: &mut Cx<'_>,
+        lane: usize,
+        address: u64,
+        len: u64,
+    ) -> Result<*mut u8, Box<Fault>> {
         let inside = |window: u64| address.wrapping_sub(window) < WINDOW_LEN;
         if address >= DEVICE_BASE {
             Global::resolve(cx, lane, address, len)
@@ -244,13 +270,7 @@ unsafe fn load<S: Place, E: Lane, const N: usize>(cx: &mut Cx<'_>, ins: &Instr) 
                 Pattern::Neighbours if N == 1 => {
                     results[0] = *at(addresses[0]).cast::<[E; LANES]>()
                 }
-                _ => {
-                    for lane in 0..LANES {
-                        for (k, row) in results.iter_mut().enumerate() {
-                            row[lane] = *at(addresses[lane]).add(k);
-                        }
-                    }
-                }
+                _ => gather::<E, N>(&addresses, delta, &mut results),
             }
         }
         for (k, row) in results.into_iter().enumerate() {
@@ -258,6 +278,43 @@ unsafe fn load<S: Place, E: Lane, const N: usize>(cx: &mut Cx<'_>, ins: &Instr) 
         }
     }
     Step::Next
+}
+
+/// Loads from addresses without a common pattern, eight lanes at a time: tiles of 8 or 16 threads give each such group
+/// one address or a row of neighbours.
+#[inline(always)]
+unsafe fn gather<E: Lane, const N: usize>(
+    addresses: &[u64; LANES],
+    delta: usize,
+    results: &mut [[E; LANES]; N],
+) {
+    const GROUP: usize = 8;
+    let at = |address: u64| delta.wrapping_add(address as usize) as *const E;
+    for start in (0..LANES).step_by(GROUP) {
+        let first = addresses[start];
+        let (mut other, mut apart) = (0, 0);
+        for k in 0..GROUP {
+            other |= addresses[start + k] ^ first;
+            apart |= addresses[start + k].wrapping_sub(first) ^ (k * size_of::<E>()) as u64;
+        }
+        // SAFETY: the caller checked all addresses, with the length of N elements.
+        unsafe {
+            if other == 0 {
+                for (k, row) in results.iter_mut().enumerate() {
+                    row[start..start + GROUP].fill(*at(first).add(k));
+                }
+            } else if N == 1 && apart == 0 {
+                let values = *at(first).cast::<[E; GROUP]>();
+                results[0][start..start + GROUP].copy_from_slice(&values);
+            } else {
+                for lane in start..start + GROUP {
+                    for (k, row) in results.iter_mut().enumerate() {
+                        row[lane] = *at(addresses[lane]).add(k);
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[cold]
@@ -306,10 +363,10 @@ unsafe fn store<S: Place, E: Lane, const N: usize>(cx: &mut Cx<'_>, ins: &Instr)
             *at(addresses[0]).cast::<[E; LANES]>() = values;
             return Step::Next;
         }
-        for lane in 0..LANES {
+        for (lane, &address) in addresses.iter().enumerate() {
             if cx.mask >> lane & 1 != 0 {
                 for (k, row) in ins.d.iter().take(N).enumerate() {
-                    *at(addresses[lane]).add(k) = E::get(cx.row(*row), lane);
+                    *at(address).add(k) = E::get(cx.row(*row), lane);
                 }
             }
         }

@@ -304,14 +304,14 @@ impl<'a> Block<'a> {
             arrival.id
         );
         let lane = arrival.mask.trailing_zeros() as usize;
-        Err(Box::new(fault::at(
+        Err(fault::at(
             &self.cx,
             lane,
             fault::LAUNCH_FAILED,
             "deadlock",
             0,
             detail,
-        )))
+        ))
     }
 }
 

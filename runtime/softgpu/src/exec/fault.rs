@@ -34,10 +34,10 @@ pub fn at(
     kind: &'static str,
     address: u64,
     detail: String,
-) -> Fault {
+) -> Box<Fault> {
     let launch = cx.launch;
     let (line, text) = launch.program.source_line(cx.pc);
-    Fault {
+    Box::new(Fault {
         code,
         kind,
         kernel: launch.program.name.clone(),
@@ -47,15 +47,15 @@ pub fn at(
         thread: launch.thread_index(cx.warp * 32 + lane as u32),
         address,
         detail,
-    }
+    })
 }
 
-pub fn misaligned(cx: &Cx<'_>, lane: usize, space: &str, address: u64, len: u64) -> Fault {
+pub fn misaligned(cx: &Cx<'_>, lane: usize, space: &str, address: u64, len: u64) -> Box<Fault> {
     let detail = format!("an access of {len} bytes in {space} memory at {address:#x}");
     at(cx, lane, MISALIGNED_ADDRESS, "misaligned", address, detail)
 }
 
-pub fn out_of_bounds(cx: &Cx<'_>, lane: usize, space: &str, address: u64, len: u64) -> Fault {
+pub fn out_of_bounds(cx: &Cx<'_>, lane: usize, space: &str, address: u64, len: u64) -> Box<Fault> {
     let place = match space {
         "global" => cx.launch.heap.describe(address),
         "shared" => format!("the block has {} bytes", cx.shared_len),

@@ -169,13 +169,7 @@ fn exp2(x: f32) -> f32 {
     /// 1.5 * 2^52: adding it rounds to an integer, which then stands in the low bits.
     const MAGIC: f64 = 6_755_399_441_055_744.0;
     let x = f64::from(x);
-    let x = if x > 200.0 {
-        200.0
-    } else if x < -200.0 {
-        -200.0
-    } else {
-        x
-    };
+    let x = x.clamp(-200.0, 200.0);
     let shifted = x + MAGIC;
     let z = (x - (shifted - MAGIC)) * std::f64::consts::LN_2;
     let mut sum = 1.0 / 3_628_800.0;
@@ -363,12 +357,12 @@ macro_rules! double_compares {
 
 float_compares! {
     Eq |a, b| a == b;
-    Ne |a, b| a < b || a > b;
+    Ne |a, b| is_apart(a, b);
     Lt |a, b| a < b;
     Le |a, b| a <= b;
     Gt |a, b| a > b;
     Ge |a, b| a >= b;
-    Equ |a, b| !(a < b || a > b);
+    Equ |a, b| !is_apart(a, b);
     Neu |a, b| a != b;
     Ltu |a, b| !is_ge(a, b);
     Leu |a, b| !is_gt(a, b);
@@ -380,12 +374,12 @@ float_compares! {
 
 double_compares! {
     Eq64 |a, b| a == b;
-    Ne64 |a, b| a < b || a > b;
+    Ne64 |a, b| is_apart(a, b);
     Lt64 |a, b| a < b;
     Le64 |a, b| a <= b;
     Gt64 |a, b| a > b;
     Ge64 |a, b| a >= b;
-    Equ64 |a, b| !(a < b || a > b);
+    Equ64 |a, b| !is_apart(a, b);
     Neu64 |a, b| a != b;
     Ltu64 |a, b| !is_ge(a, b);
     Leu64 |a, b| !is_gt(a, b);
@@ -393,6 +387,12 @@ double_compares! {
     Geu64 |a, b| !is_gt(b, a);
     Num64 |a, b| !a.is_nan() && !b.is_nan();
     Nan64 |a, b| a.is_nan() || b.is_nan();
+}
+
+/// Ordered and not equal: false where one is NaN.
+#[inline(always)]
+fn is_apart<T: PartialOrd + Copy>(a: T, b: T) -> bool {
+    is_gt(a, b) || is_gt(b, a)
 }
 
 #[inline(always)]

@@ -76,14 +76,14 @@ impl Launch<'_> {
             .is_some_and(|deadline| Instant::now() > deadline)
         {
             let detail = "the kernel ran longer than the watchdog allows".to_string();
-            return Err(Box::new(fault::at(
+            return Err(fault::at(
                 cx,
                 0,
                 fault::LAUNCH_TIMEOUT,
                 "timeout",
                 0,
                 detail,
-            )));
+            ));
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ pub enum Step {
     Branch,
     Exit,
     Barrier,
+    /// Lanes that take part are still elsewhere: not yet.
+    Wait,
     Fault,
 }
 
@@ -111,6 +113,19 @@ impl Level {
     #[cfg(not(target_arch = "x86_64"))]
     pub fn detect() -> Self {
         Self::Base
+    }
+
+    /// The host's level or the named one, whichever is lower; none for an unknown name.
+    pub fn at_most(name: &str) -> Option<Self> {
+        let limit = ["base", "avx2", "avx512", "auto"]
+            .iter()
+            .position(|known| *known == name)?;
+        let found = Self::detect();
+        #[cfg(target_arch = "x86_64")]
+        let found = [Self::Base, Self::Avx2, Self::Avx512, found][limit.min(found as usize)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = limit;
+        Some(found)
     }
 }
 
@@ -215,6 +230,9 @@ pub trait Compare {
 }
 
 /// Writes 32 results into the row at `offset`, in the lanes of the mask.
+///
+/// # Safety
+/// Handlers' promises; the row has cells of this type.
 #[inline(always)]
 pub unsafe fn write_row<D: Lane>(cx: &mut Cx<'_>, offset: u32, mut results: [D; LANES]) {
     let row = cx.row(offset);
@@ -275,6 +293,9 @@ unsafe fn run3<O: Op3>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
 }
 
 /// One bit for each lane in which the comparison holds.
+///
+/// # Safety
+/// Handlers' promises; `a` and `b` are rows of the comparison's type.
 #[inline(always)]
 pub unsafe fn compare_rows<C: Compare>(cx: &Cx<'_>, ins: &Instr) -> u32 {
     let (a, b) = (cx.row(ins.a), cx.row(ins.b));

@@ -1,5 +1,5 @@
 //! Instructions that are not one operation of one lane on rows: control, predicates, selection, bit tricks with four
-//! operands, carries, and what lanes of a warp tell one another.
+//! operands, carries and asynchronous copies.
 
 use super::fault;
 use super::integer::{Int, insert, lop3, permute};
@@ -25,6 +25,9 @@ pub unsafe fn barrier(_: &mut Cx<'_>, _: &Instr) -> Step {
     Step::Barrier
 }
 
+/// What `Instr::imm` holds for a fence that orders memory for other blocks.
+pub const FENCE: i64 = 1;
+
 /// Fences, hints and waits: every access is complete when its instruction is.
 ///
 /// # Safety
@@ -49,14 +52,6 @@ pub unsafe fn trap(cx: &mut Cx<'_>, _: &Instr) -> Step {
         "the kernel stopped itself".to_string(),
     );
     cx.fail(fault)
-}
-
-/// `bar.warp.sync` and its like: the lanes named must be here, since those elsewhere have left this place for good.
-///
-/// # Safety
-/// As above.
-pub unsafe fn warp_sync(_: &mut Cx<'_>, _: &Instr) -> Step {
-    Step::Next
 }
 
 /// Predicate logic: `extra` is the truth table of `a` and `b`.
@@ -98,7 +93,7 @@ unsafe fn run_select<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
 by_level!(pub fn select [T: Lane] [T] run_select);
 
 #[inline(always)]
-unsafe fn run_lop3<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+unsafe fn run_lop3(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     let (a, b, c) = (cx.row(ins.a), cx.row(ins.b), cx.row(ins.c));
     let mut results = [0u32; LANES];
     for (lane, result) in results.iter_mut().enumerate() {
@@ -117,10 +112,10 @@ unsafe fn run_lop3<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     Step::Next
 }
 
-by_level!(pub fn lop3_handler [T: Lane] [T] run_lop3);
+by_level!(pub fn lop3_handler [] [] run_lop3);
 
 #[inline(always)]
-unsafe fn run_permute<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+unsafe fn run_permute(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     let (a, b, c) = (cx.row(ins.a), cx.row(ins.b), cx.row(ins.c));
     let mut results = [0u32; LANES];
     for (lane, result) in results.iter_mut().enumerate() {
@@ -139,7 +134,7 @@ unsafe fn run_permute<T: Lane>(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     Step::Next
 }
 
-by_level!(pub fn permute_handler [T: Lane] [T] run_permute);
+by_level!(pub fn permute_handler [] [] run_permute);
 
 /// `bfi`: position in `c`, length in `d[1]`.
 ///
@@ -302,148 +297,6 @@ pub unsafe fn clock(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     Step::Next
 }
 
-/// Modes of `shfl`.
-pub const SHUFFLE_UP: u32 = 0;
-pub const SHUFFLE_DOWN: u32 = 1;
-pub const SHUFFLE_BUTTERFLY: u32 = 2;
-pub const SHUFFLE_INDEX: u32 = 3;
-
-/// The lane that `lane` reads, and whether it is in range; `clamp` is the operand that holds segment mask and bound.
-pub fn shuffle_source(mode: u32, lane: u32, operand: u32, clamp: u32) -> (u32, bool) {
-    let (operand, bound) = (operand & 31, clamp & 31);
-    let segment = clamp >> 8 & 31;
-    let max = lane & segment | bound & !segment;
-    let min = lane & segment;
-    let (source, in_range) = match mode {
-        SHUFFLE_UP => (
-            lane.wrapping_sub(operand),
-            lane as i32 - operand as i32 >= max as i32,
-        ),
-        SHUFFLE_DOWN => (lane + operand, lane + operand <= max),
-        SHUFFLE_BUTTERFLY => (lane ^ operand, lane ^ operand <= max),
-        _ => (min | operand & !segment, min | operand & !segment <= max),
-    };
-    if in_range {
-        (source & 31, true)
-    } else {
-        (lane, false)
-    }
-}
-
-/// `shfl.sync`: value `a`, lane operand `b`, clamp `c`, member mask `d[2]`; `d[1]` tells whether the source was in range.
-///
-/// # Safety
-/// As above.
-pub unsafe fn shuffle(cx: &mut Cx<'_>, ins: &Instr) -> Step {
-    // SAFETY: the decoder gives rows of 32-bit cells, here and below.
-    let cell = |cx: &Cx<'_>, offset: u32, lane: usize| unsafe { u32::get(cx.row(offset), lane) };
-    let mut values = [0; LANES];
-    let mut valid = 0;
-    for (lane, value) in values.iter_mut().enumerate() {
-        let (source, in_range) = shuffle_source(
-            ins.extra,
-            lane as u32,
-            cell(cx, ins.b, lane),
-            cell(cx, ins.c, lane),
-        );
-        *value = cell(cx, ins.a, source as usize);
-        valid |= u32::from(in_range) << lane;
-        if cx.probing
-            && cx.mask >> lane & 1 != 0
-            && !cx.probe_shuffle(lane, source, cell(cx, ins.d[2], lane))
-        {
-            return Step::Fault;
-        }
-    }
-    // SAFETY: as above.
-    unsafe { write_row(cx, ins.d[0], values) };
-    if ins.defs & 2 != 0 {
-        cx.write_pred(ins.d[1], valid);
-    }
-    Step::Next
-}
-
-pub const VOTE_ALL: u32 = 0;
-pub const VOTE_ANY: u32 = 1;
-pub const VOTE_UNIFORM: u32 = 2;
-pub const VOTE_BALLOT: u32 = 3;
-
-/// `vote.sync`: predicate `a`, member mask `b`. Bit 8 of `extra` negates the predicate.
-///
-/// # Safety
-/// As above.
-pub unsafe fn vote(cx: &mut Cx<'_>, ins: &Instr) -> Step {
-    if cx.mask == 0 {
-        return Step::Next;
-    }
-    let lane = cx.mask.trailing_zeros() as usize;
-    // SAFETY: the decoder gives a row of 32-bit cells.
-    let members = unsafe { u32::get(cx.row(ins.b), lane) } & cx.mask;
-    let votes = if ins.extra >> 8 & 1 != 0 {
-        !cx.pred(ins.a)
-    } else {
-        cx.pred(ins.a)
-    } & members;
-    let holds = match ins.extra & 255 {
-        VOTE_ALL => votes == members,
-        VOTE_ANY => votes != 0,
-        VOTE_UNIFORM => votes == members || votes == 0,
-        _ => {
-            // SAFETY: as above.
-            unsafe { write_row(cx, ins.d[0], [votes; LANES]) };
-            return Step::Next;
-        }
-    };
-    cx.write_pred(ins.d[0], if holds { u32::MAX } else { 0 });
-    Step::Next
-}
-
-/// # Safety
-/// As above.
-pub unsafe fn active_mask(cx: &mut Cx<'_>, ins: &Instr) -> Step {
-    let mask = cx.mask;
-    // SAFETY: the decoder gives a row of 32-bit cells.
-    unsafe { write_row(cx, ins.d[0], [mask; LANES]) };
-    Step::Next
-}
-
-pub const REDUX_ADD: u32 = 0;
-pub const REDUX_AND: u32 = 1;
-pub const REDUX_OR: u32 = 2;
-pub const REDUX_XOR: u32 = 3;
-pub const REDUX_MIN: u32 = 4;
-pub const REDUX_MAX: u32 = 5;
-
-/// `redux.sync`: value `a`, member mask `b`. Bit 8 of `extra`: signed.
-///
-/// # Safety
-/// As above.
-pub unsafe fn redux(cx: &mut Cx<'_>, ins: &Instr) -> Step {
-    let row = cx.row(ins.a);
-    // SAFETY: the decoder gives a row of 32-bit cells.
-    let values: Vec<u32> = cx
-        .lanes()
-        .map(|lane| unsafe { u32::get(row, lane) })
-        .collect();
-    let is_signed = ins.extra >> 8 & 1 != 0;
-    let fold = |left: u32, right: u32| match ins.extra & 255 {
-        REDUX_ADD => left.wrapping_add(right),
-        REDUX_AND => left & right,
-        REDUX_OR => left | right,
-        REDUX_XOR => left ^ right,
-        REDUX_MIN if is_signed => (left as i32).min(right as i32) as u32,
-        REDUX_MIN => left.min(right),
-        _ if is_signed => (left as i32).max(right as i32) as u32,
-        _ => left.max(right),
-    };
-    let Some(result) = values.into_iter().reduce(fold) else {
-        return Step::Next;
-    };
-    // SAFETY: as above.
-    unsafe { write_row(cx, ins.d[0], [result; LANES]) };
-    Step::Next
-}
-
 /// `cp.async`: copies `extra` bytes from global address `b` to shared address `a`, at once. `c` says how many of them are
 /// read, the rest is zero. `imm` holds the two offsets, that of the source above.
 ///
@@ -462,22 +315,29 @@ pub unsafe fn copy_async(cx: &mut Cx<'_>, ins: &Instr) -> Step {
             // SAFETY: the decoder gives a row of 32-bit cells.
             unsafe { u32::get(cx.row(ins.c), lane) as usize }.min(len)
         };
-        let target =
-            match Shared::resolve(cx, lane, to.wrapping_add(ins.imm as i32 as u64), len as u64) {
-                Ok(target) => target,
-                Err(fault) => return cx.fail(fault),
-            };
+        let target_address = to.wrapping_add(ins.imm as i32 as u64);
+        let source_address = from.wrapping_add((ins.imm >> 32) as u64);
+        if cx.probing
+            && !cx.probe_copy(
+                lane,
+                target_address,
+                source_address,
+                len as u64,
+                copied as u64,
+            )
+        {
+            return Step::Fault;
+        }
+        let target = match Shared::resolve(cx, lane, target_address, len as u64) {
+            Ok(target) => target,
+            Err(fault) => return cx.fail(fault),
+        };
         // SAFETY: `resolve` checked the target's bytes.
         unsafe { target.write_bytes(0, len) };
         if copied == 0 {
             continue;
         }
-        match Global::resolve(
-            cx,
-            lane,
-            from.wrapping_add((ins.imm >> 32) as u64),
-            len as u64,
-        ) {
+        match Global::resolve(cx, lane, source_address, len as u64) {
             // SAFETY: as above; shared memory and the heap do not overlap.
             Ok(source) => unsafe { target.copy_from_nonoverlapping(source, copied) },
             Err(fault) => return cx.fail(fault),

@@ -4,7 +4,9 @@
 pub mod access;
 pub mod atomic;
 pub mod block;
+pub mod collective;
 pub mod convert;
+pub mod dot;
 pub mod fault;
 pub mod float;
 pub mod grid;
@@ -15,4 +17,5 @@ pub mod misc;
 pub mod probe;
 pub mod program;
 pub mod rng;
+pub mod traffic;
 pub mod warp;

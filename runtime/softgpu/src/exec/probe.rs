@@ -1,52 +1,347 @@
-//! Placeholder.
+//! What watches a launch instruction by instruction: it feeds the counters and the sanitizers. A probed launch runs its
+//! blocks one after the other on one thread, so that what is seen needs no locks and does not depend on chance.
 
-use super::lanes::{Instr, LANES};
-use super::warp::Cx;
+use super::fault::{self, Fault, ILLEGAL_ADDRESS, LAUNCH_FAILED};
+use super::grid::Launch;
+use super::heap::{DEVICE_BASE, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_LEN};
+use super::lanes::{Instr, Kind, LANES};
+use super::misc::FENCE;
+use super::traffic;
+use super::warp::{Arrival, Cx};
+use crate::config::Sanitize;
+use crate::count::Counts;
+use crate::sanitize::global::GlobalRaces;
+use crate::sanitize::registers::Registers;
+use crate::sanitize::shared::{Local, Shared, name_line};
+use crate::sanitize::{Access, Finding, How, Party};
 
-pub struct Probe;
+pub struct Probe {
+    sanitize: Sanitize,
+    is_counting: bool,
+    counts: Counts,
+    registers: Registers,
+    local: Local,
+    shared: Shared,
+    global: GlobalRaces,
+}
+
+impl Probe {
+    pub fn new(sanitize: Sanitize, is_counting: bool, launch: &Launch<'_>) -> Self {
+        let warps = launch.threads().div_ceil(32) as usize;
+        let program = launch.program;
+        let tracked = |len: u32, on: bool| if on { len as usize } else { 0 };
+        Self {
+            sanitize,
+            is_counting,
+            counts: Counts::default(),
+            registers: Registers::new(warps, tracked(program.file_bytes, sanitize.init)),
+            local: Local::new(warps, tracked(program.local_len, sanitize.init)),
+            shared: Shared::new(launch.shared_len as usize),
+            global: GlobalRaces::default(),
+        }
+    }
+
+    pub fn into_counts(self) -> Counts {
+        self.counts
+    }
+
+    fn count(&mut self, ins: &Instr, mask: u32, is_first: bool) {
+        // Conversions that the decoder adds belong to the instruction that they serve; of an instruction that is decoded
+        // into several, that with its own kind comes first or is alone.
+        if is_first {
+            self.counts.warp_instructions[ins.kind as usize] += 1;
+            self.counts.lane_instructions[ins.kind as usize] += u64::from(mask.count_ones());
+        }
+    }
+
+    fn check_access(&mut self, cx: &Cx<'_>, access: Access) -> Result<(), Finding> {
+        let generic = access.space == "generic";
+        let inside = |window: u64| access.address.wrapping_sub(window) < WINDOW_LEN;
+        if access.space == "global" || generic && access.address >= DEVICE_BASE {
+            self.check_global(cx, access)
+        } else if access.space == "shared" || generic && inside(SHARED_WINDOW) {
+            let address = if generic {
+                access.address - SHARED_WINDOW
+            } else {
+                access.address
+            };
+            let access = Access { address, ..access };
+            self.shared
+                .access(cx.warp, access, self.sanitize, Party::of(cx, access.lane))
+        } else if access.space == "local" || generic && inside(LOCAL_WINDOW) {
+            let address = if generic {
+                access.address - LOCAL_WINDOW
+            } else {
+                access.address
+            };
+            if self.sanitize.init {
+                self.local.access(cx.warp, Access { address, ..access })
+            } else {
+                Ok(())
+            }
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_global(&mut self, cx: &Cx<'_>, access: Access) -> Result<(), Finding> {
+        // Accesses out of bounds are the handler's to report.
+        let Some(span) = cx.launch.heap.find_range(access.address, access.len) else {
+            return Ok(());
+        };
+        if self.sanitize.init {
+            if access.how != How::Write
+                && let Some(address) = span.first_unwritten(access.address, access.len)
+            {
+                let place = cx.launch.heap.describe(address);
+                return Err(Finding {
+                    kind: "uninitialised",
+                    address,
+                    detail: format!("a read of {place}, never written"),
+                });
+            }
+            if access.how != How::Read {
+                span.mark_written(access.address, access.len);
+            }
+        }
+        if self.sanitize.race_global {
+            self.global
+                .access(cx.block, access, Party::of(cx, access.lane), cx)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn code_of(kind: &str) -> u32 {
+    match kind {
+        "uninitialised" => ILLEGAL_ADDRESS,
+        _ => LAUNCH_FAILED,
+    }
+}
 
 impl Cx<'_> {
-    pub fn probe_instruction(&mut self, _ins: &Instr) -> bool {
-        true
+    /// Runs a part of the probe; its finding becomes the launch's fault. Whether all is well.
+    fn with_probe(
+        &mut self,
+        run: impl FnOnce(&mut Probe, &Self) -> Result<(), (usize, Finding)>,
+    ) -> bool {
+        let Some(mut probe) = self.probe.take() else {
+            return true;
+        };
+        let result = run(&mut probe, self);
+        self.probe = Some(probe);
+        let Err((lane, finding)) = result else {
+            return true;
+        };
+        let Finding {
+            kind,
+            address,
+            detail,
+        } = finding;
+        let detail = name_line(self, &detail);
+        self.fail(fault::at(self, lane, code_of(kind), kind, address, detail));
+        false
     }
+
+    /// Before every instruction; `active` are the lanes that reached it.
+    pub fn probe_instruction(&mut self, ins: &Instr, active: u32) -> bool {
+        self.with_probe(|probe, cx| {
+            let info = &cx.launch.program.infos[cx.pc as usize];
+            if ins.kind == Kind::Special && ins.imm == FENCE {
+                probe.global.fence(cx.block);
+            }
+            if probe.sanitize.init {
+                probe.registers.instruction(cx, ins, info, active)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    /// After every instruction that did not have to wait.
+    pub fn probe_executed(&mut self, ins: &Instr, active: u32) {
+        let is_first = self.launch.program.infos[self.pc as usize].is_first;
+        let lanes = if ins.kind == Kind::Branch {
+            active
+        } else {
+            self.mask
+        };
+        if let Some(probe) = &mut self.probe
+            && probe.is_counting
+        {
+            probe.count(ins, lanes, is_first);
+        }
+    }
+
     pub fn probe_access(
         &mut self,
-        _ins: &Instr,
-        _addresses: &[u64; LANES],
-        _space: &str,
-        _store: bool,
+        ins: &Instr,
+        addresses: &[u64; LANES],
+        space: &'static str,
+        store: bool,
     ) -> bool {
-        true
+        self.probe_memory(
+            ins,
+            addresses,
+            space,
+            if store { How::Write } else { How::Read },
+        )
     }
-}
-use super::fault::Fault;
-use super::warp::Arrival;
-impl Cx<'_> {
-    pub fn probe_atomic(&mut self, _ins: &Instr, _addresses: &[u64; LANES], _space: &str) -> bool {
-        true
+
+    pub fn probe_atomic(
+        &mut self,
+        ins: &Instr,
+        addresses: &[u64; LANES],
+        space: &'static str,
+    ) -> bool {
+        self.probe_memory(ins, addresses, space, How::Atomic)
     }
-    pub fn probe_shuffle(&mut self, _lane: usize, _source: u32, _members: u32) -> bool {
-        true
+
+    fn probe_memory(
+        &mut self,
+        ins: &Instr,
+        addresses: &[u64; LANES],
+        space: &'static str,
+        how: How,
+    ) -> bool {
+        let len = u64::from(ins.width) * u64::from(ins.count);
+        self.with_probe(|probe, cx| {
+            if probe.is_counting {
+                traffic::count(&mut probe.counts, addresses, cx.mask, len, space, how);
+            }
+            if probe.sanitize.in_accesses() {
+                let mut last = None;
+                for lane in cx.lanes() {
+                    // A warp that reads one address does it once.
+                    if how == How::Read && last.replace(addresses[lane]) == Some(addresses[lane]) {
+                        continue;
+                    }
+                    let access = Access {
+                        lane,
+                        address: addresses[lane],
+                        len,
+                        space,
+                        how,
+                    };
+                    probe
+                        .check_access(cx, access)
+                        .map_err(|finding| (lane, finding))?;
+                }
+            }
+            Ok(())
+        })
     }
-    pub fn probe_block_start(&mut self) {}
+
+    /// `cp.async`: a read of global memory and a write of shared memory.
+    pub fn probe_copy(&mut self, lane: usize, to: u64, from: u64, len: u64, copied: u64) -> bool {
+        self.with_probe(|probe, cx| {
+            let mut one = [0; LANES];
+            let mut step = |space, address, len, how| {
+                one[lane] = address;
+                if probe.is_counting {
+                    traffic::count(&mut probe.counts, &one, 1 << lane, len, space, how);
+                }
+                let access = Access {
+                    lane,
+                    address,
+                    len,
+                    space,
+                    how,
+                };
+                if probe.sanitize.in_accesses() {
+                    probe
+                        .check_access(cx, access)
+                        .map_err(|finding| (lane, finding))
+                } else {
+                    Ok(())
+                }
+            };
+            if copied > 0 {
+                step("global", from, copied, How::Read)?;
+            }
+            step("shared", to, len, How::Write)
+        })
+    }
+
+    /// `shfl.sync` in `lane` reads from `source`.
+    pub fn probe_shuffle(&mut self, lane: usize, source: u32, members: u32) -> bool {
+        self.with_probe(|probe, cx| {
+            let is_right = cx.mask >> source & 1 != 0
+                && members >> source & 1 != 0
+                && members >> lane & 1 != 0;
+            if !probe.sanitize.barrier || is_right {
+                return Ok(());
+            }
+            let detail = format!("lane {lane} reads lane {source}, which does not take part");
+            Err((
+                lane,
+                Finding {
+                    kind: "divergent_shuffle",
+                    address: 0,
+                    detail,
+                },
+            ))
+        })
+    }
+
+    pub fn probe_block_start(&mut self) {
+        if let Some(probe) = &mut self.probe {
+            probe.counts.blocks += 1;
+            probe.registers.block_start();
+            probe.local.block_start();
+            probe.shared.block_start();
+        }
+    }
+
+    /// A barrier lets go: which lanes of which warps arrived, whether it is one of the whole block, and how many threads
+    /// have not exited.
     pub fn probe_barrier(
         &mut self,
-        _lanes: &[(u32, Arrival)],
-        _whole: bool,
-        _alive: u32,
+        arrivals: &[(u32, Arrival)],
+        whole_block: bool,
+        alive: u32,
     ) -> Result<(), Box<Fault>> {
+        let Some(probe) = &mut self.probe else {
+            return Ok(());
+        };
+        if whole_block {
+            probe.shared.barrier();
+        }
+        let sanitize = probe.sanitize;
+        let (warp, first) = arrivals[0];
+        let line = |cx: &Self, pc: u32| cx.launch.program.source_line(pc);
+        if let Some((other_warp, other)) =
+            arrivals.iter().find(|(_, arrival)| arrival.pc != first.pc)
+            && sanitize.barrier
+        {
+            let (number, text) = line(self, other.pc);
+            let thread = self
+                .launch
+                .thread_index(other_warp * 32 + other.mask.trailing_zeros());
+            let detail = format!("thread {thread:?} waits at line {number} instead: {text}");
+            return Err(self.barrier_fault(warp, first, "divergent_barrier", detail));
+        }
+        if sanitize.barrier_exit && whole_block && alive < self.launch.threads() {
+            let detail = format!(
+                "{} threads of the block exited before",
+                self.launch.threads() - alive
+            );
+            return Err(self.barrier_fault(warp, first, "divergent_barrier", detail));
+        }
         Ok(())
     }
-}
-impl Probe {
-    pub fn new(
-        _s: crate::config::Sanitize,
-        _count: bool,
-        _launch: &super::grid::Launch<'_>,
-    ) -> Self {
-        Self
-    }
-    pub fn into_counts(self) -> crate::count::Counts {
-        Default::default()
+
+    fn barrier_fault(
+        &mut self,
+        warp: u32,
+        arrival: Arrival,
+        kind: &'static str,
+        detail: String,
+    ) -> Box<Fault> {
+        self.pc = arrival.pc;
+        self.warp = warp;
+        let lane = arrival.mask.trailing_zeros() as usize;
+        fault::at(self, lane, LAUNCH_FAILED, kind, 0, detail)
     }
 }

@@ -36,6 +36,8 @@ pub struct Info {
     pub pred_defs: u8,
     /// Register fields that are read: offset and whether it is a predicate.
     pub uses: Vec<(u32, bool)>,
+    /// Whether it takes one of two operands, so that the other one may hold nothing.
+    pub selects: bool,
 }
 
 pub struct Program {

@@ -1,5 +1,6 @@
 //! A warp: 32 lanes that run one instruction at a time. Where lanes part, the group with the lowest program counter runs
-//! first, so that groups meet again at the first instruction that both reach. Knows of barriers only that lanes arrive.
+//! first, so that groups meet again at the first instruction that both reach. Instructions that lanes execute together wait
+//! for those that are elsewhere. Knows of barriers only that lanes arrive.
 
 use super::access::Cached;
 use super::fault::Fault;
@@ -15,6 +16,8 @@ pub struct Cx<'a> {
     regs: *mut u8,
     /// Lanes that execute the current instruction.
     pub mask: u32,
+    /// Lanes that are at other instructions and may come to the current one.
+    pub elsewhere: u32,
     pub pc: u32,
     pub shared: *mut u8,
     pub shared_len: u64,
@@ -37,6 +40,7 @@ impl<'a> Cx<'a> {
         Self {
             regs: std::ptr::null_mut(),
             mask: 0,
+            elsewhere: 0,
             pc: 0,
             shared,
             shared_len: u64::from(launch.shared_len),
@@ -85,8 +89,8 @@ impl<'a> Cx<'a> {
     }
 
     #[cold]
-    pub fn fail(&mut self, fault: Fault) -> Step {
-        self.fault = Some(Box::new(fault));
+    pub fn fail(&mut self, fault: Box<Fault>) -> Step {
+        self.fault = Some(fault);
         Step::Fault
     }
 }
@@ -127,8 +131,12 @@ pub struct Warp {
     pub alive: u32,
     /// Other groups: program counter and lanes.
     pending: Vec<(u32, u32)>,
-    /// Lowest program counter of those.
+    /// Groups that wait, at an instruction for several lanes, for lanes of other groups.
+    parked: Vec<(u32, u32)>,
+    /// Lowest program counter of both.
     join: u32,
+    /// Lanes of the pending groups; none where the active group must not wait for them.
+    elsewhere: u32,
     pub arrivals: Vec<Arrival>,
 }
 
@@ -142,7 +150,9 @@ impl Warp {
             active: 0,
             alive: 0,
             pending: Vec::new(),
+            parked: Vec::new(),
             join: NOWHERE,
+            elsewhere: 0,
             arrivals: Vec::new(),
         }
     }
@@ -157,7 +167,9 @@ impl Warp {
         self.active = lanes;
         self.alive = lanes;
         self.pending.clear();
+        self.parked.clear();
         self.join = NOWHERE;
+        self.elsewhere = 0;
         self.arrivals.clear();
     }
 
@@ -170,31 +182,41 @@ impl Warp {
         if mask != 0 {
             self.pending.push((pc, mask));
             self.join = self.join.min(pc);
+            self.elsewhere |= mask;
         }
     }
 
-    /// Makes the group with the lowest program counter the active one.
+    /// Makes the group with the lowest program counter the active one; those that wait join it where it meets them. When
+    /// only such are left, nobody else will come, and they go on as they are.
     #[cold]
     fn regroup(&mut self, pc: u32, active: u32) -> (u32, u32) {
         self.push(pc, active);
-        let lowest = self.join;
+        let must_go_on = self.pending.is_empty();
+        if must_go_on {
+            self.pending.append(&mut self.parked);
+        }
+        let lowest = self
+            .pending
+            .iter()
+            .map(|(pc, _)| *pc)
+            .min()
+            .unwrap_or(NOWHERE);
         let mut mask = 0;
-        self.join = NOWHERE;
-        let mut join = NOWHERE;
-        self.pending.retain(|&(pc, lanes)| {
-            if pc == lowest {
-                mask |= lanes;
-            } else {
-                join = join.min(pc);
-            }
-            pc != lowest
-        });
-        self.join = join;
+        for groups in [&mut self.pending, &mut self.parked] {
+            groups.retain(|&(pc, lanes)| {
+                mask |= if pc == lowest { lanes } else { 0 };
+                pc != lowest
+            });
+        }
+        let others = self.pending.iter().chain(&self.parked);
+        self.join = others.map(|(pc, _)| *pc).min().unwrap_or(NOWHERE);
+        let lanes = self.pending.iter().fold(0, |all, (_, lanes)| all | lanes);
+        self.elsewhere = if must_go_on { 0 } else { lanes };
         (lowest, mask)
     }
 
     pub fn has_runnable(&self) -> bool {
-        self.active != 0 || !self.pending.is_empty()
+        self.active != 0 || !self.pending.is_empty() || !self.parked.is_empty()
     }
 
     /// Runs at most `budget` instructions.
@@ -204,9 +226,10 @@ impl Warp {
     pub unsafe fn run<const PROBE: bool>(&mut self, cx: &mut Cx<'_>, mut budget: u64) -> Stop {
         let code: *const Instr = cx.launch.program.code.as_ptr();
         let (mut pc, mut active) = (self.pc, self.active);
+        cx.elsewhere = self.elsewhere;
         let stop = loop {
             if pc >= self.join || active == 0 {
-                if active == 0 && self.pending.is_empty() {
+                if active == 0 && self.pending.is_empty() && self.parked.is_empty() {
                     break if self.arrivals.is_empty() {
                         Stop::Done
                     } else {
@@ -214,6 +237,7 @@ impl Warp {
                     };
                 }
                 (pc, active) = self.regroup(pc, active);
+                cx.elsewhere = self.elsewhere;
             }
             if budget == 0 {
                 break Stop::Quantum;
@@ -223,11 +247,15 @@ impl Warp {
             let ins = unsafe { &*code.add(pc as usize) };
             cx.pc = pc;
             cx.mask = active & (cx.pred(ins.guard) ^ ins.guard_flip);
-            if PROBE && !cx.probe_instruction(ins) {
+            if PROBE && !cx.probe_instruction(ins, active) {
                 break Stop::Fault;
             }
             // SAFETY: the caller keeps the promises of handlers.
-            match unsafe { (ins.exec)(cx, ins) } {
+            let step = unsafe { (ins.exec)(cx, ins) };
+            if PROBE && step != Step::Wait {
+                cx.probe_executed(ins, active);
+            }
+            match step {
                 Step::Next => pc += 1,
                 Step::Branch => {
                     let taken = cx.mask;
@@ -236,6 +264,7 @@ impl Warp {
                         pc = target;
                     } else {
                         self.push(target, taken);
+                        cx.elsewhere = self.elsewhere;
                         active &= !taken;
                         pc += 1;
                     }
@@ -251,6 +280,11 @@ impl Warp {
                     }
                     active &= !cx.mask;
                     pc += 1;
+                }
+                Step::Wait => {
+                    self.parked.push((pc, active));
+                    self.join = self.join.min(pc);
+                    active = 0;
                 }
                 Step::Fault => break Stop::Fault,
             }

@@ -59,6 +59,9 @@ impl Parser {
                     self.at += 1;
                 }
             }
+            ".param" | ".callprototype" => {
+                return self.error("calls of functions are not executed");
+            }
             other => {
                 self.at -= 1;
                 return self.error(format!("unknown directive `{other}` in a body"));

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod fill;
+pub mod lanes;
+
 use cudarc::driver::CudaContext;
 use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts};
 use libloading::{Library, Symbol};
@@ -12,9 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 /// The library that cargo built beside the tests.
 pub fn library_path() -> PathBuf {
     let exe = std::env::current_exe().expect("a test has a path");
-    exe.parent()
-        .expect("it lies in a folder")
-        .join("liblenetc_softgpu.so")
+    let folder = exe.parent().expect("it lies in a folder");
+    // Examples lie beside the folder of the tests.
+    let candidates = [folder.to_path_buf(), folder.join("../deps")]
+        .map(|folder| folder.join("liblenetc_softgpu.so"));
+    candidates
+        .into_iter()
+        .find(|path| path.exists())
+        .expect("cargo builds the library with the tests")
 }
 
 /// Loads the software GPU by its path, before cudarc looks for a driver by its name.
@@ -94,7 +102,7 @@ pub fn turn(settings: &str) -> MutexGuard<'static, ()> {
 }
 
 const DEFAULTS: &str = "sanitize=none;warp_order=0;compute=8.0;devices=1;memory=4294967296;max_ptx=8.8;driver=12090;\
-                        fault=;count=0;pageable=sync;watchdog=60";
+                        fault=;count=0;pageable=sync;watchdog=60;simd=auto";
 
 /// The error text where the settings are refused.
 pub fn configure(settings: &str) -> Result<(), String> {

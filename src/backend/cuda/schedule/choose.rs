@@ -22,8 +22,11 @@ const MOST_ROW: i64 = 20;
 const LATENCY: f64 = 600.0;
 /// Instructions to bring in one element, over those that a multiprocessor starts a cycle for a thread.
 const FILL: f64 = 12.0 / 128.0;
-/// Bytes a cycle of the whole device.
-const BANDWIDTH: f64 = 1800.0;
+/// Cycles that a thread takes to bring in one element, two warps to a scheduler.
+const ROUND: f64 = 24.0;
+/// Bytes a cycle of the whole device: half of what it has, since a step of small layers leaves little time to hide
+/// traffic in.
+const BANDWIDTH: f64 = 900.0;
 /// Blocks that a multiprocessor holds at once.
 const RESIDENT: f64 = 4.0;
 /// Values of a reduction that are written out one after the other.
@@ -316,44 +319,58 @@ impl Search<'_> {
         groups * m * n * ceil(self.trips(self.p.n[last]), t.tn * t.vg)
     }
 
+    fn results(&self) -> i64 {
+        let own = [self.p.groups.as_slice(), &self.p.n].concat();
+        own.iter()
+            .chain(&self.p.m)
+            .map(|&x| self.trips(x))
+            .product()
+    }
+
     fn shards(&self, t: &Tile) -> i64 {
         let images = self.p.k.iter().position(|k| k.0 == self.p.images);
         let chunks = images.map_or(1, |k| (self.p.k[k].1 + t.k[k] - 1) / t.k[k]);
-        let elements: i64 = [self.p.groups.as_slice(), &self.p.n]
-            .concat()
-            .iter()
-            .chain(&self.p.m)
-            .map(|x| x.1)
-            .product();
-        let wanted = (2.0 * self.multiprocessors / self.blocks(t) as f64).ceil() as i64;
-        let affordable = (MOST_SHARD_BYTES / (4 * elements)).max(1);
+        // Other sums share the launch, so that one alone need not fill the device twice.
+        let wanted = (self.multiprocessors / self.blocks(t) as f64).ceil() as i64;
+        let affordable = (MOST_SHARD_BYTES / (4 * self.results())).max(1);
         wanted.clamp(1, chunks.min(MOST_SHARDS).min(affordable))
     }
 
-    /// Cycles, roughly.
+    /// Cycles, roughly: what all warps of a multiprocessor take together, or what one warp takes alone, whichever
+    /// is longer.
     fn cost(&self, t: &Tile) -> f64 {
         let warps = (t.threads() as f64 / 32.0).ceil();
         let share = t.split.map_or(1, |s| s.1);
         let steps = t.k.iter().product::<i64>() as f64 / share as f64;
-        let aligned = t.tn % 4 == 0 && t.unroll.1 >= 1;
-        let row = self.row(t) as f64 / if aligned { 2.0 } else { 1.0 };
+        let fma = (t.tm * t.tn) as f64;
+        let row = self.row(t) as f64 / if t.tn % 4 == 0 { 2.0 } else { 1.0 };
         let slides = self.row(t) > t.tn;
         let loads = (t.tm as f64 / 4.0).ceil() + row / if slides { t.unroll.1 as f64 } else { 1.0 };
-        let compute = (warps * steps * (t.tm * t.tn) as f64 / 4.0).max(warps * steps * loads);
         let elements = (self.volume(&self.a, t) + self.volume(&self.b, t)) as f64;
+        let rounds = (elements / f64::from(THREADS)).ceil();
         let scratch = if share > 1 {
-            (t.threads() * t.tm * t.tn) as f64
+            t.threads() as f64 * fma
         } else {
             0.0
         };
         let ceil = |(n, s): (&Trips, &i64)| (self.trips(*n) + s - 1) / s;
         let chunks = self.p.k.iter().zip(&t.k).map(ceil).product::<i64>() as f64 / t.shards as f64;
         let blocks = (self.blocks(t) * t.shards) as f64;
-        let each = (blocks / self.multiprocessors).ceil();
-        let work = chunks * (compute + elements * FILL) + scratch * FILL;
-        let waiting = (each / RESIDENT).ceil() * (chunks * LATENCY);
-        let bytes = blocks * chunks * elements * 4.0;
-        (each * work + waiting).max(bytes / BANDWIDTH) + bytes / BANDWIDTH
+        // A block that has its images to itself takes all tiles, one after the other.
+        let (each, resident) = match self.images {
+            Some(_) => (blocks, 1.0),
+            None => ((blocks / self.multiprocessors).ceil(), RESIDENT),
+        };
+        let issued = warps * steps * (fma + loads) / 4.0;
+        let together =
+            chunks * (issued.max(warps * steps * loads) + elements * FILL) + scratch * FILL;
+        let alone =
+            chunks * (steps * (fma + loads) + rounds * ROUND + LATENCY) + share as f64 * ROUND;
+        // A warp's store touches a sector for each thread, unless threads store rows or neighbours.
+        let apart = if t.tn % 4 == 0 { 1 } else { t.tn.min(8) };
+        let stored = (self.results() * apart * t.shards) as f64;
+        let bytes = 4.0 * (blocks * chunks * elements + stored);
+        (each * together).max((each / resident).ceil() * alone) + bytes / BANDWIDTH
     }
 }
 
@@ -377,10 +394,12 @@ fn widths(n: i64) -> Vec<i64> {
     out
 }
 
-/// The next smaller size of a chunk: one that divides the whole, if it is not much smaller.
+/// The next smaller size of a chunk: one that divides the whole, of whole sectors if it is not much smaller.
 fn smaller(n: i64, size: i64) -> i64 {
-    let divides = (size / 2..size).rev().find(|&s| s > 0 && n % s == 0);
-    divides.unwrap_or((size / 2).max(1))
+    let from = |least: i64| (least.max(1)..size).rev().filter(move |s| n % s == 0);
+    let sectors = from(size / 3).find(|s| s % 8 == 0);
+    let divides = from(size / 2).next();
+    sectors.or(divides).unwrap_or((size / 2).max(1))
 }
 
 /// A variable at its tile's start and its place within.

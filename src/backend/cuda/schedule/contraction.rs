@@ -6,26 +6,32 @@
 //! window slides along the threads' own variable, a row serves all of its taps. Results leave from registers, with
 //! whatever is fused behind them.
 //!
-//! Does not choose sizes ([`super::choose`]).
+//! Does not choose sizes ([`super::choose`]), nor know how boxes are brought in ([`boxes`]) and results leave ([`results`]).
 
 use std::collections::BTreeMap;
 
 use super::choose::{Tile, moved};
-use super::product::{Factor, Product};
-use super::{Builder, Place, Trips, around, between, unrolled, when};
-use crate::nest::loops::{At, BufId, Dim, Expr as V, Kind, Read, RegId, Stmt, ValueId, Var, Write};
-use crate::nest::{Affine, Expr, ExprId, Index};
+use super::product::Product;
+use super::{Builder, Trips, around, between, unrolled, when};
+use crate::nest::Affine;
+use crate::nest::loops::{At, BufId, Dim, Expr as V, Kind, Read, RegId, Stmt, Var};
+
+mod boxes;
+mod results;
+
+use boxes::Bring;
+pub(super) use boxes::Side;
 
 /// A variable of the product, cut into tiles.
 #[derive(Clone, Debug)]
-struct Cut {
+pub(super) struct Cut {
     var: Var,
     trips: i64,
     size: i64,
     /// The tile's start; none where there is one tile only.
     start: Option<Var>,
     /// The place within the tile.
-    inner: Var,
+    pub inner: Var,
     /// A tile has one place, and no loop over it.
     single: bool,
 }
@@ -49,40 +55,13 @@ impl Cut {
     }
 }
 
-/// A dimension of a factor's box.
-struct Side {
-    /// The first index, in terms of tiles' starts.
-    start: At,
-    /// The index within the box, in terms of places within tiles.
-    local: At,
-    extent: i64,
-    /// The tensor's size; none for the images.
-    size: Option<i64>,
-    /// Elements from one index to the next, in shared memory.
-    stride: i64,
-}
-
-/// What a tile needs of a factor, in shared memory.
-struct Bring {
-    sides: Vec<Side>,
-    buf: BufId,
-}
-
-impl Bring {
-    /// The address of the element that the factor reads.
-    fn at(&self) -> At {
-        let terms = self.sides.iter().map(|s| s.local.clone() * s.stride);
-        terms.fold(Affine::constant(0), |sum, t| sum + t)
-    }
-}
-
 /// The registers of a thread, and what they are filled from.
-struct Tiles<'a> {
-    p: &'a Product<'a>,
-    t: Tile,
+pub(super) struct Tiles<'a> {
+    pub p: &'a Product<'a>,
+    pub t: Tile,
     /// All variables, each once.
     cuts: Vec<Cut>,
-    a: Bring,
+    pub a: Bring,
     b: Bring,
     acc: RegId,
     /// The thread's own places: of its rows, of its elements of a row.
@@ -124,9 +103,19 @@ impl<'a> Builder<'a> {
         chunk.extend(self.bring(&tiles, &p.b, &tiles.b));
         chunk.push(Stmt::Barrier);
         chunk.extend(self.multiply(&tiles));
+        let rows = self.rows_to.zip(shard);
+        let rows = rows.and_then(|(to, shard)| self.row_sums(&tiles, to, shard));
+        if let Some(rows) = &rows {
+            body.extend(rows.clear.clone());
+            chunk.extend(rows.add.clone());
+        }
         chunk.push(Stmt::Barrier);
         let chunks = self.chunks(&tiles, shard);
         body.extend(around(chunks, Kind::Serial, chunk));
+        if let Some(rows) = rows {
+            body.extend(rows.store);
+            self.out.rows = Some(tiles.t.shards as u32);
+        }
         body.extend(match tiles.split {
             Some(_) => self.split_end(&tiles, shard),
             None => self.end(&tiles, shard),
@@ -205,104 +194,6 @@ impl<'a> Builder<'a> {
             inner: self.k.var(&name),
             single: false,
         }
-    }
-
-    /// The box of a factor; `innermost` is the place whose dimension comes last in shared memory.
-    fn plan(
-        &mut self,
-        p: &Product,
-        cuts: &[Cut],
-        f: &Factor,
-        innermost: Option<Var>,
-        name: &str,
-    ) -> Bring {
-        let ty = self.n.ty(f.access.tensor);
-        let skip = f.access.index.len() - ty.dims.len();
-        let sizes: Vec<Option<i64>> = (0..f.access.index.len())
-            .map(|d| d.checked_sub(skip).map(|d| i64::from(ty.dims[d])))
-            .collect();
-        let mut sides: Vec<Side> = Vec::new();
-        for (i, size) in f.access.index.iter().zip(sizes) {
-            let (Index::Affine(i) | Index::Lookup(_, i)) = i;
-            let at = i.substitute(|x| p.axes[&x].clone());
-            sides.push(side(cuts, &at, size));
-        }
-        let last = innermost.and_then(|v| sides.iter().position(|s| s.local.uses(v)));
-        let order = (0..sides.len()).filter(|&d| Some(d) != last).chain(last);
-        let mut stride = 1;
-        for d in order.collect::<Vec<_>>().into_iter().rev() {
-            sides[d].stride = stride;
-            stride *= sides[d].extent;
-            if Some(d) == last {
-                stride = (stride + 3) & !3;
-            }
-        }
-        let buf = self.share(name, stride);
-        Bring { sides, buf }
-    }
-
-    /// Brings a box into shared memory: the threads take its elements in the order of the tensor.
-    fn bring(&mut self, t: &Tiles, f: &Factor, to: &Bring) -> Vec<Stmt> {
-        let places: Vec<Var> = to.sides.iter().map(|_| self.k.var("e")).collect();
-        let mut index = Vec::new();
-        let mut inside = Vec::new();
-        let mut dims = Vec::new();
-        let mut at = Affine::constant(0);
-        for (s, &e) in to.sides.iter().zip(&places) {
-            let i = s.start.clone() + Affine::var(e);
-            match s.size {
-                None => inside.push(self.is_valid(i.clone())),
-                Some(size) => inside.extend(t.bounds(s, &i, size)),
-            }
-            at = at + Affine::var(e) * s.stride;
-            dims.push(Dim::count(e, s.extent));
-            index.push(i);
-        }
-        let ty = self.n.ty(f.access.tensor).clone();
-        let skip = f.access.index.len() - ty.dims.len();
-        let lookup = matches!(f.access.index.first(), Some(Index::Lookup(..)));
-        let first = match index[..skip].first().filter(|_| !lookup) {
-            Some(i) => i.clone(),
-            None => Affine::constant(0),
-        };
-        let flat = index[skip..]
-            .iter()
-            .zip(&ty.dims)
-            .fold(first, |f, (i, &d)| f * i64::from(d) + i.clone());
-        let super::Home::Memory(buf) = self.homes[f.access.tensor.0 as usize] else {
-            panic!("factors lie in memory")
-        };
-        let read = self.read(f.access, |_| index[0].clone());
-        let element = self.k.value(V::Load(buf, flat, read));
-        let mut value = self.factor(t.p, f.expr, element);
-        if !inside.is_empty() {
-            value = self.k.value(V::Within(inside, value));
-        }
-        let store = Stmt::Store {
-            buf: to.buf,
-            at,
-            how: Write::First,
-            value,
-        };
-        around(dims, Kind::Threads, vec![store])
-    }
-
-    /// A factor's expression of its element.
-    fn factor(&mut self, p: &Product, e: ExprId, element: ValueId) -> ValueId {
-        let v = match &p.stage.exprs[e.0 as usize] {
-            Expr::Load(_) => return element,
-            Expr::Unary(f, x) => V::Unary(*f, self.factor(p, *x, element)),
-            Expr::Binary(f, a, b) => {
-                let [a, b] = [a, b].map(|x| self.factor(p, *x, element));
-                V::Binary(*f, a, b)
-            }
-            Expr::Const(bits) => V::Const(*bits),
-            Expr::Scalar(s) => V::Uniform(crate::nest::loops::Uniform::Scalar(*s)),
-            Expr::Axis(_) | Expr::Acc(_) | Expr::Select(..) => {
-                unreachable!("a factor has none of these")
-            }
-        };
-        self.k.value(v)
     }
 
     /// The loops over the chunks of the reduction.
@@ -430,191 +321,35 @@ impl<'a> Builder<'a> {
         }
         out
     }
-
-    /// Results leave from registers.
-    fn end(&mut self, t: &Tiles, shard: Option<Var>) -> Vec<Stmt> {
-        let old = self.k.get(t.acc, &t.index());
-        let (row, col) = (Affine::var(t.row), Affine::var(t.col));
-        let place = t.result(old, &row, &col);
-        let store = self.finish(&place, shard.map(Affine::var).as_ref());
-        let guard = self.guard(t, &row, &col);
-        self.each(t, |_, _| when(guard, store))
-    }
-
-    /// Threads that shared out the reduction leave their sums in shared memory; results are their sums, in order.
-    fn split_end(&mut self, t: &Tiles, shard: Option<Var>) -> Vec<Stmt> {
-        let parts = t.t.split.map_or(1, |s| s.1);
-        let (Some(part), m, last) = (t.split, t.t.tm * t.t.mg, t.p.n.len() - 1) else {
-            return vec![];
-        };
-        // One array for each part: rows, then all of a row.
-        let mut shape: Vec<(Var, i64)> = vec![];
-        let row = t.p.m.map(|m| t.cut(m.0).inner);
-        shape.extend(row.map(|r| (r, m)));
-        for (n, &size) in t.p.n[..last].iter().zip(&t.t.n) {
-            shape.push((t.cut(n.0).inner, size));
-        }
-        shape.push((t.cut(t.p.n[last].0).inner, t.t.tn * t.t.vg));
-        let flat = |at: &dyn Fn(Var) -> At| {
-            let start = Affine::constant(0);
-            shape.iter().fold(start, |f, &(v, n)| f * n + at(v))
-        };
-        let all: i64 = shape.iter().map(|s| s.1).product();
-        self.shared = 0;
-        let buf = self.share("sums", all * parts);
-        let own = |v: Var| {
-            let shift = match v {
-                v if Some(v) == row => Affine::var(t.row),
-                v if Some(v) == shape.last().map(|s| s.0) => Affine::var(t.col),
-                _ => Affine::constant(0),
-            };
-            Affine::var(v) + shift
-        };
-        let at = flat(&own) + Affine::var(part) * all;
-        let value = self.k.get(t.acc, &t.index());
-        let how = Write::First;
-        let mut out = self.each(t, |_, _| {
-            vec![Stmt::Store {
-                buf,
-                at,
-                how,
-                value,
-            }]
-        });
-        out.push(Stmt::Barrier);
-        let sum = self.k.reg("sum", &[]);
-        let set = |value| Stmt::Set {
-            reg: sum,
-            index: vec![],
-            value,
-        };
-        let old = self.k.get(sum, &[]);
-        let at = flat(&Affine::var) + Affine::var(part) * all;
-        let x = self.k.value(V::Load(buf, at, Read::Splat));
-        let mut body = vec![set(self.k.constant(0.0))];
-        let add = set(self.k.binary(crate::nest::Binary::Add, old, x));
-        body.extend(around(
-            vec![Dim::count(part, parts)],
-            Kind::Serial,
-            vec![add],
-        ));
-        let zero = Affine::constant(0);
-        let place = t.result(old, &zero, &zero);
-        let store = self.finish(&place, shard.map(Affine::var).as_ref());
-        body.extend(when(self.guard(t, &zero, &zero), store));
-        let dims = shape.iter().map(|&(v, n)| Dim::count(v, n)).collect();
-        out.extend(around(dims, Kind::Threads, body));
-        out.push(Stmt::Barrier);
-        out
-    }
-
-    /// What must be non-negative for a result to exist: tiles may reach beyond the end.
-    fn guard(&mut self, t: &Tiles, row: &At, col: &At) -> Vec<At> {
-        let mut out = Vec::new();
-        for c in t.cuts.iter().filter(|c| t.p.k.iter().all(|k| k.0 != c.var)) {
-            let at = t.at(c, row, col);
-            if c.var == t.p.images {
-                out.push(self.is_valid(at));
-            } else if c.partial() {
-                out.push(c.inside(&at));
-            }
-        }
-        out
-    }
-}
-
-/// A dimension of a box: where it starts, and the places within.
-fn side(cuts: &[Cut], at: &At, size: Option<i64>) -> Side {
-    let mut start = Affine::constant(at.constant);
-    let mut local = Affine::constant(0);
-    let mut extent = 1;
-    for &(v, c) in &at.terms {
-        let Some(cut) = cuts.iter().find(|x| x.var == v) else {
-            continue;
-        };
-        if let Some(s) = cut.start {
-            start = start + Affine::var(s) * c;
-        }
-        local = local + cut.place() * c;
-        extent += c.abs() * (cut.size - 1);
-        if c < 0 {
-            start = start + c * (cut.size - 1);
-            local = local - c * (cut.size - 1);
-        }
-    }
-    Side {
-        start,
-        local,
-        extent,
-        size,
-        stride: 0,
-    }
 }
 
 impl Tiles<'_> {
-    fn cut(&self, v: Var) -> &Cut {
+    pub fn cut(&self, v: Var) -> &Cut {
         let found = self.cuts.iter().find(|c| c.var == v);
         found.expect("every variable of a product is cut")
+    }
+
+    /// Where tiles of the second factor's results start.
+    pub fn column_starts(&self) -> impl Iterator<Item = Var> {
+        let cuts = self.p.n.iter().map(|n| self.cut(n.0));
+        cuts.filter_map(|c| c.start)
+    }
+
+    /// What must be non-negative for a row of the tile to exist.
+    pub fn row_guard(&self, row: &At) -> Vec<At> {
+        let m = self.p.m.map(|m| self.cut(m.0)).filter(|c| c.partial());
+        let inside = |c: &Cut| c.inside(&moved(c.start, row.clone()));
+        m.map(inside).into_iter().collect()
     }
 
     fn index(&self) -> Vec<At> {
         vec![Affine::var(self.row), Affine::var(self.col)]
     }
 
-    /// A result of the thread: so many rows and elements of a row beyond its first one.
-    fn result(&self, acc: ValueId, row: &At, col: &At) -> Place<'_> {
-        let at = |v: Var| self.at(self.cut(v), row, col);
-        let axes = self.p.axes.iter();
-        Place {
-            stage: self.p.stage,
-            axes: axes.map(|(&a, x)| (a, x.substitute(at))).collect(),
-            acc: vec![acc],
-            sums: BTreeMap::new(),
-        }
-    }
-
-    /// A variable at that result.
-    fn at(&self, c: &Cut, row: &At, col: &At) -> At {
-        if self.p.m.is_some_and(|m| m.0 == c.var) {
-            return c.at() + row.clone();
-        }
-        if self.p.n.last().is_some_and(|n| n.0 == c.var) {
-            return c.at() + col.clone();
-        }
-        c.at()
-    }
-
-    /// What must be non-negative for index `i` of a side to lie in the tensor, where tiles may leave it.
-    fn bounds(&self, s: &Side, i: &At, size: i64) -> Vec<At> {
-        let (mut lo, mut hi) = (s.start.constant, s.start.constant + s.extent - 1);
-        for &(v, c) in &s.start.terms {
-            let cut = self.cuts.iter().find(|x| x.start == Some(v));
-            let last = cut.map_or(0, |x| (x.trips - 1) / x.size * x.size) * c;
-            (lo, hi) = (lo + last.min(0), hi + last.max(0));
-        }
-        let mut out = Vec::new();
-        if lo < 0 {
-            out.push(i.clone());
-        }
-        if hi >= size {
-            out.push(i.clone() * -1 + (size - 1));
-        }
-        out
-    }
-
-    /// The loop over a reduction variable within a chunk.
-    fn inner_loop(&self, c: &Cut, step: i64) -> Dim {
-        let own = self.t.split.filter(|s| self.p.k[s.0].0 == c.var);
-        let (first, step) = match own.zip(self.split) {
-            Some(((_, n), part)) => (Affine::var(part), n),
-            None => (Affine::constant(0), step),
-        };
-        let mut ends = vec![Affine::constant(c.size)];
-        if c.partial() && c.var != self.p.images {
-            let start = c.start.map_or(Affine::constant(0), Affine::var);
-            ends.push(start * -1 + c.trips);
-        }
-        between(c.inner, first, ends, step)
+    /// A number that a tile's start is a multiple of.
+    fn step_of(&self, v: Var) -> i64 {
+        let cut = self.cuts.iter().find(|c| c.start == Some(v));
+        cut.map_or(1, |c| c.size)
     }
 
     /// Numbers that variables are multiples of.
@@ -631,5 +366,20 @@ impl Tiles<'_> {
         let (at, width) = self.t.unroll;
         steps.insert(self.cut(self.p.k[at].0).inner, width);
         steps
+    }
+
+    /// The loop over a reduction variable within a chunk.
+    fn inner_loop(&self, c: &Cut, step: i64) -> Dim {
+        let own = self.t.split.filter(|s| self.p.k[s.0].0 == c.var);
+        let (first, step) = match own.zip(self.split) {
+            Some(((_, n), part)) => (Affine::var(part), n),
+            None => (Affine::constant(0), step),
+        };
+        let mut ends = vec![Affine::constant(c.size)];
+        if c.partial() && c.var != self.p.images {
+            let start = c.start.map_or(Affine::constant(0), Affine::var);
+            ends.push(start * -1 + c.trips);
+        }
+        between(c.inner, first, ends, step)
     }
 }

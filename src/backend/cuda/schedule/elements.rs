@@ -14,25 +14,30 @@ use crate::nest::{Affine, Combine, Stage};
 const MOST_UNROLLED: i64 = 16;
 
 impl<'a> Builder<'a> {
-    /// A piece of a stage, each element by a thread of its own.
-    pub(super) fn elements(&mut self, s: &'a Stage, p: &Piece) {
-        let mut place = Place {
-            stage: s,
-            axes: p.axes.clone(),
-            acc: vec![],
-            sums: BTreeMap::new(),
-        };
+    /// Pieces of a stage over the same variables: a thread takes an element of each.
+    pub(super) fn elements(&mut self, s: &'a Stage, pieces: &[Piece]) {
         let mut dims = Vec::new();
         let mut guard = vec![];
-        if let Some(a) = s.own.iter().copied().find(|&a| self.is_batch(a)) {
-            let n = self.k.var("n");
-            place.axes.insert(a, Affine::var(n));
+        let images = s.own.iter().copied().find(|&a| self.is_batch(a));
+        let images = images.map(|a| (a, self.k.var("n")));
+        if let Some((_, n)) = images {
             dims.push(self.over_images(n));
             guard.push(self.is_valid(Affine::var(n)));
         }
-        dims.extend(p.own.iter().map(|&(v, n)| Dim::count(v, n)));
-        let mut body = self.whole_sums(&mut place);
-        body.extend(self.combined(p, place));
+        let mut body = Vec::new();
+        for p in pieces {
+            let mut place = Place {
+                stage: s,
+                axes: p.axes.clone(),
+                acc: vec![],
+                sums: BTreeMap::new(),
+            };
+            place.axes.extend(images.map(|(a, n)| (a, Affine::var(n))));
+            body.extend(self.whole_sums(&mut place));
+            body.extend(self.combined(p, place));
+        }
+        let own = pieces.first().map_or(&[][..], |p| &p.own);
+        dims.extend(own.iter().map(|&(v, n)| Dim::count(v, n)));
         self.push(dims, Kind::Spread, when(guard, body));
     }
 

@@ -4,7 +4,8 @@
 //! order with any other part. Four kinds of stages, told apart by their formula:
 //! - a sum of products ([`contraction`]): a block computes a tile of results from operands that it brings into
 //!   shared memory, each thread a tile of that in registers;
-//! - another sum over the images of the batch ([`sums`]): a tree over the threads of a block;
+//! - another sum over the images of the batch ([`sums`]): a tree over the threads of a block, unless a sum of products
+//!   beside it reads the same ([`row_sums`]);
 //! - stages over common axes, such as softmax's: a thread takes a row, or an image, through all of them;
 //! - everything else ([`elements`]): a thread takes an element.
 //!
@@ -29,6 +30,7 @@ mod choose;
 mod contraction;
 mod elements;
 mod product;
+mod row_sums;
 mod sums;
 
 /// Threads of a block. One number for all: parts of one launch share it, and trees over a block depend on it.
@@ -74,18 +76,20 @@ pub struct Scheduled {
     pub parts: Vec<Part>,
     /// For each result that is summed over images, in how many shards.
     pub shards: Vec<(TensorId, u32)>,
-    /// Shared memory, in elements.
-    pub shared: u32,
+    /// In how many shards the rows of the first factor were summed, where that was asked for and could be done.
+    pub rows: Option<u32>,
 }
 
 /// Adds a nest's parts to a kernel, whose `valid` is set. `homes` has an entry for each tensor of the nest. Where
-/// `images` is given, parts have no loop over images: the block that runs them has those images to itself.
+/// `images` is given, parts have no loop over images: the block that runs them has those images to itself. Where
+/// `rows_to` is given and the nest is a sum of products over images, its first factor is summed too, into shards there.
 pub fn run(
     n: &Nest,
     k: &mut Kernel,
     homes: &[Home],
     o: Options,
     images: Option<Images>,
+    rows_to: Option<BufId>,
 ) -> Scheduled {
     let (valid, _) = k.valid.expect("a GPU's kernel knows the valid images");
     let mut b = Builder {
@@ -94,6 +98,7 @@ pub fn run(
         homes,
         o,
         images,
+        rows_to,
         valid,
         shared: 0,
         out: Scheduled::default(),
@@ -112,6 +117,7 @@ struct Builder<'a> {
     homes: &'a [Home],
     o: Options,
     images: Option<Images>,
+    rows_to: Option<BufId>,
     valid: Var,
     /// Shared memory of the part at hand that is taken, in elements.
     shared: u32,
@@ -168,16 +174,28 @@ impl<'a> Builder<'a> {
     fn stage(&mut self, s: &'a Stage) {
         self.shared = 0;
         let summed = s.reduce.iter().any(|&a| self.is_batch(a));
-        for p in &pieces::split(self.k, self.n, s) {
-            let product = self.product(s, p);
+        let mut singly: Vec<pieces::Piece> = Vec::new();
+        for mut p in pieces::split(self.k, self.n, s) {
+            pieces::drop_idle(&mut p);
+            let product = self.product(s, &p);
             let tile = product.as_ref().and_then(|p| self.choose(p));
             if let Some((product, tile)) = product.zip(tile) {
                 self.contraction(&product, tile);
             } else if summed {
-                self.sum_of_images(s, p);
+                self.sum_of_images(s, &p);
             } else {
-                self.elements(s, p);
+                singly.push(p);
             }
+        }
+        // Residue classes of one size are neighbours of each other: a thread takes one of each.
+        while let Some(first) = singly.first() {
+            let size = |p: &pieces::Piece| p.own.iter().map(|o| o.1).collect::<Vec<_>>();
+            let own = first.own.clone();
+            let (same, others) = singly.iter().cloned().partition(|p| size(p) == size(first));
+            let same: Vec<_> = same;
+            let same: Vec<_> = same.iter().map(|p| pieces::renamed(p, &own)).collect();
+            self.elements(s, &same);
+            singly = others;
         }
     }
 
@@ -210,7 +228,6 @@ impl<'a> Builder<'a> {
     fn share(&mut self, name: &str, len: i64) -> BufId {
         let at = self.shared.next_multiple_of(4);
         self.shared = at + len as u32;
-        self.out.shared = self.out.shared.max(self.shared);
         self.k.shared(name, at, len as u64)
     }
 

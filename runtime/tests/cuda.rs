@@ -1,0 +1,475 @@
+//! A program through the whole run-time side of CUDA on the software GPU: NVRTC, module, capture, one graph a step.
+//!
+//! The program is written by hand: a linear layer on bytes with the mean squared error and SGD. Its results are
+//! compared with the same steps in f64. Errors of the driver are injected in processes of their own.
+
+use std::process::{Command, Output};
+
+use lenetc_runtime::cuda::{
+    Choice, CudaError, Device, Engine, Launch, PHILOX, Place, Program, RING, software_report,
+};
+use lenetc_runtime::exec::{Bytes, Examples, Mode, StepResult};
+use lenetc_runtime::rng;
+
+const FEATURES: usize = 3;
+/// Where the bias lies among the parameters, in bytes: regions of values are aligned.
+const BIAS_BYTES: usize = 64;
+const PARAMETER_BYTES: usize = 128;
+
+const KERNELS: &str = r#"
+#define FEATURES 3
+
+extern "C" __global__ void forward(const u8* inputs, const float* targets, const u32* order, const Step* step,
+                                   const float* weight, const float* bias, float* losses, float* correct, float* grad) {
+    u32 n = blockIdx.x * blockDim.x + threadIdx.x;
+    if (n < step->valid) {
+        u32 i = order[step->position + n];
+        float y = bias[0];
+        for (int f = 0; f < FEATURES; f++) y = fmaf(inputs[i * FEATURES + f] * (1.0f / 255.0f), weight[f], y);
+        float e = y - targets[i];
+        losses[n] = e * e;
+        correct[n] = fabsf(e) < 0.25f ? 1.0f : 0.0f;
+        grad[n] = 2.0f * e * step->inverse_batch;
+    }
+}
+
+// The gradient of parameter b in block b; sums of the step in the block after.
+extern "C" __global__ void backward(const u8* inputs, const u32* order, Step* step, const float* grad, float* partials,
+                                    const float* losses, const float* correct, Result* results) {
+    if (blockIdx.x > FEATURES) {
+        account(step, losses, correct, results);
+    } else if (threadIdx.x == 0) {
+        float sum = 0.0f;
+        for (u32 n = 0; n < step->valid; n++) {
+            u32 i = order[step->position + n];
+            float x = blockIdx.x < FEATURES ? inputs[i * FEATURES + blockIdx.x] * (1.0f / 255.0f) : 1.0f;
+            sum = fmaf(grad[n], x, sum);
+        }
+        partials[blockIdx.x] = sum;
+    }
+}
+
+extern "C" __global__ void update(Step* step, float* weight, float* bias, const float* partials) {
+    if (!step->stopped) {
+        if (threadIdx.x < FEATURES) weight[threadIdx.x] -= step->learning_rate * partials[threadIdx.x];
+        if (threadIdx.x == FEATURES) bias[0] -= step->learning_rate * partials[FEATURES];
+    }
+    if (threadIdx.x == 0) advance(step);
+}
+
+extern "C" __global__ void count(Step* step, const float* losses, const float* correct, Result* results) {
+    account(step, losses, correct, results);
+}
+
+extern "C" __global__ void onward(Step* step) {
+    advance(step);
+}
+"#;
+
+fn program(batch: usize) -> Program {
+    use Place::*;
+    let launch = |kernel: &str, blocks, threads, arguments: &[Place]| Launch {
+        kernel: kernel.into(),
+        blocks,
+        threads,
+        arguments: arguments.to_vec(),
+    };
+    let (weight, bias) = (Parameters(0), Parameters(BIAS_BYTES));
+    let forward = launch(
+        "forward",
+        batch.div_ceil(32) as u32,
+        32,
+        &[
+            Inputs,
+            Targets,
+            Order,
+            Step,
+            weight,
+            bias,
+            Losses,
+            Correct,
+            Arena(256),
+        ],
+    );
+    let sums = [
+        Inputs,
+        Order,
+        Step,
+        Arena(256),
+        Partials(0),
+        Losses,
+        Correct,
+        Results,
+    ];
+    let backward = launch("backward", FEATURES as u32 + 2, 64, &sums);
+    let update = launch("update", 1, 32, &[Step, weight, bias, Partials(0)]);
+    let count = launch("count", 1, 96, &[Step, Losses, Correct, Results]);
+    let onward = launch("onward", 1, 1, &[Step]);
+    Program {
+        source: KERNELS.into(),
+        train: vec![forward.clone(), backward, update],
+        eval: vec![forward, count, onward],
+        batch,
+        arena_bytes: 256 + 4 * batch,
+        parameter_bytes: PARAMETER_BYTES,
+        partial_bytes: 4 * (FEATURES + 1),
+    }
+}
+
+/// A data set that a linear layer can learn.
+struct Data {
+    inputs: Vec<u8>,
+    targets: Vec<f32>,
+}
+
+impl Data {
+    fn new(len: usize) -> Self {
+        let mut state = 1u32;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let inputs: Vec<u8> = (0..len * FEATURES).map(|_| byte()).collect();
+        let target = |x: &[u8]| (f32::from(x[0]) - 2.0 * f32::from(x[2])) / 255.0 + 0.5;
+        Self {
+            targets: inputs.chunks(FEATURES).map(target).collect(),
+            inputs,
+        }
+    }
+
+    fn examples(&self) -> Examples<'_> {
+        Examples {
+            inputs: Bytes::U8(&self.inputs),
+            targets: Bytes::F32(&self.targets),
+            len: self.targets.len(),
+        }
+    }
+}
+
+/// The same steps in f64.
+struct Reference<'a> {
+    data: &'a Data,
+    parameters: [f64; FEATURES + 1],
+}
+
+impl Reference<'_> {
+    fn input(&self, i: u32, f: usize) -> f64 {
+        match f {
+            FEATURES => 1.0,
+            _ => f64::from(self.data.inputs[i as usize * FEATURES + f]) / 255.0,
+        }
+    }
+
+    fn step(&mut self, batch: &[u32], learning_rate: f64) -> StepResult {
+        let (mut loss_sum, mut correct, mut grads) = (0.0, 0.0, [0.0; FEATURES + 1]);
+        for &i in batch {
+            let y: f64 = (0..=FEATURES)
+                .map(|f| self.input(i, f) * self.parameters[f])
+                .sum();
+            let e = y - f64::from(self.data.targets[i as usize]);
+            loss_sum += e * e;
+            correct += f64::from(u8::from(e.abs() < 0.25));
+            for (f, grad) in grads.iter_mut().enumerate() {
+                *grad += 2.0 * e * self.input(i, f) / batch.len() as f64;
+            }
+        }
+        for (p, grad) in self.parameters.iter_mut().zip(grads) {
+            *p -= learning_rate * grad;
+        }
+        StepResult {
+            loss_sum,
+            correct,
+            examples: batch.len(),
+        }
+    }
+}
+
+fn engine(batch: usize, train: &Data, test: Option<&Data>) -> Result<Engine, CudaError> {
+    let device = Device::open(Choice::Software)?;
+    Engine::new(
+        &device,
+        program(batch),
+        train.examples(),
+        test.map(Data::examples),
+    )
+}
+
+fn ready(batch: usize, train: &Data, test: Option<&Data>) -> Engine {
+    engine(batch, train, test)
+        .unwrap_or_else(|e| panic!("tests/run installs and builds what the tests need: {e}"))
+}
+
+fn close(found: &StepResult, expected: &StepResult) {
+    let near = (found.loss_sum - expected.loss_sum).abs() <= 1e-6 + 1e-5 * expected.loss_sum;
+    let counted = found.examples == expected.examples;
+    // An example at the very edge may fall to either side.
+    let right = (found.correct - expected.correct).abs() <= 1.0;
+    assert!(near && counted && right, "{found:?} for {expected:?}");
+}
+
+/// Results whose error is told as a user sees it.
+trait OrSay<T> {
+    fn or_say(self) -> T;
+}
+
+impl<T> OrSay<T> for Result<T, CudaError> {
+    fn or_say(self) -> T {
+        self.unwrap_or_else(|e| panic!("{e}\n{}", software_report().unwrap_or_default()))
+    }
+}
+
+/// Positions in an order that is not theirs.
+fn shuffled(len: usize) -> Vec<u32> {
+    lenetc_runtime::rng::permutation(7, 0, len as u32)
+}
+
+/// Two epochs with an evaluation between them, and the parameters.
+fn train_and_evaluate() {
+    let (train, test) = (Data::new(77), Data::new(41));
+    let mut engine = ready(16, &train, Some(&test));
+    let mut reference = Reference {
+        data: &train,
+        parameters: [0.25, -0.5, 0.0, 0.1],
+    };
+    let mut values = vec![0.0; PARAMETER_BYTES / 4];
+    values[..3].copy_from_slice(&[0.25, -0.5, 0.0]);
+    values[BIAS_BYTES / 4] = 0.1;
+    engine.set_parameters(&values).or_say();
+    for _ in 0..2 {
+        let order = shuffled(train.targets.len());
+        engine.begin(Mode::Train, &order, 0.3).or_say();
+        let mut found = engine.run(2).or_say();
+        assert_eq!(found.len(), 2);
+        found.extend(engine.run(100).or_say());
+        assert!(engine.run(1).or_say().is_empty());
+        let expected: Vec<_> = order.chunks(16).map(|b| reference.step(b, 0.3)).collect();
+        assert_eq!(found.len(), expected.len());
+        found.iter().zip(&expected).for_each(|(f, e)| close(f, e));
+        evaluate(&mut engine, &test, reference.parameters);
+    }
+    let values = engine.parameters().or_say();
+    let found = [values[0], values[1], values[2], values[BIAS_BYTES / 4]];
+    for (f, e) in found.iter().zip(reference.parameters) {
+        assert!(
+            (f64::from(*f) - e).abs() < 1e-5,
+            "{found:?} for {:?}",
+            reference.parameters
+        );
+    }
+}
+
+fn evaluate(engine: &mut Engine, test: &Data, parameters: [f64; FEATURES + 1]) {
+    let order: Vec<u32> = (0..test.targets.len() as u32).collect();
+    engine.begin(Mode::Eval, &order, 0.0).or_say();
+    let found = engine.run(usize::MAX).or_say();
+    let mut reference = Reference {
+        data: test,
+        parameters,
+    };
+    let expected: Vec<_> = order.chunks(16).map(|b| reference.step(b, 0.0)).collect();
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(&expected).for_each(|(f, e)| close(f, e));
+}
+
+/// What a process of its own runs, with the settings of its environment.
+#[test]
+fn steps_agree_with_f64() {
+    train_and_evaluate();
+    println!("{}", software_report().unwrap_or_default());
+}
+
+#[test]
+fn a_run_may_be_longer_than_the_ring_and_an_order_longer_than_the_set() {
+    let data = Data::new(30);
+    let mut engine = ready(1, &data, None);
+    let steps = 2 * RING + 44;
+    let order: Vec<u32> = (0..steps as u32).map(|k| k % 30).collect();
+    let mut reference = Reference {
+        data: &data,
+        parameters: [0.0; FEATURES + 1],
+    };
+    engine.begin(Mode::Train, &order, 0.01).or_say();
+    let found = engine.run(usize::MAX).or_say();
+    assert_eq!(found.len(), steps);
+    for (f, i) in found.iter().zip(order.chunks(1)) {
+        close(f, &reference.step(i, 0.01));
+    }
+    engine.begin(Mode::Eval, &order[..30], 0.0).or_say();
+    assert_eq!(
+        engine.run(100).or_say().len(),
+        30,
+        "evaluates on the training set"
+    );
+    engine.begin(Mode::Train, &[], 0.0).or_say();
+    assert!(engine.run(1).or_say().is_empty());
+}
+
+const DRAWS: usize = 1000;
+
+const DRAW: &str = r#"
+extern "C" __global__ void draw(float* out, Step* step) {
+    const u32 i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < 1000) out[i] = philox_uniform(0x123456789ABCDEFull, 3, 7, 1, i);
+    if (i == 0) advance(step);
+}
+"#;
+
+#[test]
+fn random_numbers_are_those_of_the_host() {
+    let draw = Launch {
+        kernel: "draw".into(),
+        blocks: 8,
+        threads: 128,
+        arguments: vec![Place::Parameters(0), Place::Step],
+    };
+    let program = Program {
+        source: format!("{PHILOX}{DRAW}"),
+        train: vec![draw.clone()],
+        eval: vec![draw],
+        batch: 1,
+        arena_bytes: 0,
+        parameter_bytes: 4 * DRAWS,
+        partial_bytes: 0,
+    };
+    let data = Data::new(1);
+    let device = Device::open(Choice::Software).or_say();
+    let mut engine = Engine::new(&device, program, data.examples(), None).or_say();
+    engine.begin(Mode::Train, &[0], 0.0).or_say();
+    engine.run(1).or_say();
+    let stream = rng::Stream::new(0x0123_4567_89AB_CDEF, 3, 7, rng::Purpose::Shuffle);
+    let expected: Vec<f32> = (0..DRAWS as u32).map(|i| stream.uniform(i)).collect();
+    assert_eq!(engine.parameters().or_say(), expected);
+}
+
+#[test]
+fn training_ends_at_a_loss_that_is_not_finite_and_no_update_follows_it() {
+    let mut data = Data::new(40);
+    data.targets[19] = f32::NAN;
+    let mut engine = ready(4, &data, None);
+    let order: Vec<u32> = (0..40).collect();
+    engine.begin(Mode::Train, &order, 0.1).or_say();
+    let found = engine.run(8).or_say();
+    assert_eq!(found.len(), 5, "example 19 is in the fifth batch");
+    assert!(found[4].loss_sum.is_nan() && found[3].loss_sum.is_finite());
+    assert!(engine.run(8).or_say().is_empty());
+    let parameters = engine.parameters().or_say();
+    assert!(parameters.iter().all(|p| p.is_finite()), "{parameters:?}");
+    engine.begin(Mode::Train, &order[..16], 0.1).or_say();
+    assert_eq!(engine.run(8).or_say().len(), 4);
+}
+
+/// `steps_agree_with_f64` in a process of its own with settings of the software GPU.
+fn own_process(settings: &str) -> Command {
+    let own = std::env::current_exe().expect("a test has a path");
+    let mut command = Command::new(own);
+    command.args(["--exact", "steps_agree_with_f64", "--nocapture"]);
+    command.env("LENETC_SOFTGPU", settings);
+    command
+}
+
+fn with_settings(settings: &str) -> Output {
+    own_process(settings).output().expect("it starts")
+}
+
+fn text(o: &Output) -> String {
+    [&o.stdout, &o.stderr]
+        .map(|b| String::from_utf8_lossy(b).into_owned())
+        .concat()
+}
+
+#[test]
+fn a_step_is_one_launch_of_a_graph_and_nothing_else() {
+    let out = text(&with_settings(""));
+    // Two epochs of 5 steps and two evaluations of 3, of three kernels each.
+    assert!(
+        out.contains("\"launches\":48,\"graph_launches\":16,"),
+        "{out}"
+    );
+}
+
+#[test]
+fn every_order_of_warps_agrees_and_no_sanitizer_reports() {
+    for order in 0..4 {
+        let o = with_settings(&format!("sanitize=all;warp_order={order}"));
+        assert!(o.status.success(), "warp order {order}: {}", text(&o));
+    }
+}
+
+#[test]
+fn each_error_of_the_driver_is_told_apart() {
+    for (fault, expected) in [
+        ("cuInit:1:100", "there is no CUDA device"),
+        ("cuInit:1:34", "LD_LIBRARY_PATH"),
+        ("cuInit:1:3", "nvidia-smi"),
+        (
+            "cuDeviceGetCount:1:999",
+            "was lost when starting the driver",
+        ),
+        ("cuDevicePrimaryCtxRetain:1:2", "out of memory"),
+        (
+            "cuDevicePrimaryCtxRetain:1:101",
+            "CUDA_ERROR_INVALID_DEVICE (101)",
+        ),
+        ("cuModuleLoadData:1:218", "libnvidia-ptxjitcompiler"),
+        ("cuModuleGetFunction:1:500", "CUDA_ERROR_NOT_FOUND (500)"),
+        ("cuStreamCreate:1:999", "was lost when opening a stream"),
+        ("cuMemAllocAsync:1:2", "the program needs 1 MiB"),
+        ("cuMemAllocAsync:7:2", "the program needs 1 MiB"),
+        (
+            "cuMemcpyHtoDAsync_v2:1:999",
+            "was lost when copying the data",
+        ),
+        ("cuStreamBeginCapture_v2:1:900", "when capturing a step"),
+        ("cuLaunchKernel:2:701", "could not launch a kernel"),
+        ("cuGraphInstantiateWithFlags:1:2", "out of memory"),
+        ("cuGraphLaunch:2:999", "was lost when training"),
+        ("launch:3:700", "outside of its memory"),
+        ("launch:3:719", "a kernel failed"),
+        ("launch:3:702", "longer than the driver allows"),
+        ("cuStreamSynchronize:4:999", "was lost when"),
+        ("cuMemcpyDtoHAsync_v2:1:719", "a kernel failed"),
+    ] {
+        let o = with_settings(&format!("fault={fault}"));
+        let out = text(&o);
+        assert!(
+            out.contains(expected),
+            "{fault} without \"{expected}\": {out}"
+        );
+        assert_eq!(o.status.code(), Some(101), "{fault}: {out}");
+    }
+}
+
+#[test]
+fn settings_of_the_device_are_heeded() {
+    for (settings, expected) in [
+        ("devices=0", "there is no CUDA device"),
+        ("memory=1000", "out of memory"),
+        ("max_ptx=7.0;driver=11040", "too old (made for CUDA 11.4)"),
+        ("compute=3.5", "compute capability 3.5"),
+    ] {
+        let o = with_settings(settings);
+        assert!(text(&o).contains(expected), "{settings}: {}", text(&o));
+    }
+    let o = with_settings("compute=9.0");
+    assert!(o.status.success(), "{}", text(&o));
+}
+
+#[test]
+fn a_driver_that_does_not_know_the_ptx_is_given_machine_code() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let run = |settings: &str| {
+        let o = own_process(settings)
+            .env("XDG_CACHE_HOME", dir.path())
+            .output();
+        let files = std::fs::read_dir(dir.path().join("lenetc")).expect("the cache is used");
+        (text(&o.expect("it starts")), files.count())
+    };
+    assert_eq!(run("").1, 1, "PTX");
+    let (out, files) = run("max_ptx=7.0");
+    // The software GPU takes no machine code, so the run ends; what is told is the driver's age.
+    assert!(
+        files == 2 && out.contains("CUDA_ERROR_UNSUPPORTED_PTX_VERSION"),
+        "{files} files: {out}"
+    );
+    assert_eq!(run("").1, 2, "nothing new is compiled");
+}
