@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lenetc::backend::cpu::Isa;
 use sha2::{Digest, Sha256};
+
+#[path = "common/isas.rs"]
+mod isas;
 
 fn lenetc() -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_lenetc"));
@@ -121,7 +123,7 @@ fn weights_after(model: &str, threads: &str, opt: &str, isa: &str) -> String {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for isa in Isa::ALL.into_iter().filter(|i| i.available()) {
+    for isa in isas::here() {
         for model in ["models/lenet.nn", "models/branches.nn"] {
             let one = weights_after(model, "1", "1", isa.name());
             for threads in ["2", "3", "7"] {

@@ -17,6 +17,9 @@ use lenetc::passes::fuse::storage;
 use lenetc_runtime::exec::{Bytes, Examples, Machine, Mode};
 use lenetc_runtime::rng::{Purpose, Stream};
 
+#[path = "common/isas.rs"]
+mod isas;
+
 const EXAMPLES: usize = 11;
 const RATE: f32 = 0.25;
 
@@ -169,7 +172,7 @@ fn check(path: &str, batch: usize) {
                 1e-9,
             );
         }
-        for isa in Isa::ALL.into_iter().filter(|i| i.available()) {
+        for isa in isas::here() {
             let plan = driver::plan(g.clone(), join, batch as u32, isa);
             on_machine(
                 &format!("{path} on {isa}, joined: {join}"),

@@ -8,12 +8,13 @@
 mod common;
 #[path = "common/compare.rs"]
 mod compare;
+#[path = "common/isas.rs"]
+mod isas;
 
 use std::path::Path;
 use std::process::Command;
 
-use lenetc::backend::cpu::Isa;
-use lenetc_runtime::weights;
+use lenetc_runtime::weights::{self, Tensor};
 use libtest_mimic::Failed;
 
 const STEPS: usize = 20;
@@ -24,8 +25,7 @@ fn main() {
 
 /// On each instruction set that this machine runs, and on the software GPU.
 fn all(dir: &Path) -> Result<(), Failed> {
-    let isas = Isa::ALL.into_iter().filter(|i| i.available());
-    let cpus = isas.map(|isa| (isa.to_string(), vec!["--isa".into(), isa.name().into()]));
+    let cpus = isas::here().map(|isa| (isa.to_string(), vec!["--isa".into(), isa.name().into()]));
     let gpu = ["--target", "cuda", "--device", "software"].map(String::from);
     for (name, options) in cpus.chain([("cuda".into(), gpu.to_vec())]) {
         run(dir, &options).map_err(|e| format!("{name}: {}", e.message().unwrap_or("")))?;

@@ -73,3 +73,34 @@ impl Drop for Executable {
         debug_assert!(freed.is_ok());
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::exec::Uniforms;
+
+    /// `mov byte [rdi], dl; ret`: writes the third argument where the first one points.
+    const CODE: [u8; 3] = [0x88, 0x17, 0xc3];
+
+    #[test]
+    fn code_runs_where_it_was_copied() {
+        let memory = Executable::new(&[&[0xcc; 64][..], &CODE].concat()).expect("there is memory");
+        let mut target = [std::ptr::null_mut::<u8>()];
+        let u = Uniforms {
+            valid: 0.0,
+            learning_rate: 0.0,
+            inverse_batch: 0.0,
+        };
+        // SAFETY: a function of this signature starts there; it writes the first byte of `target`.
+        unsafe { memory.entry(64)(target.as_mut_ptr().cast_const(), &u, 7) };
+        assert_eq!(target[0] as usize & 0xff, 7);
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no code at 3")]
+    fn an_entry_lies_within() {
+        let memory = Executable::new(&CODE).expect("there is memory");
+        // SAFETY: it panics.
+        unsafe { memory.entry(3) };
+    }
+}

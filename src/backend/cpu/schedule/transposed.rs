@@ -1,14 +1,14 @@
 //! Sums over images alone, such as Linear's weight gradient: dw[k, c] += Σ_n dy[k, n] · x[c, n].
 //!
 //! The lanes hold neighbouring c. A block's activations are transposed once for each strip of c, which stays
-//! in registers (those that do not fit, the emitter keeps on its stack) while all k pass by. A few c beyond
+//! in registers (at 128 bits some of it on the emitter's stack) while all k pass by. A few c beyond
 //! the last full vector are left to the schedule that sums lanes.
 //!
 //! Does not know operators.
 
 use std::collections::BTreeMap;
 
-use super::{Home, Place, Scheduler, Trips, cut, loop_over, serial, unrolled};
+use super::{Home, Place, Scheduler, Trips, cut, even, loop_over, serial, unrolled};
 use crate::backend::pieces::Piece;
 use crate::nest::loops::{At, BufId, Dim, Expr as V, Read, RegId, Stmt, ValueId, Write};
 use crate::nest::{Access, Affine, AxisId, Binary, Combine, Expr, ExprId, Stage};
@@ -83,17 +83,29 @@ impl Scheduler<'_> {
         (plain && stored && rows && p.own.len() == 2).then_some(sum)
     }
 
+    /// Vectors of c in a strip, accumulators of a tile, and images that are held at most. A wide vector of c is strip
+    /// enough: with the accumulators it fits the registers.
+    fn sizes(&self) -> (i64, i64, i64) {
+        if !self.options.reuse {
+            return (STRIP, ACCUMULATORS, MOST_IMAGES);
+        }
+        let lanes = i64::from(self.options.lanes);
+        let rest = i64::from(self.options.registers) - lanes - 2;
+        (1, rest.max(4), lanes)
+    }
+
     /// The statements, and how many c they cover.
     pub(super) fn transposed(&mut self, sum: &SumOfImages) -> (Vec<Stmt>, i64) {
         let lanes = i64::from(self.options.lanes);
         let vectors = sum.c.1 / lanes;
         let block = i64::from(self.options.block);
         let fits = |n: &i64| block % n == 0 && n % lanes == 0;
-        let images = (lanes..=MOST_IMAGES.max(lanes)).rev().find(fits);
+        let (strip, accumulators, most) = self.sizes();
+        let images = (lanes..=most.max(lanes)).rev().find(fits);
         let images = images.unwrap_or(lanes);
         let n = self.k.var("n");
         let mut out = Vec::new();
-        for (from, tiles, width) in cut(vectors, STRIP) {
+        for (from, tiles, width) in cut(vectors, strip) {
             if width == 0 || tiles == 0 {
                 continue;
             }
@@ -104,7 +116,7 @@ impl Scheduler<'_> {
                 images,
             };
             let mut body = self.fill(sum, &strip);
-            for (k_from, k_tiles, height) in cut(sum.k.1, ACCUMULATORS / width) {
+            for (k_from, k_tiles, height) in cut(sum.k.1, even(sum.k.1, accumulators / width)) {
                 let tile = self.rows(sum, &strip, height);
                 body.extend(loop_over(Some(sum.k), k_from, k_tiles, height, tile));
             }

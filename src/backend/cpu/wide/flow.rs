@@ -101,7 +101,7 @@ impl Builder<'_> {
         let latch = self.f.block();
         self.f.at(latch).end = End::Jump(header, args);
         for b in header.0..=latch.0 {
-            self.f.at(BlockId(b)).innermost = innermost;
+            self.f.at(BlockId(b)).innermost |= innermost;
         }
         let after = self.f.block();
         self.f.at(bottom).end = End::Less(next, right, latch, after);

@@ -29,6 +29,9 @@ pub struct Code {
     pub inner_moves: usize,
 }
 
+/// Bytes of spilled values at most: a stack is not probed page by page.
+const LARGEST_FRAME: usize = 1 << 16;
+
 /// Compiles a kernel of 8 lanes for AVX2, of 16 for AVX-512.
 pub fn compile(k: &Kernel) -> Result<Code, Declined> {
     let avx512 = match k.lanes {
@@ -39,6 +42,9 @@ pub fn compile(k: &Kernel) -> Result<Code, Declined> {
     let mut f = build::function(k)?;
     legalise::run(&mut f, avx512);
     let a = alloc::run(&mut f, avx512).map_err(|_| Declined("no registers"))?;
+    if a.output.num_spillslots * 8 > LARGEST_FRAME {
+        return Err(Declined("more spilled values than a stack should hold"));
+    }
     let e =
         encode::run(&f, &a, avx512).map_err(|_| Declined("an instruction that has no encoding"))?;
     Ok(Code {
