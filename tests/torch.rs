@@ -14,7 +14,7 @@ mod isas;
 use std::path::Path;
 use std::process::Command;
 
-use lenetc_runtime::weights::{self, Tensor};
+use lenetc_runtime::weights;
 use libtest_mimic::Failed;
 
 const STEPS: usize = 20;
