@@ -1,5 +1,6 @@
 //! `lenetc devices`: what `--target` and `--device` can be here, and why something cannot.
 
+use lenetc::backend::cpu::Isa;
 use lenetc_runtime::cuda::{self, Found};
 
 use super::{Stop, print};
@@ -17,10 +18,17 @@ fn line(what: &str, text: &str) -> String {
 fn cpu() -> String {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let architecture = std::env::consts::ARCH;
-    line(
-        "cpu",
-        &format!("{architecture} with {threads} threads, code by Cranelift (128-bit vectors)"),
-    )
+    let all = Isa::ALL.into_iter();
+    let (here, missing): (Vec<Isa>, Vec<Isa>) = all.partition(|isa| isa.available());
+    let names = |list: &[Isa]| list.iter().map(|i| i.name()).collect::<Vec<_>>().join(", ");
+    let mut text = format!(
+        "{architecture} with {threads} threads, --isa {}",
+        names(&here)
+    );
+    if !missing.is_empty() {
+        text.push_str(&format!("; the processor has no {}", names(&missing)));
+    }
+    line("cpu", &text)
 }
 
 fn gpus() -> String {
