@@ -3,6 +3,7 @@
 
 use lenetc::backend::cuda::{Options, single};
 use lenetc::nest::interp::{self, Env};
+use lenetc::nest::loops::Space;
 use lenetc::nest::{self, Nest, TensorId, TensorRole, loops};
 
 #[path = "common/cases.rs"]
@@ -15,6 +16,11 @@ const BATCHES: [(u32, usize, u32); 4] = [(1, 1, 108), (7, 7, 4), (9, 4, 132), (4
 fn check(name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, options: Options) {
     let (k, shards) = single(nest, options);
     loops::verify(&k).unwrap_or_else(|e| panic!("{name}: {e}\n{}", loops::text(&k)));
+    let ends = k.buffers.iter().map(|b| match b.space {
+        Space::Shared(at) => 4 * (u64::from(at) + b.len),
+        Space::Global => 0,
+    });
+    assert!(ends.max().unwrap_or(0) <= 47 << 10, "{name}: shared memory");
     let env = Env {
         batch: valid,
         learning_rate: 0.5,

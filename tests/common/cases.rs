@@ -154,7 +154,14 @@ pub fn wide_images_with_wide_borders() -> Vec<Case> {
 /// Rows that fill one tile of registers, that are cut in two, and sums over many channels with a single tap.
 pub fn rows_of_many_widths() -> Vec<Case> {
     let mut cases = Cases::default();
-    for (width, channels, side) in [(14, 2, 3), (17, 3, 3), (29, 1, 5), (9, 6, 1), (3, 7, 1)] {
+    for (width, channels, side) in [
+        (14, 2, 3),
+        (17, 3, 3),
+        (29, 1, 5),
+        (9, 6, 1),
+        (3, 7, 1),
+        (3, 300, 3),
+    ] {
         let window = Window {
             kernel: [side; 2],
             stride: [1, 1],

@@ -1,4 +1,4 @@
-//! Picks the tile of a sum of products: by a model of the device, from a few hundred candidates.
+//! Picks the tile of a sum of products: by a model of the device, from a list of candidates.
 //!
 //! The model counts what a block does for one chunk of the reduction: multiply-adds (a multiprocessor starts
 //! those of four warps a cycle) beside loads from shared memory (one warp a cycle), then bringing in the next chunk and
@@ -12,8 +12,10 @@ use super::{Builder, THREADS, Trips};
 use crate::nest::loops::{At, Var};
 use crate::nest::{Access, Affine, Index};
 
-/// Bytes of shared memory that a block takes at most, so that several blocks share a multiprocessor.
+/// Bytes of the elements that a block has in shared memory, so that several blocks share a multiprocessor.
 const SHARED_BYTES: i64 = 24 << 10;
+/// Bytes that they take there with the ends of rows. A kernel may have 48 KiB; the sums of the loss take some.
+const MOST_PLACED_BYTES: i64 = 46 << 10;
 /// Elements of a register tile.
 const MOST_ACCUMULATORS: i64 = 48;
 /// Elements of one row of the second factor that a thread holds.
@@ -229,7 +231,7 @@ impl Search<'_> {
             !self.b.iter().any(with)
         };
         order.sort_by_key(slides);
-        if self.shared(t) > SHARED_BYTES {
+        if !self.fits(t) {
             return false;
         }
         for k in order {
@@ -237,7 +239,7 @@ impl Search<'_> {
             let mut size = if v == self.p.images { 32.min(n) } else { n };
             loop {
                 t.k[k] = size;
-                if self.shared(t) <= SHARED_BYTES {
+                if self.fits(t) {
                     break;
                 }
                 size = smaller(n, size);
@@ -250,9 +252,30 @@ impl Search<'_> {
         true
     }
 
-    fn shared(&self, t: &Tile) -> i64 {
+    /// Whether the boxes fit the shared memory.
+    fn fits(&self, t: &Tile) -> bool {
         let m = (t.tm * t.mg + 3) & !3;
-        4 * (self.volume(&self.a, t).max(1) / self.rows_of(t) * m + self.volume(&self.b, t) + 16)
+        let a = self.volume(&self.a, t) / self.rows_of(t) * m;
+        let elements = a + self.volume(&self.b, t) + 16;
+        4 * elements <= SHARED_BYTES && self.placed_bytes(t) <= MOST_PLACED_BYTES
+    }
+
+    /// Bytes of the boxes as they lie in shared memory, the ends of rows included.
+    fn placed_bytes(&self, t: &Tile) -> i64 {
+        let v = self.p.n[self.p.n.len() - 1].0;
+        let placed = |dims: &[At], innermost: Option<Var>| -> i64 {
+            let last = innermost.and_then(|v| dims.iter().position(|d| d.uses(v)));
+            let sizes = dims.iter().enumerate().map(|(k, d)| {
+                let extent = self.extent(d, t);
+                if Some(k) == last {
+                    pitch(extent)
+                } else {
+                    extent
+                }
+            });
+            sizes.product()
+        };
+        4 * (placed(&self.a, self.p.m.map(|m| m.0)) + placed(&self.b, Some(v)))
     }
 
     fn rows_of(&self, t: &Tile) -> i64 {
@@ -261,14 +284,13 @@ impl Search<'_> {
 
     /// Elements of a factor that a tile needs.
     fn volume(&self, dims: &[At], t: &Tile) -> i64 {
-        let extent = |d: &At| -> i64 {
-            let spread = d
-                .terms
-                .iter()
-                .map(|&(v, c)| c.abs() * (self.size(v, t) - 1));
-            spread.sum::<i64>() + 1
-        };
-        dims.iter().map(extent).product()
+        dims.iter().map(|d| self.extent(d, t)).product()
+    }
+
+    fn extent(&self, d: &At, t: &Tile) -> i64 {
+        let terms = d.terms.iter();
+        let spread = terms.map(|&(v, c)| c.abs() * (self.size(v, t) - 1));
+        spread.sum::<i64>() + 1
     }
 
     fn size(&self, v: Var, t: &Tile) -> i64 {
@@ -400,6 +422,13 @@ fn smaller(n: i64, size: i64) -> i64 {
     let sectors = from(size / 3).find(|s| s % 8 == 0);
     let divides = from(size / 2).next();
     sectors.or(divides).unwrap_or((size / 2).max(1))
+}
+
+/// Elements from one row of a box to the next: rows of four, that start in different banks so that a column of them is
+/// written in few wavefronts.
+pub(super) fn pitch(extent: i64) -> i64 {
+    let whole = (extent + 3) & !3;
+    if whole % 8 == 0 { whole + 4 } else { whole }
 }
 
 /// A variable at its tile's start and its place within.

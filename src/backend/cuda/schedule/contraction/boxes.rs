@@ -4,6 +4,7 @@
 //! at multiples of four, a thread reads four elements at once. Does not know what is multiplied.
 
 use super::{Cut, Tiles};
+use crate::backend::cuda::schedule::choose::pitch;
 use crate::backend::cuda::schedule::product::{Factor, Product};
 use crate::backend::cuda::schedule::{Builder, Home, around, when};
 use crate::ir::DType;
@@ -70,14 +71,11 @@ impl Builder<'_> {
         let order = (0..sides.len()).filter(|&d| Some(d) != last).chain(last);
         let mut stride = 1;
         for d in order.collect::<Vec<_>>().into_iter().rev() {
+            sides[d].stride = stride;
+            stride *= sides[d].extent;
             if Some(d) == last {
                 sides[d].padded = (sides[d].extent + 3) & !3;
-            }
-            sides[d].stride = stride;
-            stride *= sides[d].padded;
-            // Neighbouring rows start in different banks, so that a column of them is written in few wavefronts.
-            if Some(d) == last && stride % 8 == 0 {
-                stride += 4;
+                stride = pitch(sides[d].extent);
             }
         }
         let buf = self.share(name, stride);
