@@ -12,6 +12,7 @@ use lenetc::nest::{TensorId, TensorRole};
 use lenetc_runtime::cuda::{Choice, Device, Engine, Place, software_configure, software_report};
 use lenetc_runtime::exec::{Bytes, Examples, Mode};
 
+#[macro_use]
 #[path = "common/cases.rs"]
 mod cases;
 use cases::Case;
@@ -173,52 +174,14 @@ impl Family {
     }
 }
 
-fn run(cases: &[Case]) {
+fn run(cases: Vec<Case>) {
     let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for batch in BATCHES {
-        let family = Family::new(cases, batch);
+        let family = Family::new(&cases, batch);
         for order in ORDERS {
-            family.check(cases, order);
+            family.check(&cases, order);
         }
     }
 }
 
-#[test]
-fn convolutions() {
-    run(&cases::convolutions());
-}
-
-#[test]
-fn wide_images_with_wide_borders() {
-    run(&cases::wide_images_with_wide_borders());
-}
-
-#[test]
-fn rows_of_many_widths() {
-    run(&cases::rows_of_many_widths());
-}
-
-#[test]
-fn pools() {
-    run(&cases::pools());
-}
-
-#[test]
-fn linear_and_biases() {
-    run(&cases::linear_and_biases());
-}
-
-#[test]
-fn linear_weight_gradients() {
-    run(&cases::linear_weight_gradients());
-}
-
-#[test]
-fn elementwise_and_joins() {
-    run(&cases::elementwise_and_joins());
-}
-
-#[test]
-fn losses_batches_and_updates() {
-    run(&cases::losses_batches_and_updates());
-}
+every_family!(run);

@@ -6,6 +6,7 @@ use lenetc::nest::interp::{self, Env};
 use lenetc::nest::loops::Space;
 use lenetc::nest::{self, Nest, TensorId, TensorRole, loops};
 
+#[macro_use]
 #[path = "common/cases.rs"]
 mod cases;
 use cases::Case;
@@ -82,42 +83,4 @@ fn run(cases: Vec<Case>) {
     }
 }
 
-#[test]
-fn convolutions() {
-    run(cases::convolutions());
-}
-
-#[test]
-fn wide_images_with_wide_borders() {
-    run(cases::wide_images_with_wide_borders());
-}
-
-#[test]
-fn rows_of_many_widths() {
-    run(cases::rows_of_many_widths());
-}
-
-#[test]
-fn pools() {
-    run(cases::pools());
-}
-
-#[test]
-fn linear_and_biases() {
-    run(cases::linear_and_biases());
-}
-
-#[test]
-fn linear_weight_gradients() {
-    run(cases::linear_weight_gradients());
-}
-
-#[test]
-fn elementwise_and_joins() {
-    run(cases::elementwise_and_joins());
-}
-
-#[test]
-fn losses_batches_and_updates() {
-    run(cases::losses_batches_and_updates());
-}
+every_family!(run);

@@ -4,6 +4,7 @@
 
 use super::affine::Affine;
 use super::formula::*;
+use super::substitute::renumbered;
 use crate::ir::DType;
 
 /// Appends an elementwise `consumer` to the last stage of `producer`, whose result `shared` it reads
@@ -57,10 +58,7 @@ pub fn append(
             }
             Expr::Load(a) => Expr::Load(import_access(a, &tensors, &axes)?),
             Expr::Axis(a) => Expr::Axis(import_affine(a, &axes)?),
-            Expr::Unary(f, x) => Expr::Unary(*f, map[x.0 as usize]),
-            Expr::Binary(f, a, b) => Expr::Binary(*f, map[a.0 as usize], map[b.0 as usize]),
-            Expr::Select(c, xs) => Expr::Select(*c, xs.map(|x| map[x.0 as usize])),
-            Expr::Const(_) | Expr::Scalar(_) | Expr::Acc(_) => e.clone(),
+            e => renumbered(e, |x| map[x.0 as usize]),
         };
         map.push(target.push(e));
     }

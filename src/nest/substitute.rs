@@ -111,7 +111,7 @@ impl Axes {
 }
 
 /// The expression with other operands.
-fn renumbered(e: &Expr, map: impl Fn(ExprId) -> ExprId) -> Expr {
+pub(super) fn renumbered(e: &Expr, map: impl Fn(ExprId) -> ExprId) -> Expr {
     match e {
         Expr::Unary(f, x) => Expr::Unary(*f, map(*x)),
         Expr::Binary(f, a, b) => Expr::Binary(*f, map(*a), map(*b)),

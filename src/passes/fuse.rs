@@ -136,7 +136,7 @@ fn try_join(
 }
 
 /// The operand number of `v`, new or known.
-fn number(inputs: &mut Vec<Value>, v: Value) -> u32 {
+pub fn number(inputs: &mut Vec<Value>, v: Value) -> u32 {
     let at = inputs.iter().position(|&x| x == v).unwrap_or_else(|| {
         inputs.push(v);
         inputs.len() - 1

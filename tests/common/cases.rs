@@ -311,3 +311,45 @@ pub fn losses_batches_and_updates() -> Vec<Case> {
     cases.add("sgd", Sgd, &[w.clone(), w, TensorType::fixed([])]);
     cases.0
 }
+
+/// A test for each family, which `$run` is given.
+#[allow(
+    unused_macros,
+    reason = "each test is a program of its own and uses what it needs"
+)]
+macro_rules! every_family {
+    ($run:path) => {
+        #[test]
+        fn convolutions() {
+            $run(cases::convolutions());
+        }
+        #[test]
+        fn wide_images_with_wide_borders() {
+            $run(cases::wide_images_with_wide_borders());
+        }
+        #[test]
+        fn rows_of_many_widths() {
+            $run(cases::rows_of_many_widths());
+        }
+        #[test]
+        fn pools() {
+            $run(cases::pools());
+        }
+        #[test]
+        fn linear_and_biases() {
+            $run(cases::linear_and_biases());
+        }
+        #[test]
+        fn linear_weight_gradients() {
+            $run(cases::linear_weight_gradients());
+        }
+        #[test]
+        fn elementwise_and_joins() {
+            $run(cases::elementwise_and_joins());
+        }
+        #[test]
+        fn losses_batches_and_updates() {
+            $run(cases::losses_batches_and_updates());
+        }
+    };
+}

@@ -11,7 +11,7 @@
 use crate::ir::{Leading, Value};
 use crate::nest::{self, Binary, Combine, Expr, ExprId, Index, Stage, TensorRole};
 use crate::ops::Graph;
-use crate::passes::fuse::Group;
+use crate::passes::fuse::{Group, number};
 
 use super::super::values::touches_batch;
 
@@ -82,15 +82,6 @@ fn without(groups: &[Group], at: usize) -> Option<Vec<Group>> {
         out.push(group);
     }
     Some(out)
-}
-
-/// The operand number of `v`, new or known.
-fn number(inputs: &mut Vec<Value>, v: Value) -> u32 {
-    let at = inputs.iter().position(|&x| x == v).unwrap_or_else(|| {
-        inputs.push(v);
-        inputs.len() - 1
-    });
-    at as u32
 }
 
 /// The launches of these groups, in order.

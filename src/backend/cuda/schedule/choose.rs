@@ -2,7 +2,7 @@
 //!
 //! The model counts what a block does for one chunk of the reduction: multiply-adds (a multiprocessor starts
 //! those of four warps a cycle) beside loads from shared memory (one warp a cycle), then bringing in the next chunk and
-//! waiting for it. Blocks spread over the multiprocessors; global traffic bounds the whole from below. Constants
+//! waiting for it. Blocks spread over the multiprocessors, and global traffic is added to what they take. Constants
 //! are round figures for parts since Volta; they decide between tiles and promise nothing.
 //!
 //! Does not know how a tile is written down.
