@@ -211,6 +211,7 @@ fn run(cases: Vec<Case>) {
                 let block = block * isa.lanes();
                 check(isa, c.name, &nest, &c.values(valid), valid, block);
             }
+            check(isa, c.name, &nest, &c.values(1), 1, 1);
         }
     }
 }

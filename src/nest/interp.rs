@@ -314,7 +314,11 @@ impl Machine<'_> {
                 } => {
                     let v = self.value(*value);
                     let at = self.at(at) as usize;
-                    let width = if *how == Write::Vector { v.len() } else { 1 };
+                    let width = match how {
+                        Write::Vector => v.len(),
+                        Write::First => 1,
+                        Write::Row(lanes) => v.len().min(self.at(lanes) as usize),
+                    };
                     self.buffers[buf.0 as usize][at..at + width].copy_from_slice(&v[..width]);
                 }
                 Stmt::SetRow {
@@ -407,7 +411,7 @@ impl Machine<'_> {
             E::Number(a) => vec![self.at(a) as f64; lanes],
             E::Lane(a) => (0..lanes).map(|l| (self.at(a) + l as i64) as f64).collect(),
             E::Reg(r, index) => self.regs[r.0 as usize][self.thread][self.slot(*r, index)].clone(),
-            E::Load(b, at, how) => self.load(*b, self.at(at) as usize, how),
+            E::Load(b, at, how) => self.load(*b, self.at(at), how),
             E::Unary(f, x) => self.value(*x).into_iter().map(|x| unary(*f, x)).collect(),
             E::Binary(f, a, b) => zip(&|x, y| binary(*f, x, y), *a, *b),
             E::Fma(a, b, c) => zip(&|x, y| x * y, *a, *b)
@@ -440,9 +444,10 @@ impl Machine<'_> {
         }
     }
 
-    fn load(&self, b: loops::BufId, at: usize, how: &Read) -> Vec<f64> {
+    fn load(&self, b: loops::BufId, start: i64, how: &Read) -> Vec<f64> {
         let lanes = self.k.lanes as usize;
         let data = &self.buffers[b.0 as usize];
+        let at = start as usize;
         match how {
             Read::Vector => data[at..at + lanes].to_vec(),
             Read::Splat => vec![data[at]; lanes],
@@ -455,6 +460,21 @@ impl Machine<'_> {
                 let rows = &self.buffers[index.0 as usize][from..from + lanes];
                 rows.iter()
                     .map(|&r| data[at + *stride as usize * r as usize])
+                    .collect()
+            }
+            Read::Row(row) => {
+                let entry = row.entry.as_ref().map_or(0, |e| {
+                    let index = &self.buffers[e.index.0 as usize];
+                    e.stride * index[self.at(&e.at) as usize] as i64
+                });
+                let inside = row.lanes(self.k.lanes, |a| Some(self.at(a)));
+                let inside = inside.unwrap_or_default().into_iter();
+                let numbered = inside.zip(0..);
+                numbered
+                    .map(|(read, l)| match read {
+                        true => data[(start + entry + row.step * l) as usize],
+                        false => 0.0,
+                    })
                     .collect()
             }
         }

@@ -77,6 +77,43 @@ pub enum Read {
         index_at: At,
         stride: i64,
     },
+    Row(Row),
+}
+
+/// Elements of one image: lane l reads at `at + step · l`, or 0 where one of the edges is passed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// 0: one element in all lanes.
+    pub step: i64,
+    pub edges: Vec<Edge>,
+    /// The image that is read, where the buffer holds a data set.
+    pub entry: Option<Entry>,
+}
+
+/// What holds in the lanes that are read: `at + by · l ≥ 0`. Its `at` is a constant once unrolled loops are
+/// written out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Edge {
+    pub at: At,
+    pub by: i64,
+}
+
+/// An entry of a data set: `stride · index[at]` elements from its start.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    pub index: BufId,
+    pub at: At,
+    pub stride: i64,
+}
+
+impl Row {
+    /// Which of the lanes are read; `value` gives the edges' variables.
+    pub fn lanes(&self, lanes: u32, value: impl Fn(&At) -> Option<i64>) -> Option<Vec<bool>> {
+        let edges = self.edges.iter().map(|e| Some((value(&e.at)?, e.by)));
+        let edges = edges.collect::<Option<Vec<_>>>()?;
+        let inside = |l: i64| edges.iter().all(|&(at, by)| at + by * l >= 0);
+        Some((0..i64::from(lanes)).map(inside).collect())
+    }
 }
 
 /// Run-time numbers: those of the graph, and the number of images in this block.
@@ -143,11 +180,13 @@ pub enum Kind {
 }
 
 /// How a vector is written to memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     Vector,
     /// The first lane alone.
     First,
+    /// So many of the first lanes, at most all: a constant once unrolled loops are written out.
+    Row(At),
 }
 
 /// A statement.

@@ -26,6 +26,7 @@ use crate::nest::loops::{
 };
 
 mod loops;
+mod rows;
 mod vectors;
 
 /// Compiled kernels. Their memory is freed when this is dropped.
@@ -323,6 +324,10 @@ impl Emitter<'_> {
                     let value = match how {
                         Write::Vector => value,
                         Write::First => self.b.ins().extractlane(value, 0),
+                        Write::Row(lanes) => {
+                            self.store_row(*buf, at, lanes, value);
+                            continue;
+                        }
                     };
                     let (base, offset) = self.address(*buf, at);
                     self.b.ins().store(memory(), value, base, offset);
@@ -491,6 +496,7 @@ impl Emitter<'_> {
                 index_at,
                 stride,
             } => self.lookup(buf, at, *index, index_at, *stride),
+            Read::Row(row) => self.row(buf, at, row),
             Read::Vector => {
                 let (base, offset) = self.address(buf, at);
                 match dtype {

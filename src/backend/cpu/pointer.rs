@@ -70,11 +70,12 @@ fn reads<'a>(k: &'a Kernel, v: ValueId, out: &mut Vec<(BufId, &'a At)>) {
     match &k.exprs[v.0 as usize] {
         Expr::Load(buf, at, how) => {
             out.push((*buf, at));
-            if let Read::Lookup {
-                index, index_at, ..
-            } = how
-            {
-                out.push((*index, index_at));
+            match how {
+                Read::Lookup {
+                    index, index_at, ..
+                } => out.push((*index, index_at)),
+                Read::Row(row) => out.extend(row.entry.iter().map(|e| (e.index, &e.at))),
+                Read::Vector | Read::Splat => {}
             }
         }
         Expr::Unary(_, x) | Expr::ReduceLanes(x) => reads(k, *x, out),

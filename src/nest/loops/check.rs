@@ -5,7 +5,7 @@
 //! 2. a variable is used only inside the loop that binds it (or is the tile);
 //! 3. an unrolled loop has constant bounds and one dimension;
 //! 4. every access of memory that stands under constant bounds only lies within its buffer;
-//! 5. rows are 2 or 4 elements wide, start at a multiple of that, and only kernels of one lane have them;
+//! 5. rows of a thread are 2 or 4 elements wide, start at a multiple of that, and only kernels of one lane have them;
 //! 6. loops over blocks are outermost, loops over threads are not within each other, and no thread alone
 //!    meets a barrier.
 //!
@@ -119,12 +119,11 @@ fn body(k: &Kernel, stmts: &[Stmt], scope: &mut Scope) -> Result<(), String> {
                 how,
                 value,
             } => {
-                let width = if *how == Write::Vector {
-                    i64::from(k.lanes)
-                } else {
-                    1
-                };
-                within(k, *buf, at, width, scope)?;
+                match how {
+                    Write::Vector => within(k, *buf, at, i64::from(k.lanes), scope)?,
+                    Write::First => within(k, *buf, at, 1, scope)?,
+                    Write::Row(lanes) => stored(k, *buf, at, lanes, scope)?,
+                }
                 expr(k, *value, scope)?;
             }
             Stmt::SetRow {
@@ -255,6 +254,37 @@ fn within(k: &Kernel, buf: BufId, at: &At, width: i64, scope: &Scope) -> Result<
     Ok(())
 }
 
+/// The first lanes, at most all.
+fn stored(k: &Kernel, buf: BufId, at: &At, lanes: &At, scope: &Scope) -> Result<(), String> {
+    if interval(lanes, scope)?.0 < 1 {
+        return Err("a row of no lanes".into());
+    }
+    let all = within(k, buf, at, i64::from(k.lanes), scope);
+    all.or_else(|_| {
+        within(k, buf, at, 1, scope)?;
+        within(k, buf, &(at.clone() + lanes.clone()), 0, scope)
+    })
+}
+
+/// Elements of one image; where edges leave lanes out, the interpreter checks those that are read.
+fn elements(k: &Kernel, b: BufId, at: &At, row: &Row, scope: &Scope) -> Result<(), String> {
+    for e in &row.edges {
+        interval(&e.at, scope)?;
+    }
+    if row.step < 0 {
+        return Err("a row that runs backwards".into());
+    }
+    if let Some(e) = &row.entry {
+        within(k, e.index, &e.at, 1, scope)?;
+    }
+    let width = row.step * (i64::from(k.lanes) - 1) + 1;
+    if !row.edges.is_empty() {
+        interval(at, scope)?;
+        return Ok(());
+    }
+    within(k, b, at, width, scope)
+}
+
 fn expr(k: &Kernel, e: ValueId, scope: &Scope) -> Result<(), String> {
     let operands: Vec<ValueId> = match &k.exprs[e.0 as usize] {
         Expr::Const(_) | Expr::Uniform(_) => vec![],
@@ -282,6 +312,7 @@ fn expr(k: &Kernel, e: ValueId, scope: &Scope) -> Result<(), String> {
                         return Err("a lookup reads outside of its entry".into());
                     }
                 }
+                Read::Row(row) => elements(k, *b, at, row, scope)?,
             }
             vec![]
         }

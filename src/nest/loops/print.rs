@@ -76,10 +76,10 @@ impl Printer<'_> {
                     how,
                     value,
                 } => {
-                    let how = if *how == Write::First {
-                        " (first lane)"
-                    } else {
-                        ""
+                    let how = match how {
+                        Write::Vector => String::new(),
+                        Write::First => " (first lane)".into(),
+                        Write::Row(lanes) => format!(" (first {} lanes)", self.at(lanes)),
                     };
                     let name = &self.k.buffers[buf.0 as usize].name;
                     let _ = writeln!(
@@ -156,6 +156,21 @@ impl Printer<'_> {
         format!("{name}[{}; {width}]", self.at(at))
     }
 
+    /// Elements of one image.
+    fn elements(&self, name: &str, at: &At, row: &Row) -> String {
+        let entry = row.entry.as_ref().map_or(String::new(), |e| {
+            let index = &self.k.buffers[e.index.0 as usize].name;
+            format!("{}*{index}[{}]+", e.stride, self.at(&e.at))
+        });
+        let read = format!("{name}[{entry}{}+{}*lane]", self.at(at), row.step);
+        if row.edges.is_empty() {
+            return read;
+        }
+        let edge = |e: &Edge| format!("{}+{}*lane >= 0", self.at(&e.at), e.by);
+        let edges: Vec<String> = row.edges.iter().map(edge).collect();
+        format!("({} ? {read} : 0)", edges.join(" and "))
+    }
+
     fn reg(&self, r: RegId, index: &[At]) -> String {
         let index: String = index.iter().map(|i| format!("[{}]", self.at(i))).collect();
         format!("{}{index}", self.k.regs[r.0 as usize].name)
@@ -185,6 +200,7 @@ impl Printer<'_> {
                         self.at(index_at),
                         self.at(at)
                     ),
+                    Read::Row(row) => self.elements(name, at, row),
                 }
             }
             Expr::Unary(f, x) => format!("{}({})", unary_name(*f), go(x)),

@@ -40,7 +40,13 @@ impl Scheduler<'_> {
         let v = match &place.stage.exprs[e.0 as usize] {
             Expr::Const(bits) => V::Const(*bits),
             Expr::Scalar(x) => V::Uniform(Uniform::Scalar(*x)),
-            Expr::Axis(a) => V::Number(a.substitute(|v| place.axes[&v].clone())),
+            Expr::Axis(a) => {
+                let at = a.substitute(|v| place.axes[&v].clone());
+                match &place.row {
+                    Some(row) if row.varies(&at) => V::Lane(row.start(&at)),
+                    _ => V::Number(at),
+                }
+            }
             Expr::Acc(k) => return place.acc[*k as usize],
             Expr::Load(a) => self.load(place, a),
             Expr::Unary(f, x) => V::Unary(*f, operand(self, x)),
@@ -63,6 +69,9 @@ impl Scheduler<'_> {
         };
         let ty = self.n.ty(a.tensor);
         let at = self.address(place, a);
+        if let Some(row) = &place.row {
+            return V::Load(buf, row.start(&at), self.in_row(row, a, &at));
+        }
         if let Some(Index::Lookup(t, _)) = a.index.first() {
             let Home::Memory(index) = self.tensors[t.0 as usize] else {
                 panic!("indices lie in memory")

@@ -10,6 +10,8 @@
 //!   summed, that end would come after each few multiply-adds, and activations are transposed instead.
 //! - nowhere: parameters, whose elements fill the lanes.
 //!
+//! A block of one image is another matter (`row`): the lanes hold neighbours within it.
+//!
 //! Does not know operators, instructions, or where buffers lie.
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use crate::nest::{
 };
 
 mod access;
+mod row;
 mod tile;
 mod transposed;
 
@@ -31,7 +34,7 @@ mod transposed;
 pub struct Options {
     /// f32 in a vector.
     pub lanes: u32,
-    /// Images in a block; a multiple of `lanes`.
+    /// Images in a block: a multiple of `lanes`, or 1.
     pub block: u32,
     /// Vectors that a tile may fill.
     pub registers: u32,
@@ -81,6 +84,10 @@ pub fn run(n: &Nest, options: Options) -> Kernel {
         k,
         tensors,
     };
+    if options.block == 1 {
+        s.one_image();
+        return s.k;
+    }
     let shared = n.shared.first().map(|_| s.k.var("g"));
     let mut body = Vec::new();
     for stage in &n.stages {
@@ -134,6 +141,8 @@ struct Place<'a> {
     image: At,
     /// What the stage combined.
     acc: Vec<ValueId>,
+    /// Where the lanes are neighbours of one image.
+    row: Option<row::InRow>,
 }
 
 /// A tile of results: `a` channels × `x` positions from `a0`, `x0` on.
@@ -191,6 +200,7 @@ impl Scheduler<'_> {
             axes: BTreeMap::new(),
             image: Affine::var(v),
             acc: vec![],
+            row: None,
         };
         let body = self.finish(&place, false);
         let lanes = i64::from(self.options.lanes);
@@ -230,7 +240,7 @@ impl Scheduler<'_> {
             1
         };
         let (a_width, x_width) = match (channel, positions) {
-            (Some(k), Some(x)) if unroll && self.options.reuse => self.square(k.1, x.1),
+            (Some(k), Some(x)) if unroll && self.options.reuse => self.square(k.1, x.1, 1),
             (Some(k), Some(x)) if unroll && !summed => wide(k.1, x.1),
             (Some(_), Some(_)) if unroll => (2, 5),
             (Some(k), None) if by_groups => {
@@ -317,16 +327,18 @@ impl Scheduler<'_> {
     }
 
     /// The tile that makes least of loads and of narrow rests, of those that fit: the narrower side of a tile is
-    /// held in registers while the other one passes by.
-    fn square(&self, channels: i64, positions: i64) -> (i64, i64) {
+    /// held in registers while the other one passes by. A row is `each` vectors.
+    fn square(&self, channels: i64, rows: i64, each: i64) -> (i64, i64) {
         let most = i64::from(self.options.registers);
         let total = |a: i64, x: i64| {
-            let rows = cut(channels, a).into_iter();
-            let tiles = rows.flat_map(|r| cut(positions, x).into_iter().map(move |c| (r, c)));
-            tiles.map(|(r, c)| r.1 * c.1 * cost(r.2, c.2)).sum::<i64>()
+            let high = cut(channels, a).into_iter();
+            let tiles = high.flat_map(|h| cut(rows, x).into_iter().map(move |w| (h, w)));
+            tiles
+                .map(|(h, w)| h.1 * w.1 * cost(h.2, w.2 * each))
+                .sum::<i64>()
         };
-        let shapes = (1..=channels).flat_map(|a| (1..=positions).map(move |x| (a, x)));
-        let fitting = shapes.filter(|&(a, x)| a * x + a.min(x) < most);
+        let shapes = (1..=channels).flat_map(|a| (1..=rows).map(move |x| (a, x)));
+        let fitting = shapes.filter(|&(a, x)| a * x * each + a.min(x * each) < most);
         fitting
             .min_by_key(|&(a, x)| (total(a, x), -a * x))
             .unwrap_or((1, 1))

@@ -74,6 +74,7 @@ impl Scheduler<'_> {
             axes,
             image,
             acc: vec![],
+            row: None,
         };
         let mut out = Vec::new();
         if s.combine != Combine::None {
@@ -179,6 +180,7 @@ impl Scheduler<'_> {
             axes: p.axes.clone(),
             image: Affine::var(y) * i64::from(self.options.lanes),
             acc: vec![],
+            row: None,
         };
         let sum = self.load(&place, &s.outs[0]);
         place.acc = vec![self.k.value(sum)];
@@ -191,7 +193,7 @@ impl Scheduler<'_> {
 
     /// A product of what the channels pick and of what the positions pick. The fewer of them are held in
     /// registers; the others pass by, and the last multiply-add with one overwrites it, which costs no copy.
-    fn products(
+    pub(super) fn products(
         &mut self,
         place: &Place,
         acc: RegId,
@@ -243,7 +245,7 @@ impl Scheduler<'_> {
     }
 
     /// Combines one more element.
-    fn step(&mut self, place: &Place, acc: &[RegId], index: &[At]) -> Vec<Stmt> {
+    pub(super) fn step(&mut self, place: &Place, acc: &[RegId], index: &[At]) -> Vec<Stmt> {
         let s = place.stage;
         let set = |reg: RegId, value| Stmt::Set {
             reg,
@@ -321,7 +323,7 @@ impl Scheduler<'_> {
 }
 
 /// The statements of a product: what sets a channel's factor and a position's term, and what adds their product.
-struct Products {
+pub(super) struct Products {
     factor: Stmt,
     term: Stmt,
     sum: Stmt,
@@ -330,7 +332,7 @@ struct Products {
 }
 
 impl Products {
-    fn body(
+    pub(super) fn body(
         self,
         channels: &[Trips],
         positions: &[Trips],
@@ -386,7 +388,7 @@ fn rounds(mut dims: Vec<Dim>, long: Option<(Trips, Var)>, body: Vec<Stmt>) -> Ve
     out
 }
 
-fn run(dims: Vec<Dim>, body: Vec<Stmt>) -> Vec<Stmt> {
+pub(super) fn run(dims: Vec<Dim>, body: Vec<Stmt>) -> Vec<Stmt> {
     if dims.is_empty() {
         return body;
     }

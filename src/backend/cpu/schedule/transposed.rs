@@ -224,6 +224,7 @@ impl SumOfImages<'_> {
             axes: self.axes.iter().map(|(&a, at)| (a, moved(at))).collect(),
             image,
             acc: vec![],
+            row: None,
         }
     }
 }

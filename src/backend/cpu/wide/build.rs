@@ -49,7 +49,7 @@ pub(super) struct Builder<'a> {
     pub(super) regs: Vec<Vec<Option<Value>>>,
     pub(super) vars: BTreeMap<Var, Index>,
     pub(super) loops: Vec<Loop>,
-    entry: BlockId,
+    pub(super) entry: BlockId,
     bases: Vec<Option<Value>>,
     table: Value,
     pub(super) uniforms: Value,
@@ -57,6 +57,8 @@ pub(super) struct Builder<'a> {
     pub(super) begun: usize,
     /// What this statement computed already.
     pub(super) known: HashMap<Inst, Value>,
+    /// Masks by their bits, kept from the entry on.
+    pub(super) masks: Vec<(u32, Value)>,
     /// The last transposition: its rows and its columns.
     pub(super) transposed: Option<(Vec<ValueId>, Vec<Value>)>,
 }
@@ -91,6 +93,7 @@ pub fn function(k: &Kernel) -> Result<Function, Declined> {
         uniforms: args[1],
         begun: 0,
         known: HashMap::new(),
+        masks: vec![],
         transposed: None,
         f,
     };
@@ -126,6 +129,10 @@ impl Builder<'_> {
                     let op = match how {
                         Write::Vector => Op::Store,
                         Write::First => Op::StoreFirst,
+                        Write::Row(lanes) => {
+                            self.store_row(value, mem, lanes)?;
+                            continue;
+                        }
                     };
                     self.push(Inst {
                         op,
@@ -184,7 +191,7 @@ impl Builder<'_> {
     }
 
     /// The index as a constant.
-    fn known(&self, a: &At) -> Option<i64> {
+    pub(super) fn known(&self, a: &At) -> Option<i64> {
         a.terms
             .iter()
             .try_fold(a.constant, |sum, (v, c)| match self.vars[v] {

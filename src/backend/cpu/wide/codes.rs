@@ -16,6 +16,7 @@ fn immediate(op: Op) -> Option<u8> {
     match op {
         Op::Left(n) | Op::Right(n) | Op::RightSigned(n) => Some(n),
         Op::Compare(n) | Op::Quarters(n) | Op::Permute(n) => Some(n),
+        Op::Shuffle(n) | Op::Pairs(n) => Some(n),
         _ => None,
     }
 }
@@ -51,6 +52,8 @@ fn codes(op: Op) -> Option<[C; 2]> {
         Op::Unpack { pairs: true, high: true } => [C::VEX_Vunpckhpd_ymm_ymm_ymmm256, C::EVEX_Vunpckhpd_zmm_k1z_zmm_zmmm512b64],
         Op::Quarters(_) => [C::VEX_Vperm2f128_ymm_ymm_ymmm256_imm8, C::EVEX_Vshuff32x4_zmm_k1z_zmm_zmmm512b32_imm8],
         Op::Permute(_) => [C::VEX_Vpermilps_ymm_ymmm256_imm8, C::EVEX_Vpermilps_zmm_k1z_zmmm512b32_imm8],
+        Op::Shuffle(_) => [C::VEX_Vshufps_ymm_ymm_ymmm256_imm8, C::EVEX_Vshufps_zmm_k1z_zmm_zmmm512b32_imm8],
+        Op::Pairs(_) => [C::VEX_Vpermpd_ymm_ymmm256_imm8, C::EVEX_Vpermpd_zmm_k1z_zmmm512b64_imm8],
         Op::Rows => [C::VEX_Vpmovzxdq_ymm_xmmm128, C::EVEX_Vpmovzxdq_zmm_k1z_ymmm256],
         Op::RowTimes => [C::VEX_Vpmuludq_ymm_ymm_ymmm256, C::EVEX_Vpmuludq_zmm_k1z_zmm_zmmm512b64],
         _ => return None,

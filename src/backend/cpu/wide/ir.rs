@@ -52,6 +52,10 @@ pub enum Op {
     Entry,
     /// A pointer read from memory.
     LoadPointer,
+    /// An i32 read from memory.
+    LoadIndex,
+    /// A byte read from memory.
+    LoadByte,
     Integer(i64),
     /// The sum of one or two integers and a constant.
     Sum(i32),
@@ -64,6 +68,11 @@ pub enum Op {
     Load,
     /// As many bytes as there are lanes, as integers.
     LoadBytes,
+    /// A mask from memory.
+    Mask,
+    /// A vector from memory in the lanes of a mask, 0 elsewhere; the same of bytes.
+    LoadMasked,
+    LoadBytesMasked,
     /// One f32 from memory in all lanes.
     Splat,
     /// An integer in all lanes.
@@ -105,6 +114,10 @@ pub enum Op {
     Quarters(u8),
     /// Lanes within 128 bits.
     Permute(u8),
+    /// Two lanes of each of two vectors, within 128 bits.
+    Shuffle(u8),
+    /// Pairs of lanes within 256 bits.
+    Pairs(u8),
     /// Half of the lanes of an array of i32 as 64-bit integers.
     Rows,
     /// The products of the low halves of 64-bit integers.
@@ -115,6 +128,8 @@ pub enum Op {
     Join,
     /// Writes a vector.
     Store,
+    /// Writes the lanes of a mask.
+    StoreMasked,
     /// Writes the first lane.
     StoreFirst,
 }
@@ -122,7 +137,10 @@ pub enum Op {
 impl Op {
     /// Whether the operation only computes: it may be left out, and repeated it gives the same.
     pub fn pure(self) -> bool {
-        !matches!(self, Self::Store | Self::StoreFirst | Self::Entry)
+        !matches!(
+            self,
+            Self::Store | Self::StoreMasked | Self::StoreFirst | Self::Entry
+        )
     }
 
     /// Whether two operands may change places.

@@ -11,6 +11,7 @@ mod encode;
 mod flow;
 mod ir;
 mod legalise;
+mod rows;
 mod values;
 
 pub use build::Declined;

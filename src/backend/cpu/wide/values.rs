@@ -12,11 +12,11 @@ use lenetc_runtime::exec::Uniforms;
 
 impl Builder<'_> {
     /// A vector instruction's result.
-    fn vector(&mut self, op: Op, args: &[Value], mem: Option<Mem>) -> Value {
+    pub(super) fn vector(&mut self, op: Op, args: &[Value], mem: Option<Mem>) -> Value {
         self.made(Class::Vector, op, args, mem)
     }
 
-    fn made(&mut self, class: Class, op: Op, args: &[Value], mem: Option<Mem>) -> Value {
+    pub(super) fn made(&mut self, class: Class, op: Op, args: &[Value], mem: Option<Mem>) -> Value {
         let mut i = Inst {
             op,
             defs: vec![],
@@ -41,7 +41,7 @@ impl Builder<'_> {
         self.lanes(vec![bits; self.k.lanes as usize])
     }
 
-    fn lanes(&mut self, lanes: Vec<u32>) -> Value {
+    pub(super) fn lanes(&mut self, lanes: Vec<u32>) -> Value {
         let mem = Mem {
             base: Base::Literal(self.f.literal(lanes)),
             disp: 0,
@@ -129,6 +129,9 @@ impl Builder<'_> {
         } = how
         {
             return self.lookup(buf, at, (*index, index_at), *stride);
+        }
+        if let Read::Row(row) = how {
+            return self.row(buf, at, row);
         }
         let mem = Some(self.address(buf, at)?);
         let op = match (dtype, how) {

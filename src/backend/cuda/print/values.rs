@@ -145,6 +145,7 @@ impl Printer<'_> {
     fn load(&self, b: BufId, at: &At, how: &Read) -> String {
         let place = match how {
             Read::Vector | Read::Splat => self.element(b, at),
+            Read::Row(_) => panic!("a thread has one lane"),
             Read::Lookup {
                 index,
                 index_at,

@@ -114,11 +114,10 @@ impl Builder<'_> {
         let buf = self.share("row_sums", p.parts * p.rows);
         let place = Affine::var(p.part) * p.rows + Affine::var(p.row);
         let value = self.k.get(p.sum, &[]);
-        let how = Write::First;
         let mut out = p.threads(vec![Stmt::Store {
             buf,
             at: place.clone(),
-            how,
+            how: Write::First,
             value,
         }]);
         out.push(Stmt::Barrier);
@@ -131,7 +130,7 @@ impl Builder<'_> {
         let store = Stmt::Store {
             buf: to,
             at,
-            how,
+            how: Write::First,
             value,
         };
         body.extend(when(guard, vec![store]));

@@ -50,6 +50,9 @@ impl Writer<'_> {
                     (_, false) => I::with2(C::VEX_Vmovss_m32_xmm, mem, R::XMM0 + number(regs[0])),
                 })
             }
+            Op::StoreMasked | Op::LoadMasked | Op::LoadBytesMasked => {
+                self.masked(i.op, def, regs, mem.unwrap_or(self.stack(0)))
+            }
             Op::Zero => {
                 let d = self.vector(def);
                 self.put(if self.avx512 {
@@ -100,6 +103,33 @@ impl Writer<'_> {
             (_, Some(m), _) => I::with2(code, d, m),
             _ => unreachable!("the table has no operation of other operands"),
         })
+    }
+
+    fn masked(
+        &mut self,
+        op: Op,
+        def: Allocation,
+        regs: &[Allocation],
+        mem: MemoryOperand,
+    ) -> Result<(), IcedError> {
+        let store = op == Op::StoreMasked;
+        let x = self.vector(if store { regs[0] } else { def });
+        let mask = self.vector(regs[usize::from(store)]);
+        if !self.avx512 {
+            return self.put(if store {
+                I::with3(C::VEX_Vmaskmovps_m256_ymm_ymm, mem, mask, x)
+            } else {
+                I::with3(C::VEX_Vmaskmovps_ymm_ymm_m256, x, mask, mem)
+            });
+        }
+        let mut i = match op {
+            Op::StoreMasked => I::with2(C::EVEX_Vmovups_zmmm512_k1z_zmm, mem, x)?,
+            Op::LoadMasked => I::with2(C::EVEX_Vmovups_zmm_k1z_zmmm512, x, mem)?,
+            _ => I::with2(C::EVEX_Vpmovzxbd_zmm_k1z_xmmm128, x, mem)?,
+        };
+        i.set_op_mask(mask);
+        i.set_zeroing_masking(!store);
+        self.put(Ok(i))
     }
 
     fn splat_int(&mut self, def: Allocation, from: Allocation) -> Result<(), IcedError> {
@@ -174,6 +204,17 @@ impl Writer<'_> {
         let d = int(def);
         match op {
             Op::LoadPointer => self.put(I::with2(C::Mov_r64_rm64, d, mem.unwrap_or(self.stack(0)))),
+            Op::LoadIndex => {
+                self.put(I::with2(C::Movsxd_r64_rm32, d, mem.unwrap_or(self.stack(0))))
+            }
+            Op::LoadByte => {
+                let d = R::EAX + number(def);
+                self.put(I::with2(C::Movzx_r32_rm8, d, mem.unwrap_or(self.stack(0))))
+            }
+            Op::Mask => {
+                let d = self.vector(def);
+                self.put(I::with2(C::VEX_Kmovw_kr_km16, d, mem.unwrap_or(self.stack(0))))
+            }
             Op::Integer(k) => match i32::try_from(k) {
                 Ok(k) => self.put(I::with2(C::Mov_rm64_imm32, d, k)),
                 Err(_) => self.put(I::with2(C::Mov_r64_imm64, d, k)),

@@ -1,0 +1,216 @@
+//! Which axis of a piece the lanes run along, and what is joined or written out for that.
+//!
+//! Knows what accesses look like, but not how a tile computes.
+
+use super::super::{Home, MOST_UNROLLED, Place, Scheduler, Trips};
+use crate::backend::pieces::Piece;
+use crate::nest::loops::{At, Var};
+use crate::nest::{Access, Affine, Binary, Combine, Expr, ExprId, Stage};
+
+/// What is in the lanes.
+pub(super) enum Lanes {
+    /// Results, side by side.
+    Own(Trips),
+    /// Terms of a sum.
+    Reduced(Trips),
+}
+
+/// Operations that add up lanes.
+const REDUCTION: i64 = 10;
+
+impl Scheduler<'_> {
+    /// The axis that leaves fewest lanes idle; none where one lane of use is as good.
+    pub(super) fn lanes(&self, s: &Stage, p: &Piece) -> Option<Lanes> {
+        let lanes = i64::from(self.options.lanes);
+        let spent = |n: i64| 100 * ((n + lanes - 1) / lanes * lanes) / n;
+        let own = p.own.iter().filter(|&&(v, n)| {
+            n > 1 && self.side_by_side(s, p, v) && self.peels(s, p, v)
+        });
+        let own = own.map(|&l| (spent(l.1), Lanes::Own(l)));
+        let terms: i64 = p.reduce.iter().map(|r| r.1).product();
+        let sums = p.reduce.iter().filter(|&&(v, n)| n > 1 && self.summable(s, p, v));
+        let sums = sums.map(|&l| {
+            let steps = terms / l.1 * ((l.1 + lanes - 1) / lanes);
+            (spent(l.1) * (steps + REDUCTION) / steps, Lanes::Reduced(l))
+        });
+        let best = own.rev().chain(sums.rev()).min_by_key(|c| c.0);
+        best.filter(|c| c.0 < 100 * lanes).map(|c| c.1)
+    }
+
+    /// A place whose addresses are those of the piece.
+    fn plain<'a>(&self, s: &'a Stage, p: &Piece) -> Place<'a> {
+        Place {
+            stage: s,
+            axes: p.axes.clone(),
+            image: Affine::constant(0),
+            acc: vec![],
+            row: None,
+        }
+    }
+
+    /// Elements between the operands of neighbours along `v`, of what lies in memory.
+    fn spacing(&self, place: &Place, a: &Access, v: Var) -> i64 {
+        match self.tensors[a.tensor.0 as usize] {
+            Home::Memory(_) => self.address(place, a).coefficient(v),
+            Home::Register(_) => 0,
+        }
+    }
+
+    /// Whether results along `v` lie side by side, and their operands do or lie a power of two apart.
+    pub(super) fn side_by_side(&self, s: &Stage, p: &Piece, v: Var) -> bool {
+        let place = self.plain(s, p);
+        let stored = |a: &Access| {
+            matches!(self.tensors[a.tensor.0 as usize], Home::Memory(_))
+                && self.spacing(&place, a, v) == 1
+        };
+        s.outs.iter().all(stored) && s.exprs.iter().all(|e| self.readable(&place, e, v))
+    }
+
+    fn readable(&self, place: &Place, e: &Expr, v: Var) -> bool {
+        match e {
+            Expr::Load(a) => [0, 1, 2, 4, 8].contains(&self.spacing(place, a, v)),
+            Expr::Axis(a) => {
+                let at: At = a.substitute(|x| place.axes[&x].clone());
+                [0, 1].contains(&at.coefficient(v))
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether the conditions on lanes along the own axis `v` are known once taps are written out, and lanes that they
+    /// leave out add 0.
+    fn peels(&self, s: &Stage, p: &Piece, v: Var) -> bool {
+        let others = |c: &At| p.own.iter().all(|o| o.0 == v || !c.uses(o.0));
+        let free = p.conditions.iter().all(|c| !c.uses(v));
+        let taps: i64 = coupled(p, v).iter().map(|t| t.1).product();
+        let known = p.conditions.iter().filter(|c| c.uses(v)).all(others);
+        free || known && taps <= MOST_UNROLLED && self.adds_zero(s, p, v)
+    }
+
+    /// Whether terms along `v` can be summed in lanes.
+    fn summable(&self, s: &Stage, p: &Piece, v: Var) -> bool {
+        let place = self.plain(s, p);
+        let mut with = coupled(p, v).into_iter();
+        let position = with.next();
+        let own = position.is_none_or(|x| p.own.contains(&x) && x.1 <= MOST_UNROLLED);
+        let alone = p.conditions.iter().filter(|c| c.uses(v)).all(|c| {
+            p.own.iter().chain(&p.reduce).all(|o| {
+                o.0 == v || position.is_some_and(|x| x.0 == o.0) || !c.uses(o.0)
+            })
+        });
+        own && with.next().is_none()
+            && alone
+            && s.exprs.iter().all(|e| self.readable(&place, e, v))
+            && self.adds_zero(s, p, v)
+    }
+
+    /// Whether a lane adds nothing where what differs along `v` is read as 0: terms are elements or products of two, and
+    /// one of them knows all that a condition knows.
+    fn adds_zero(&self, s: &Stage, p: &Piece, v: Var) -> bool {
+        let place = self.plain(s, p);
+        let operands = match &s.exprs[s.body.0 as usize] {
+            Expr::Binary(Binary::Mul, a, b) => vec![*a, *b],
+            _ => vec![s.body],
+        };
+        let load = |e: &ExprId| match &s.exprs[e.0 as usize] {
+            Expr::Load(a) => Some(a),
+            _ => None,
+        };
+        let loads: Option<Vec<&Access>> = operands.iter().map(load).collect();
+        let varying = loads.unwrap_or_default();
+        let varying = varying.into_iter().filter(|a| self.spacing(&place, a, v) > 0);
+        let at: Vec<At> = varying.map(|a| self.address(&place, a)).collect();
+        let masked = |c: &At| at.iter().any(|a| c.terms.iter().all(|t| a.uses(t.0)));
+        let on = p.conditions.iter().filter(|c| c.uses(v));
+        s.combine == Combine::Sum && !at.is_empty() && on.into_iter().all(masked)
+    }
+
+    /// The channels of a product, and the rows of results that no condition knows.
+    pub(super) fn sides(&self, s: &Stage, p: &Piece, l: Var) -> (Option<Trips>, Option<Trips>) {
+        let channel = self.roles(s, p).0.filter(|c| c.0 != l);
+        let row = |o: &&Trips| {
+            let free = p.conditions.iter().all(|c| !c.uses(o.0));
+            free && o.0 != l && o.1 > 1 && channel.is_some_and(|c| c.0 != o.0)
+        };
+        (channel, p.own.iter().rev().find(row).copied())
+    }
+
+    /// The piece with neighbouring axes made one where all its accesses run on from one row to the next.
+    pub(super) fn joined(&self, s: &Stage, mut p: Piece) -> Piece {
+        while let Some((outer, inner)) = self.joinable(s, &p) {
+            let one = |a: &At| {
+                a.substitute(|v| match v == outer {
+                    true => Affine::constant(0),
+                    false => Affine::var(v),
+                })
+            };
+            p.axes.values_mut().for_each(|a| *a = one(a));
+            for list in [&mut p.own, &mut p.reduce] {
+                let trips = list.iter().find(|t| t.0 == outer).map_or(1, |t| t.1);
+                list.retain(|t| t.0 != outer);
+                let kept = list.iter_mut().filter(|t| t.0 == inner);
+                kept.for_each(|t| t.1 *= trips);
+            }
+        }
+        p
+    }
+
+    fn joinable(&self, s: &Stage, p: &Piece) -> Option<(Var, Var)> {
+        let place = self.plain(s, p);
+        let reduce = s.combine != Combine::ArgMaxFirst;
+        let lists = [&p.own[..], if reduce { &p.reduce[..] } else { &[] }];
+        let pairs = lists.into_iter().flat_map(|l| l.windows(2));
+        let mut pairs = pairs.map(|w| (w[0].0, w[1]));
+        let found = pairs.find(|&(outer, (inner, n))| {
+            let on = |a: &Access| {
+                self.spacing(&place, a, outer) == n * self.spacing(&place, a, inner)
+            };
+            let used = |a: &At| a.uses(outer) || a.uses(inner);
+            s.outs.iter().all(on)
+                && !p.conditions.iter().any(used)
+                && s.exprs.iter().all(|e| match e {
+                    Expr::Load(a) => on(a),
+                    Expr::Axis(a) => !used(&a.substitute(|x| place.axes[&x].clone())),
+                    _ => true,
+                })
+        });
+        found.map(|(outer, inner)| (outer, inner.0))
+    }
+}
+
+/// The other variables of conditions on `v`.
+pub(super) fn coupled(p: &Piece, v: Var) -> Vec<Trips> {
+    let conditions: Vec<&At> = p.conditions.iter().filter(|c| c.uses(v)).collect();
+    let others = p.own.iter().chain(&p.reduce);
+    let others = others.filter(|o| o.0 != v && conditions.iter().any(|c| c.uses(o.0)));
+    others.copied().collect()
+}
+
+/// The taps that are written out: those that conditions on `v` know, and the last ones that no condition knows.
+pub(super) fn taps(p: &Piece, v: Var) -> Vec<Trips> {
+    let mut out = coupled(p, v);
+    let mut count: i64 = out.iter().map(|t| t.1).product();
+    for &t in p.reduce.iter().rev() {
+        if out.contains(&t) {
+            continue;
+        }
+        count *= t.1;
+        if count > MOST_UNROLLED || p.conditions.iter().any(|c| c.uses(t.0)) {
+            break;
+        }
+        out.insert(0, t);
+    }
+    out
+}
+
+/// Whether the conditions on `v` hold for all taps from `first` to `last`.
+pub(super) fn inside(p: &Piece, v: Var, taps: &[Trips], first: i64, last: i64) -> bool {
+    p.conditions.iter().filter(|c| c.uses(v)).all(|c| {
+        let least = c.terms.iter().fold(c.constant, |sum, &(x, f)| {
+            let trips = taps.iter().find(|t| t.0 == x).map_or(1, |t| t.1);
+            let (low, high) = if x == v { (first, last) } else { (0, trips - 1) };
+            sum + (f * low).min(f * high)
+        });
+        least >= 0
+    })
+}
