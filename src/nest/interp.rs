@@ -433,6 +433,11 @@ impl Machine<'_> {
                     .collect()
             }
             E::ReduceLanes(x) => vec![self.value(*x).iter().sum(); lanes],
+            E::Split(n, a, b) => {
+                let first = self.at(n).clamp(0, lanes as i64) as usize;
+                let (a, b) = (self.value(*a), self.value(*b));
+                [&a[..first], &b[first..]].concat()
+            }
             E::Transposed(xs, lane) => xs.iter().map(|x| self.value(*x)[*lane as usize]).collect(),
             E::Within(conditions, x) => {
                 if conditions.iter().all(|c| self.at(c) >= 0) {

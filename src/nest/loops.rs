@@ -143,6 +143,9 @@ pub enum Expr {
     Select(Compare, [ValueId; 4]),
     /// The sum of all lanes, in all lanes: pairwise, low half with high half.
     ReduceLanes(ValueId),
+    /// So many of the first lanes of the one, at most all, and the rest of the other: a constant once unrolled loops are
+    /// written out.
+    Split(At, ValueId, ValueId),
     /// Element `lane` of each of as many vectors as there are lanes.
     Transposed(Vec<ValueId>, u8),
     /// The value where all are non-negative; elsewhere 0, and what it is computed from is not read.

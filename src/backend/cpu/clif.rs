@@ -468,6 +468,10 @@ impl Emitter<'_> {
                 let sum = vectors::reduce(&mut self.b, x);
                 self.b.ins().splat(types::F32X4, sum)
             }
+            V::Split(n, x, y) => {
+                let (x, y) = (self.value(*x), self.value(*y));
+                self.split(n, x, y)
+            }
             V::Within(..) => panic!("a CPU's schedule peels borders"),
             V::Transposed(xs, lane) => {
                 let rows: Vec<Value> = xs.iter().map(|x| self.value(*x)).collect();

@@ -81,6 +81,7 @@ fn reads<'a>(k: &'a Kernel, v: ValueId, out: &mut Vec<(BufId, &'a At)>) {
         Expr::Unary(_, x) | Expr::ReduceLanes(x) => reads(k, *x, out),
         Expr::Binary(_, x, y) => [x, y].iter().for_each(|x| reads(k, **x, out)),
         Expr::Fma(x, y, z) => [x, y, z].iter().for_each(|x| reads(k, **x, out)),
+        Expr::Split(_, x, y) => [x, y].iter().for_each(|x| reads(k, **x, out)),
         Expr::Select(_, xs) => xs.iter().for_each(|x| reads(k, *x, out)),
         Expr::Transposed(xs, _) => xs.iter().for_each(|x| reads(k, *x, out)),
         Expr::Within(_, x) => reads(k, *x, out),

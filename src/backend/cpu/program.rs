@@ -23,6 +23,8 @@ use crate::passes::fuse::{Group, storage};
 /// Vectors in a block at most. Constants, not the machine's caches, decide: block sizes are part of the order of
 /// sums, and results must not depend on the machine.
 const MOST_VECTORS: u32 = 2;
+/// Batches of up to a lane in so many go image by image: a block would take as long as if it were full.
+const ONE_IN: u32 = 4;
 /// A worker's arena should stay below this, so that it fits the second-level cache beside the weights.
 const ARENA_BYTES: u64 = 5 << 18;
 
@@ -55,9 +57,13 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
         .collect();
     let lanes = isa.lanes();
     let largest = lanes * MOST_VECTORS;
-    let large = batch > lanes && arena(g, groups, &fixed, largest).1 <= ARENA_BYTES;
-    let block = if large { largest } else { lanes };
-    let (arena, arena_bytes) = arena(g, groups, &fixed, block);
+    let large = batch > lanes && arena(g, groups, &fixed, largest, lanes).1 <= ARENA_BYTES;
+    let block = match large {
+        true => largest,
+        false if batch <= lanes / ONE_IN => 1,
+        false => lanes,
+    };
+    let (arena, arena_bytes) = arena(g, groups, &fixed, block, lanes);
     let place = |v: &Value| fixed.places.get(v).copied().unwrap_or_else(|| arena[v]);
     let (kernels, code) = groups
         .iter()
@@ -180,8 +186,9 @@ impl Fixed {
     }
 }
 
-/// The arena for blocks of `block` images: the place of each value, and its bytes.
-fn arena(g: &Graph, groups: &[Group], fixed: &Fixed, block: u32) -> (BTreeMap<Value, Place>, u64) {
+/// The arena for blocks of `block` images: the place of each value, and its bytes. Behind one image a vector may be
+/// read.
+fn arena(g: &Graph, groups: &[Group], fixed: &Fixed, block: u32, lanes: u32) -> (BTreeMap<Value, Place>, u64) {
     let mut values: Vec<Value> = Vec::new();
     let mut intervals: Vec<Interval> = Vec::new();
     let mut number: BTreeMap<Value, usize> = BTreeMap::new();
@@ -192,6 +199,8 @@ fn arena(g: &Graph, groups: &[Group], fixed: &Fixed, block: u32) -> (BTreeMap<Va
                 values.push(v);
                 debug_assert_eq!(g.ty(v).dtype, DType::F32, "results are f32");
                 let images = g.ty(v).elements().saturating_mul(u64::from(block));
+                let beyond = if block == 1 { super::schedule::beyond(lanes) } else { 0 };
+                let images = images.saturating_add(beyond);
                 intervals.push(Interval {
                     bytes: images.saturating_mul(4),
                     born: step,

@@ -277,7 +277,7 @@ fn elements(k: &Kernel, b: BufId, at: &At, row: &Row, scope: &Scope) -> Result<(
     if let Some(e) = &row.entry {
         within(k, e.index, &e.at, 1, scope)?;
     }
-    let width = row.step * (i64::from(k.lanes) - 1) + 1;
+    let width = (row.step * i64::from(k.lanes)).max(1);
     if !row.edges.is_empty() {
         interval(at, scope)?;
         return Ok(());
@@ -320,6 +320,10 @@ fn expr(k: &Kernel, e: ValueId, scope: &Scope) -> Result<(), String> {
         Expr::Binary(_, a, b) => vec![*a, *b],
         Expr::Fma(a, b, c) => vec![*a, *b, *c],
         Expr::Select(_, xs) => xs.to_vec(),
+        Expr::Split(n, a, b) => {
+            interval(n, scope)?;
+            vec![*a, *b]
+        }
         Expr::Transposed(xs, _) => xs.clone(),
         Expr::Within(conditions, x) => {
             for c in conditions {

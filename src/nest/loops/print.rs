@@ -217,6 +217,7 @@ impl Printer<'_> {
                 )
             }
             Expr::ReduceLanes(x) => format!("reduce_lanes({})", go(x)),
+            Expr::Split(n, a, b) => format!("split({}: {}, {})", self.at(n), go(a), go(b)),
             Expr::Transposed(xs, lane) => {
                 let xs: Vec<String> = xs.iter().map(go).collect();
                 format!("transposed({})[{lane}]", xs.join(", "))

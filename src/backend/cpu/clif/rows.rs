@@ -47,6 +47,17 @@ impl Emitter<'_> {
         out
     }
 
+    /// The first lanes of the one and the rest of the other.
+    pub(super) fn split(&mut self, first: &At, x: Value, y: Value) -> Value {
+        let first = self.constant(first);
+        let first = first.expect("lanes are constants once loops are written out");
+        let taken = 0..first.clamp(0, i64::from(LANES)) as u8;
+        taken.fold(y, |out, l| {
+            let element = self.b.ins().extractlane(x, l);
+            self.b.ins().insertlane(out, element, l)
+        })
+    }
+
     /// Bytes from the start of a data set to the entry.
     fn entry(&mut self, e: &Entry, size: i64) -> Value {
         let (base, offset) = self.address(e.index, &e.at);

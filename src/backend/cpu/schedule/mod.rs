@@ -100,6 +100,11 @@ pub fn run(n: &Nest, options: Options) -> Kernel {
     s.k
 }
 
+/// Elements behind a value of one image that may be read: vectors start at any of its elements.
+pub fn beyond(lanes: u32) -> u64 {
+    u64::from(lanes) * row::MOST_APART as u64
+}
+
 /// Where a tensor of the nest lives.
 #[derive(Clone, Copy)]
 enum Home {
@@ -112,6 +117,9 @@ fn tensor(k: &mut Kernel, t: &crate::nest::Tensor, o: Options) -> Home {
         return Home::Register(k.reg(&t.name, &[]));
     }
     let len = match t.ty.leading {
+        Leading::Batch if o.block == 1 && !t.ty.dims.is_empty() => {
+            t.ty.elements() + beyond(o.lanes)
+        }
         Leading::Batch => t.ty.elements() * u64::from(o.block),
         // Elements beyond the last fill the lanes of the last vector.
         Leading::None => t.ty.elements().next_multiple_of(u64::from(o.lanes)),

@@ -11,12 +11,14 @@
 use super::{Home, Scheduler, Trips, cut, even, loop_over, serial};
 use crate::backend::pieces::{self, Piece};
 use crate::nest::loops::{At, Dim, Edge, Entry, Read, Row, Stmt, Var};
+use crate::ir::DType;
 use crate::nest::{Access, Affine, Combine, Expr, Index, Stage, Unary};
 
 mod choose;
 mod tile;
+mod wrapped;
 
-use choose::Lanes;
+use choose::{Lanes, all, used};
 
 /// The lanes of a place. The axes' indices contain `lane`, which stands for the lane's number.
 #[derive(Clone)]
@@ -24,6 +26,10 @@ pub(super) struct InRow {
     lane: Var,
     /// Non-negative in the lanes that take part.
     edges: Vec<At>,
+    /// Non-negative before the end of the row; none where that is certain.
+    end: Option<At>,
+    /// Lanes beyond the end may hold anything: what they compute is not stored.
+    idle: bool,
     /// The lanes that have results: so many of the first, or all where there are more.
     valid: At,
 }
@@ -34,6 +40,8 @@ impl InRow {
         Self {
             lane,
             edges: vec![],
+            end: None,
+            idle: true,
             valid: Affine::constant(i64::from(u16::MAX)),
         }
     }
@@ -65,7 +73,7 @@ impl Scheduler<'_> {
                 continue;
             }
             for p in pieces::split(&mut self.k, self.n, s) {
-                let p = self.joined(s, p);
+                let p = self.joined(s, p, &all(s));
                 body.extend(self.row_piece(s, &p, lane));
             }
         }
@@ -97,7 +105,10 @@ impl Scheduler<'_> {
         };
         // Of two factors one that is 0 is enough: the one that knows all that the condition knows.
         let known = |e: &&At| e.terms.iter().all(|t| at.uses(t.0));
-        let edges = row.edges.iter().filter(known).map(edge);
+        let ty = self.n.ty(a.tensor);
+        let beyond = row.idle && ty.is_batch() && ty.dtype == DType::F32;
+        let ends = row.end.iter().filter(|_| !beyond);
+        let edges = row.edges.iter().chain(ends).filter(known).map(edge);
         Read::Row(Row {
             step,
             edges: edges.collect(),
@@ -109,15 +120,19 @@ impl Scheduler<'_> {
         let apart = s.combine == Combine::Sum && self.elementary(s) && !self.sums_images(s);
         let end = if apart { End::Kept } else { End::Finished };
         let mut out = match self.lanes(s, p) {
-            Some(Lanes::Own(l)) => self.results(s, p, l, lane, end),
+            Some(Lanes::Own(l)) => match self.wrapped(s, p, l, lane) {
+                Some(w) => self.wrapped_results(&w, end),
+                None => self.results(s, p, l, lane, end),
+            },
             Some(Lanes::Reduced(l)) => self.sums(s, p, l, lane, end),
             None => self.alone(s, p, lane, end),
         };
         if apart {
+            let p = self.joined(s, finishing(p), &used(s, &s.finish));
             let last = p.own.last().copied();
-            out.extend(match last.filter(|l| self.side_by_side(s, p, l.0)) {
-                Some(l) => self.results(s, p, l, lane, End::Apart),
-                None => self.alone(s, p, lane, End::Apart),
+            out.extend(match last.filter(|l| self.side_by_side(s, &p, l.0, &used(s, &s.finish))) {
+                Some(l) => self.results(s, &p, l, lane, End::Apart),
+                None => self.alone(s, &p, lane, End::Apart),
             });
         }
         out
@@ -170,7 +185,7 @@ impl Scheduler<'_> {
         let positions = choose::coupled(p, l.0).first().copied();
         let width = positions.map_or(1, |x| x.1);
         let most = (i64::from(self.options.registers) - 2 - width) / width;
-        let height = channel.map_or(1, |c| even(c.1, most.clamp(1, MOST_SUMS)));
+        let height = channel.map_or(1, |c| even(c.1, most.clamp(1, if positions.is_some() { MOST_SUMS } else { STREAMS })));
         let segments = self.segments(p, l, positions.as_slice(), 1);
         let mut body = Vec::new();
         for (from, tiles, size) in cut(channel.map_or(1, |c| c.1), height) {
@@ -254,8 +269,13 @@ impl Scheduler<'_> {
     }
 }
 
+/// Operands of neighbouring lanes lie so many elements apart at most, and a power of two.
+pub(super) const MOST_APART: i64 = 8;
 /// Accumulators that hide the latency of additions.
 const MOST_SUMS: i64 = 12;
+
+/// Rows of weights that are read at a time where each is used once: memory is what that waits for.
+const STREAMS: i64 = 2;
 
 /// What becomes of sums.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -286,6 +306,15 @@ struct Tile {
     /// The lane's number.
     lane: Var,
     end: End,
+}
+
+/// The results of a piece whose sums are there.
+fn finishing(p: &Piece) -> Piece {
+    Piece {
+        reduce: vec![],
+        conditions: vec![],
+        ..p.clone()
+    }
 }
 
 /// Loops over the own axes that no tile runs along.

@@ -22,7 +22,7 @@ impl Builder<'_> {
             return Ok(self.in_all_lanes(dtype, mem));
         }
         let read = row.lanes(self.k.lanes, |a| self.known(a));
-        let read = read.ok_or(Declined("lanes that change from round to round"))?;
+        let read = read.ok_or(CHANGING)?;
         if dtype != DType::F32 && row.step != 1 {
             return Err(Declined("numbers of another type that lie apart"));
         }
@@ -78,9 +78,10 @@ impl Builder<'_> {
                 let first = read.iter().position(|r| *r).unwrap_or(0);
                 let lanes = read.len();
                 let half = step / 2;
+                let all = read.iter().all(|r| *r);
                 let parts = [0, lanes].map(|from| {
                     let inside = |l: usize| (2 * first..=2 * last).contains(&(from + l));
-                    let part: Vec<bool> = (0..lanes).map(inside).collect();
+                    let part: Vec<bool> = (0..lanes).map(|l| all || inside(l)).collect();
                     let skip = i32::try_from(4 * half * from as i64).map_err(|_| FAR)?;
                     let disp = mem.disp.checked_add(skip).ok_or(FAR)?;
                     self.elements(dtype, Mem { disp, ..mem }, half, &part)
@@ -161,6 +162,14 @@ impl Builder<'_> {
         v
     }
 
+    /// The first lanes of the one and the rest of the other.
+    pub(super) fn parted(&mut self, first: &At, x: Value, y: Value) -> Result<Value, Declined> {
+        let first = self.known(first).ok_or(CHANGING)?;
+        let taken: Vec<bool> = (0..i64::from(self.k.lanes)).map(|l| l < first).collect();
+        let mask = self.mask(&taken);
+        Ok(self.vector(Op::Blend, &[mask, y, x], None))
+    }
+
     /// Writes the first lanes.
     pub(super) fn store_row(
         &mut self,
@@ -169,7 +178,7 @@ impl Builder<'_> {
         lanes: &At,
     ) -> Result<(), Declined> {
         let lanes = self.known(lanes);
-        let lanes = lanes.ok_or(Declined("lanes that change from round to round"))?;
+        let lanes = lanes.ok_or(CHANGING)?;
         let mut i = Inst {
             op: Op::Store,
             defs: vec![],
@@ -186,4 +195,5 @@ impl Builder<'_> {
     }
 }
 
+const CHANGING: Declined = Declined("lanes that change from round to round");
 const FAR: Declined = Declined("an address is further than a displacement reaches");

@@ -92,6 +92,10 @@ impl Builder<'_> {
                 self.sum_of_lanes(x)
             }
             V::Transposed(xs, lane) => self.transpose(xs, *lane)?,
+            V::Split(n, x, y) => {
+                let (x, y) = (self.value(*x)?, self.value(*y)?);
+                self.parted(n, x, y)?
+            }
             V::Within(..) => return Err(Declined("borders that are not peeled")),
         })
     }

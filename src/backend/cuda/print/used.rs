@@ -91,6 +91,7 @@ impl Used {
             Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|x| self.value(k, *x)),
             Expr::Fma(a, b, c) => [a, b, c].into_iter().for_each(|x| self.value(k, *x)),
             Expr::Select(_, xs) => xs.iter().for_each(|x| self.value(k, *x)),
+            Expr::Split(_, x, y) => [x, y].iter().for_each(|x| self.value(k, **x)),
             Expr::Transposed(xs, _) => xs.iter().for_each(|x| self.value(k, *x)),
             Expr::Number(at) | Expr::Lane(at) => self.at([at]),
             Expr::Const(_) | Expr::Uniform(_) => {}

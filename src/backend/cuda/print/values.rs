@@ -138,7 +138,7 @@ impl Printer<'_> {
                     self.value(*x)
                 )
             }
-            Expr::ReduceLanes(_) | Expr::Transposed(..) => panic!("a thread has one lane"),
+            Expr::ReduceLanes(_) | Expr::Transposed(..) | Expr::Split(..) => panic!("a thread has one lane"),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Knows what accesses look like, but not how a tile computes.
 
+use super::MOST_APART;
 use super::super::{Home, MOST_UNROLLED, Place, Scheduler, Trips};
 use crate::backend::pieces::Piece;
 use crate::nest::loops::{At, Var};
@@ -24,7 +25,7 @@ impl Scheduler<'_> {
         let lanes = i64::from(self.options.lanes);
         let spent = |n: i64| 100 * ((n + lanes - 1) / lanes * lanes) / n;
         let own = p.own.iter().filter(|&&(v, n)| {
-            n > 1 && self.side_by_side(s, p, v) && self.peels(s, p, v)
+            n > 1 && self.side_by_side(s, p, v, &all(s)) && self.peels(s, p, v)
         });
         let own = own.map(|&l| (spent(l.1), Lanes::Own(l)));
         let terms: i64 = p.reduce.iter().map(|r| r.1).product();
@@ -38,7 +39,7 @@ impl Scheduler<'_> {
     }
 
     /// A place whose addresses are those of the piece.
-    fn plain<'a>(&self, s: &'a Stage, p: &Piece) -> Place<'a> {
+    pub(super) fn plain<'a>(&self, s: &'a Stage, p: &Piece) -> Place<'a> {
         Place {
             stage: s,
             axes: p.axes.clone(),
@@ -49,7 +50,7 @@ impl Scheduler<'_> {
     }
 
     /// Elements between the operands of neighbours along `v`, of what lies in memory.
-    fn spacing(&self, place: &Place, a: &Access, v: Var) -> i64 {
+    pub(super) fn spacing(&self, place: &Place, a: &Access, v: Var) -> i64 {
         match self.tensors[a.tensor.0 as usize] {
             Home::Memory(_) => self.address(place, a).coefficient(v),
             Home::Register(_) => 0,
@@ -57,18 +58,21 @@ impl Scheduler<'_> {
     }
 
     /// Whether results along `v` lie side by side, and their operands do or lie a power of two apart.
-    pub(super) fn side_by_side(&self, s: &Stage, p: &Piece, v: Var) -> bool {
+    pub(super) fn side_by_side(&self, s: &Stage, p: &Piece, v: Var, read: &[&Expr]) -> bool {
         let place = self.plain(s, p);
         let stored = |a: &Access| {
             matches!(self.tensors[a.tensor.0 as usize], Home::Memory(_))
                 && self.spacing(&place, a, v) == 1
         };
-        s.outs.iter().all(stored) && s.exprs.iter().all(|e| self.readable(&place, e, v))
+        s.outs.iter().all(stored) && read.iter().all(|e| self.readable(&place, e, v))
     }
 
     fn readable(&self, place: &Place, e: &Expr, v: Var) -> bool {
         match e {
-            Expr::Load(a) => [0, 1, 2, 4, 8].contains(&self.spacing(place, a, v)),
+            Expr::Load(a) => match self.spacing(place, a, v) {
+                0 | 1 => true,
+                n => self.n.ty(a.tensor).is_batch() && n <= MOST_APART && n & (n - 1) == 0,
+            },
             Expr::Axis(a) => {
                 let at: At = a.substitute(|x| place.axes[&x].clone());
                 [0, 1].contains(&at.coefficient(v))
@@ -136,8 +140,8 @@ impl Scheduler<'_> {
     }
 
     /// The piece with neighbouring axes made one where all its accesses run on from one row to the next.
-    pub(super) fn joined(&self, s: &Stage, mut p: Piece) -> Piece {
-        while let Some((outer, inner)) = self.joinable(s, &p) {
+    pub(super) fn joined(&self, s: &Stage, mut p: Piece, read: &[&Expr]) -> Piece {
+        while let Some((outer, inner)) = self.joinable(s, &p, read) {
             let one = |a: &At| {
                 a.substitute(|v| match v == outer {
                     true => Affine::constant(0),
@@ -155,7 +159,7 @@ impl Scheduler<'_> {
         p
     }
 
-    fn joinable(&self, s: &Stage, p: &Piece) -> Option<(Var, Var)> {
+    fn joinable(&self, s: &Stage, p: &Piece, read: &[&Expr]) -> Option<(Var, Var)> {
         let place = self.plain(s, p);
         let reduce = s.combine != Combine::ArgMaxFirst;
         let lists = [&p.own[..], if reduce { &p.reduce[..] } else { &[] }];
@@ -168,7 +172,7 @@ impl Scheduler<'_> {
             let used = |a: &At| a.uses(outer) || a.uses(inner);
             s.outs.iter().all(on)
                 && !p.conditions.iter().any(used)
-                && s.exprs.iter().all(|e| match e {
+                && read.iter().all(|e| match e {
                     Expr::Load(a) => on(a),
                     Expr::Axis(a) => !used(&a.substitute(|x| place.axes[&x].clone())),
                     _ => true,
@@ -176,6 +180,28 @@ impl Scheduler<'_> {
         });
         found.map(|(outer, inner)| (outer, inner.0))
     }
+}
+
+/// All expressions of a stage.
+pub(super) fn all(s: &Stage) -> Vec<&Expr> {
+    s.exprs.iter().collect()
+}
+
+/// The expressions that these are made of.
+pub(super) fn used<'a>(s: &'a Stage, roots: &[ExprId]) -> Vec<&'a Expr> {
+    let mut list = roots.to_vec();
+    let mut out = Vec::new();
+    while let Some(e) = list.pop() {
+        let e = &s.exprs[e.0 as usize];
+        out.push(e);
+        match e {
+            Expr::Unary(_, x) => list.push(*x),
+            Expr::Binary(_, x, y) => list.extend([*x, *y]),
+            Expr::Select(_, xs) => list.extend(xs),
+            Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => {}
+        }
+    }
+    out
 }
 
 /// The other variables of conditions on `v`.

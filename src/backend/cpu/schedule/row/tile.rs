@@ -75,7 +75,7 @@ impl Scheduler<'_> {
         let (Some((l, n)), true) = (t.lanes, masked) else {
             return row;
         };
-        row.edges = vec![f.along.clone() * -1 + (n - 1)];
+        row.end = Some(f.along.clone() * -1 + (n - 1));
         row.valid = row.start(&(f.along.clone() * -1 + n));
         if terms {
             // Rows are not among the variables of conditions, and positions only where sums are in the lanes.
@@ -131,7 +131,8 @@ impl Scheduler<'_> {
         let mut place = self.row_place(s, &f, InRow::whole(t.lane));
         let acc = self.cleared(s, &f, &mut out);
         for segment in segments {
-            place.row = Some(self.in_segment(p, t, &f, segment.masked, true));
+            let row = self.in_segment(p, t, &f, segment.masked, true);
+            place.row = Some(InRow { idle: false, ..row });
             let body = self.terms(&place, &f, &acc);
             let lanes = i64::from(self.options.lanes);
             let dim = Dim::range(l, segment.from, segment.from + segment.tiles * lanes, lanes);
@@ -202,7 +203,7 @@ impl Scheduler<'_> {
     }
 
     /// What becomes of a tile's sums.
-    fn row_end(&mut self, place: &mut Place, end: End) -> Vec<Stmt> {
+    pub(super) fn row_end(&mut self, place: &mut Place, end: End) -> Vec<Stmt> {
         let out = &place.stage.outs[0];
         match end {
             End::Finished => return self.row_finish(place),
