@@ -189,6 +189,33 @@ pub fn rows_of_many_widths() -> Vec<Case> {
     cases.0
 }
 
+/// Rows and images that a weight gradient sums in parts, with as much padding on the left as on the right and with less.
+pub fn sums_over_large_images() -> Vec<Case> {
+    let mut cases = Cases::default();
+    for (width, kernel, sides) in [
+        (35, [3, 3], [[1, 1], [1, 1]]),
+        (41, [2, 5], [[1, 0], [3, 1]]),
+        (33, [1, 1], [[0, 0], [0, 0]]),
+    ] {
+        let window = Window {
+            kernel,
+            stride: [1, 1],
+            padding: Padding::Sides(sides),
+            dilation: [1, 1],
+        };
+        let conv = Conv2d {
+            out_channels: 7,
+            window,
+            groups: 1,
+            bias: false,
+        };
+        let x = image([2, 44, width]);
+        let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
+        cases.add("large image", Conv2dGradWeight { conv }, &[y, x]);
+    }
+    cases.0
+}
+
 pub fn pools() -> Vec<Case> {
     let mut cases = Cases::default();
     for (name, window) in windows().into_iter().filter(|w| w.1.dilation == [1, 1]) {
@@ -330,6 +357,10 @@ macro_rules! every_family {
         #[test]
         fn rows_of_many_widths() {
             $run(cases::rows_of_many_widths());
+        }
+        #[test]
+        fn sums_over_large_images() {
+            $run(cases::sums_over_large_images());
         }
         #[test]
         fn pools() {

@@ -24,7 +24,7 @@ use crate::passes::fuse::{Group, storage};
 /// sums, and results must not depend on the machine.
 const MOST_VECTORS: u32 = 2;
 /// Batches of up to a lane in so many go image by image: a block would take as long as if it were full.
-const ONE_IN: u32 = 4;
+const ONE_IN: u32 = 2;
 /// A worker's arena should stay below this, so that it fits the second-level cache beside the weights.
 const ARENA_BYTES: u64 = 5 << 18;
 
@@ -188,7 +188,13 @@ impl Fixed {
 
 /// The arena for blocks of `block` images: the place of each value, and its bytes. Behind one image a vector may be
 /// read.
-fn arena(g: &Graph, groups: &[Group], fixed: &Fixed, block: u32, lanes: u32) -> (BTreeMap<Value, Place>, u64) {
+fn arena(
+    g: &Graph,
+    groups: &[Group],
+    fixed: &Fixed,
+    block: u32,
+    lanes: u32,
+) -> (BTreeMap<Value, Place>, u64) {
     let mut values: Vec<Value> = Vec::new();
     let mut intervals: Vec<Interval> = Vec::new();
     let mut number: BTreeMap<Value, usize> = BTreeMap::new();
@@ -199,7 +205,11 @@ fn arena(g: &Graph, groups: &[Group], fixed: &Fixed, block: u32, lanes: u32) -> 
                 values.push(v);
                 debug_assert_eq!(g.ty(v).dtype, DType::F32, "results are f32");
                 let images = g.ty(v).elements().saturating_mul(u64::from(block));
-                let beyond = if block == 1 { super::schedule::beyond(lanes) } else { 0 };
+                let beyond = if block == 1 {
+                    super::schedule::beyond(lanes)
+                } else {
+                    0
+                };
                 let images = images.saturating_add(beyond);
                 intervals.push(Interval {
                     bytes: images.saturating_mul(4),

@@ -25,6 +25,7 @@ use crate::nest::{
 };
 
 mod access;
+mod bands;
 mod row;
 mod tile;
 mod transposed;
@@ -160,6 +161,9 @@ struct Tile {
     /// Lane groups in the place of positions.
     groups: i64,
     guarded: bool,
+    /// The runs of a long row that is summed.
+    parts: Option<Vec<bands::Part>>,
+    band: Option<bands::Band>,
 }
 
 fn serial(d: Dim, body: Vec<Stmt>) -> Stmt {
@@ -234,7 +238,11 @@ impl Scheduler<'_> {
             })
             .collect();
         let most = if summed { MOST_COLUMNS } else { MOST_UNROLLED };
-        let unroll = columns.iter().map(|c| c.1).product::<i64>() <= most;
+        let parts = match (&columns[..], positions) {
+            (&[c], Some(x)) if summed && c.1 > most => bands::parts(p, c, x),
+            _ => None,
+        };
+        let unroll = parts.is_some() || columns.iter().map(|c| c.1).product::<i64>() <= most;
         let free = |r: &&Trips| r.1 <= most && !p.conditions.iter().any(|c| c.uses(r.0));
         let columns: Vec<Trips> = match p.reduce.last().filter(free) {
             Some(&last) if columns.is_empty() && s.combine == Combine::Sum => vec![last],
@@ -260,6 +268,10 @@ impl Scheduler<'_> {
             _ => (1, 1),
         };
         let columns = if unroll { columns } else { vec![] };
+        let band = match channel {
+            Some(_) if summed => self.band(p, &columns, a_width),
+            _ => None,
+        };
         let mut tiles = self.tiles(p, &columns, positions, x_width, unroll);
         if from > 0 {
             let rest = positions.map_or(0, |c| c.1 - from);
@@ -276,6 +288,8 @@ impl Scheduler<'_> {
                     x: positions.map(|x| (x.0, x_size)),
                     groups: group_width,
                     guarded,
+                    parts: parts.clone(),
+                    band,
                 };
                 let mut body = self.tile(s, p, &tile, &columns, g, summed);
                 if shared.is_none() && !summed {
@@ -293,6 +307,9 @@ impl Scheduler<'_> {
                 tiled.push(self.finish_apart(s, p, channel, positions));
             }
             tiled = around(p, channel, positions, tiled);
+        }
+        if let Some(b) = band {
+            tiled = vec![serial(Dim::range(b.start, 0, b.of.1, b.rows), tiled)];
         }
         out.extend(tiled);
         out

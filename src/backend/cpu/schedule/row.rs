@@ -10,8 +10,8 @@
 
 use super::{Home, Scheduler, Trips, cut, even, loop_over, serial};
 use crate::backend::pieces::{self, Piece};
-use crate::nest::loops::{At, Dim, Edge, Entry, Read, Row, Stmt, Var};
 use crate::ir::DType;
+use crate::nest::loops::{At, Dim, Edge, Entry, Read, Row, Stmt, Var};
 use crate::nest::{Access, Affine, Combine, Expr, Index, Stage, Unary};
 
 mod choose;
@@ -67,7 +67,8 @@ impl Scheduler<'_> {
         let lane = self.k.var("lane");
         for s in &self.n.stages {
             let batch = |a: &&crate::nest::AxisId| self.is_batch(a);
-            let image = !self.n.shared.is_empty() || s.own.iter().chain(&s.reduce).any(|a| batch(&a));
+            let image =
+                !self.n.shared.is_empty() || s.own.iter().chain(&s.reduce).any(|a| batch(&a));
             if !image {
                 body.extend(self.parameters(s));
                 continue;
@@ -130,10 +131,12 @@ impl Scheduler<'_> {
         if apart {
             let p = self.joined(s, finishing(p), &used(s, &s.finish));
             let last = p.own.last().copied();
-            out.extend(match last.filter(|l| self.side_by_side(s, &p, l.0, &used(s, &s.finish))) {
-                Some(l) => self.results(s, &p, l, lane, End::Apart),
-                None => self.alone(s, &p, lane, End::Apart),
-            });
+            out.extend(
+                match last.filter(|l| self.side_by_side(s, &p, l.0, &used(s, &s.finish))) {
+                    Some(l) => self.results(s, &p, l, lane, End::Apart),
+                    None => self.alone(s, &p, lane, End::Apart),
+                },
+            );
         }
         out
     }
@@ -173,7 +176,13 @@ impl Scheduler<'_> {
                 }
             }
             let width = segment.vectors * i64::from(self.options.lanes);
-            body.extend(loop_over(Some(l), segment.from, segment.tiles, width, tiled));
+            body.extend(loop_over(
+                Some(l),
+                segment.from,
+                segment.tiles,
+                width,
+                tiled,
+            ));
         }
         let inside = [Some(l), channel, rows].into_iter().flatten();
         outside(p, &inside.map(|t| t.0).collect::<Vec<_>>(), body)
@@ -185,7 +194,19 @@ impl Scheduler<'_> {
         let positions = choose::coupled(p, l.0).first().copied();
         let width = positions.map_or(1, |x| x.1);
         let most = (i64::from(self.options.registers) - 2 - width) / width;
-        let height = channel.map_or(1, |c| even(c.1, most.clamp(1, if positions.is_some() { MOST_SUMS } else { STREAMS })));
+        let height = channel.map_or(1, |c| {
+            even(
+                c.1,
+                most.clamp(
+                    1,
+                    if positions.is_some() {
+                        MOST_SUMS
+                    } else {
+                        STREAMS
+                    },
+                ),
+            )
+        });
         let segments = self.segments(p, l, positions.as_slice(), 1);
         let mut body = Vec::new();
         for (from, tiles, size) in cut(channel.map_or(1, |c| c.1), height) {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bands::Part;
 use super::{Home, Place, Scheduler, Tile, Trips, serial, unrolled};
 use crate::backend::combine;
 use crate::backend::pieces::{Piece, bounded};
@@ -111,22 +112,34 @@ impl Scheduler<'_> {
             };
             let split = t.a.is_some_and(|a| a.1 > 1) as usize;
             let (channels, rest) = loops.split_at(split);
-            let mut body = match self.products(&place, acc[0], &index, channels, rest) {
-                Some(p) => p.body(channels, rest, guarded),
-                None => nested(guarded(self.step(&place, &acc, &index))),
-            };
-            for &(v, n) in columns.iter().rev() {
-                body = vec![unrolled(v, n, body)];
-            }
             let mut dims: Vec<Dim> = Vec::new();
             for &(v, n) in p.reduce.iter().filter(|r| !columns.contains(r)) {
-                dims.push(bounded(v, n, &rows));
+                dims.push(match t.band {
+                    Some(b) if b.of.0 == v => b.within(bounded(v, n, &rows)),
+                    _ => bounded(v, n, &rows),
+                });
             }
-            // The groups share the cache lines of a position.
-            if summed {
-                dims.push(Dim::count(g, self.groups()));
+            let whole = [Part::whole()];
+            for part in t.parts.as_deref().unwrap_or(&whole) {
+                let guarded = |body| if part.inside { body } else { guarded(body) };
+                let mut body = match self.products(&place, acc[0], &index, channels, rest) {
+                    Some(p) => p.body(channels, rest, guarded),
+                    None => nested(guarded(self.step(&place, &acc, &index))),
+                };
+                let mut dims = dims.clone();
+                for &(v, n) in columns.iter().rev() {
+                    match t.parts {
+                        Some(_) if part.inside => dims.push(part.of(v)),
+                        Some(_) => body = part.written(v, body),
+                        None => body = vec![unrolled(v, n, body)],
+                    }
+                }
+                // The groups share the cache lines of a position.
+                if summed {
+                    dims.push(Dim::count(g, self.groups()));
+                }
+                out.extend(rounds(dims, long, body));
             }
-            out.extend(rounds(dims, long, body));
             place.acc = acc.iter().map(|&r| self.k.get(r, &index)).collect();
         }
         let finish = if self.finishes_apart(s) {

@@ -114,7 +114,11 @@ impl Builder<'_> {
         if bytes && self.k.lanes == 8 {
             return Err(Declined("a part of a vector of bytes"));
         }
-        let op = if bytes { Op::LoadBytesMasked } else { Op::LoadMasked };
+        let op = if bytes {
+            Op::LoadBytesMasked
+        } else {
+            Op::LoadMasked
+        };
         let mask = self.mask(read);
         Ok(self.vector(op, &[mask], Some(mem)))
     }
@@ -171,12 +175,7 @@ impl Builder<'_> {
     }
 
     /// Writes the first lanes.
-    pub(super) fn store_row(
-        &mut self,
-        value: Value,
-        mem: Mem,
-        lanes: &At,
-    ) -> Result<(), Declined> {
+    pub(super) fn store_row(&mut self, value: Value, mem: Mem, lanes: &At) -> Result<(), Declined> {
         let lanes = self.known(lanes);
         let lanes = lanes.ok_or(CHANGING)?;
         let mut i = Inst {

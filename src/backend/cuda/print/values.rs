@@ -138,7 +138,9 @@ impl Printer<'_> {
                     self.value(*x)
                 )
             }
-            Expr::ReduceLanes(_) | Expr::Transposed(..) | Expr::Split(..) => panic!("a thread has one lane"),
+            Expr::ReduceLanes(_) | Expr::Transposed(..) | Expr::Split(..) => {
+                panic!("a thread has one lane")
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Knows what accesses look like, but not how a tile computes.
 
-use super::MOST_APART;
 use super::super::{Home, MOST_UNROLLED, Place, Scheduler, Trips};
+use super::MOST_APART;
 use crate::backend::pieces::Piece;
 use crate::nest::loops::{At, Var};
 use crate::nest::{Access, Affine, Binary, Combine, Expr, ExprId, Stage};
@@ -24,12 +24,16 @@ impl Scheduler<'_> {
     pub(super) fn lanes(&self, s: &Stage, p: &Piece) -> Option<Lanes> {
         let lanes = i64::from(self.options.lanes);
         let spent = |n: i64| 100 * ((n + lanes - 1) / lanes * lanes) / n;
-        let own = p.own.iter().filter(|&&(v, n)| {
-            n > 1 && self.side_by_side(s, p, v, &all(s)) && self.peels(s, p, v)
-        });
+        let own = p
+            .own
+            .iter()
+            .filter(|&&(v, n)| n > 1 && self.side_by_side(s, p, v, &all(s)) && self.peels(s, p, v));
         let own = own.map(|&l| (spent(l.1), Lanes::Own(l)));
         let terms: i64 = p.reduce.iter().map(|r| r.1).product();
-        let sums = p.reduce.iter().filter(|&&(v, n)| n > 1 && self.summable(s, p, v));
+        let sums = p
+            .reduce
+            .iter()
+            .filter(|&&(v, n)| n > 1 && self.summable(s, p, v));
         let sums = sums.map(|&l| {
             let steps = terms / l.1 * ((l.1 + lanes - 1) / lanes);
             (spent(l.1) * (steps + REDUCTION) / steps, Lanes::Reduced(l))
@@ -98,9 +102,10 @@ impl Scheduler<'_> {
         let position = with.next();
         let own = position.is_none_or(|x| p.own.contains(&x) && x.1 <= MOST_UNROLLED);
         let alone = p.conditions.iter().filter(|c| c.uses(v)).all(|c| {
-            p.own.iter().chain(&p.reduce).all(|o| {
-                o.0 == v || position.is_some_and(|x| x.0 == o.0) || !c.uses(o.0)
-            })
+            p.own
+                .iter()
+                .chain(&p.reduce)
+                .all(|o| o.0 == v || position.is_some_and(|x| x.0 == o.0) || !c.uses(o.0))
         });
         own && with.next().is_none()
             && alone
@@ -122,7 +127,9 @@ impl Scheduler<'_> {
         };
         let loads: Option<Vec<&Access>> = operands.iter().map(load).collect();
         let varying = loads.unwrap_or_default();
-        let varying = varying.into_iter().filter(|a| self.spacing(&place, a, v) > 0);
+        let varying = varying
+            .into_iter()
+            .filter(|a| self.spacing(&place, a, v) > 0);
         let at: Vec<At> = varying.map(|a| self.address(&place, a)).collect();
         let masked = |c: &At| at.iter().any(|a| c.terms.iter().all(|t| a.uses(t.0)));
         let on = p.conditions.iter().filter(|c| c.uses(v));
@@ -166,9 +173,8 @@ impl Scheduler<'_> {
         let pairs = lists.into_iter().flat_map(|l| l.windows(2));
         let mut pairs = pairs.map(|w| (w[0].0, w[1]));
         let found = pairs.find(|&(outer, (inner, n))| {
-            let on = |a: &Access| {
-                self.spacing(&place, a, outer) == n * self.spacing(&place, a, inner)
-            };
+            let on =
+                |a: &Access| self.spacing(&place, a, outer) == n * self.spacing(&place, a, inner);
             let used = |a: &At| a.uses(outer) || a.uses(inner);
             s.outs.iter().all(on)
                 && !p.conditions.iter().any(used)
@@ -234,7 +240,11 @@ pub(super) fn inside(p: &Piece, v: Var, taps: &[Trips], first: i64, last: i64) -
     p.conditions.iter().filter(|c| c.uses(v)).all(|c| {
         let least = c.terms.iter().fold(c.constant, |sum, &(x, f)| {
             let trips = taps.iter().find(|t| t.0 == x).map_or(1, |t| t.1);
-            let (low, high) = if x == v { (first, last) } else { (0, trips - 1) };
+            let (low, high) = if x == v {
+                (first, last)
+            } else {
+                (0, trips - 1)
+            };
             sum + (f * low).min(f * high)
         });
         least >= 0

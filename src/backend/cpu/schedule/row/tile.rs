@@ -8,9 +8,7 @@ use super::super::{Home, Place, Scheduler, Trips, unrolled};
 use super::{End, InRow, Segment, Tile};
 use crate::backend::combine;
 use crate::backend::pieces::{Piece, bounded};
-use crate::nest::loops::{
-    At, Dim, Expr as V, Kind, RegId, Stmt, ValueId, Var, Write,
-};
+use crate::nest::loops::{At, Dim, Expr as V, Kind, RegId, Stmt, ValueId, Var, Write};
 use crate::nest::{Affine, AxisId, Binary, Combine, Stage};
 
 /// The variables of a tile: unrolled loops over its channels, rows and vectors.
@@ -81,7 +79,10 @@ impl Scheduler<'_> {
             // Rows are not among the variables of conditions, and positions only where sums are in the lanes.
             let mut shift: BTreeMap<Var, At> = BTreeMap::new();
             shift.insert(l, f.along.clone() - Affine::var(l));
-            let x = f.loops.get(f.channels).filter(|_| t.x.is_some_and(|x| x.1 > 1));
+            let x = f
+                .loops
+                .get(f.channels)
+                .filter(|_| t.x.is_some_and(|x| x.1 > 1));
             shift.extend(t.x.zip(x).map(|(x, v)| (x.0, Affine::var(v.0))));
             let on = p.conditions.iter().filter(|c| c.uses(l));
             row.edges.extend(on.map(|c| moved(c, &shift)));
@@ -221,7 +222,13 @@ impl Scheduler<'_> {
         vec![self.row_store(place, buf, &at, place.acc[0])]
     }
 
-    fn row_store(&self, place: &Place, buf: crate::nest::loops::BufId, at: &At, value: ValueId) -> Stmt {
+    fn row_store(
+        &self,
+        place: &Place,
+        buf: crate::nest::loops::BufId,
+        at: &At,
+        value: ValueId,
+    ) -> Stmt {
         let (at, how) = match &place.row {
             Some(row) if row.varies(at) => (row.start(at), Write::Row(row.valid.clone())),
             Some(row) => (row.start(at), Write::First),

@@ -204,16 +204,22 @@ impl Writer<'_> {
         let d = int(def);
         match op {
             Op::LoadPointer => self.put(I::with2(C::Mov_r64_rm64, d, mem.unwrap_or(self.stack(0)))),
-            Op::LoadIndex => {
-                self.put(I::with2(C::Movsxd_r64_rm32, d, mem.unwrap_or(self.stack(0))))
-            }
+            Op::LoadIndex => self.put(I::with2(
+                C::Movsxd_r64_rm32,
+                d,
+                mem.unwrap_or(self.stack(0)),
+            )),
             Op::LoadByte => {
                 let d = R::EAX + number(def);
                 self.put(I::with2(C::Movzx_r32_rm8, d, mem.unwrap_or(self.stack(0))))
             }
             Op::Mask => {
                 let d = self.vector(def);
-                self.put(I::with2(C::VEX_Kmovw_kr_km16, d, mem.unwrap_or(self.stack(0))))
+                self.put(I::with2(
+                    C::VEX_Kmovw_kr_km16,
+                    d,
+                    mem.unwrap_or(self.stack(0)),
+                ))
             }
             Op::Integer(k) => match i32::try_from(k) {
                 Ok(k) => self.put(I::with2(C::Mov_rm64_imm32, d, k)),
