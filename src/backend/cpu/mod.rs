@@ -17,8 +17,8 @@ mod trial;
 pub mod wide;
 
 pub use bandwidth::bandwidth;
-pub use choose::choose;
+pub use choose::{Chosen, candidates, choose};
 pub use code::Isa;
 pub use peak::peak;
 pub use program::{Plan, plan};
-pub use schedule::{Options, run as schedule};
+pub use schedule::{Choice, Options, run as schedule};

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 
 use lenetc_runtime::exec::{Call, Phase, Place, Program};
 
-use super::choose::choose;
+use super::choose::{Chosen, choose};
 use super::code::{Code, CodeError, Isa, Wide};
+use super::schedule::Choice;
 use crate::backend::memory::{self, Interval};
 use crate::backend::values::{self, ParameterPlace, needed_for_eval, padded_bytes, touches_batch};
 use crate::ir::{DType, Leading, NodeId, NodeKind, Role, Source, Value};
@@ -33,6 +34,8 @@ pub struct Plan {
     pub kernels: Vec<Kernel>,
     /// Their code, but for those that are left to Cranelift.
     pub code: Vec<Wide>,
+    /// Why their schedules are as they are.
+    pub choices: Vec<Choice>,
     /// The operators that each kernel computes.
     pub operators: Vec<Vec<NodeId>>,
     /// Multiply-adds of each kernel for one image.
@@ -73,15 +76,12 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
     let bytes = groups.iter().zip(&places).zip(&once);
     let bytes =
         bytes.map(|((group, places), &once)| bytes_an_image(g, group, places, images(once)));
-    let (kernels, code) = groups
-        .iter()
-        .map(|group| choose(&group.nest, isa, block))
-        .unzip();
-    Plan {
+    let mut plan = Plan {
         isa,
         block,
-        kernels,
-        code,
+        kernels: vec![],
+        code: vec![],
+        choices: vec![],
         operators: groups.iter().map(|group| group.nodes.clone()).collect(),
         macs: groups.iter().map(|group| group.macs(g)).collect(),
         bytes: bytes.collect(),
@@ -92,10 +92,28 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
         arena_bytes,
         shard_bytes: fixed.shard_bytes,
         parameter_bytes: fixed.parameter_bytes,
+    };
+    for group in groups {
+        let Chosen {
+            kernel,
+            code,
+            choice,
+        } = choose(&group.nest, isa, block);
+        plan.kernels.push(kernel);
+        plan.code.push(code);
+        plan.choices.push(choice);
     }
+    plan
 }
 
 impl Plan {
+    /// Computes a kernel by another schedule of the same nest.
+    pub fn replace(&mut self, k: usize, by: Chosen) {
+        self.kernels[k] = by.kernel;
+        self.code[k] = by.code;
+        self.choices[k] = by.choice;
+    }
+
     /// Bytes that a run on `threads` threads takes for batches of `batch` images, data aside.
     pub fn run_bytes(&self, batch: u32, threads: usize) -> u64 {
         let shard = usize::try_from(self.shard_bytes).unwrap_or(usize::MAX);
