@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use lenetc::backend::cpu::code::{Code, Isa};
-use lenetc::backend::cpu::{choose, peak};
+use lenetc::backend::cpu::{Chosen, choose, peak};
 use lenetc::ir::{Leading, TensorType};
 use lenetc::nest::loops::Kernel;
 use lenetc::ops::*;
@@ -122,7 +122,7 @@ fn main() {
 fn report(name: &str, op: &Op, inputs: &[TensorType], isa: Isa, peak: f64) {
     let outputs = op.infer(inputs).expect("LeNet's shapes fit");
     let block = isa.lanes().max(8);
-    let (k, _) = choose(&op.lower(inputs, &outputs), isa, block);
+    let Chosen { kernel: k, .. } = choose(&op.lower(inputs, &outputs), isa, block);
     assert!(inputs.iter().all(|t| t.leading != Leading::Dataset));
     let flops = 2.0 * op.macs(inputs, &outputs) as f64 * f64::from(block);
     let start = Instant::now();

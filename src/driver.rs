@@ -153,12 +153,29 @@ impl Model {
 /// A pass that may be left out.
 type Optional = (&'static str, fn(&mut Graph));
 
-/// The passes that `--opt 0` leaves out, in their order; fusion is the last.
+/// The rewrites that `--opt 0` leaves out, in their order; fusion is left out as well.
 pub const OPTIONAL: [Optional; 2] = [("fold", fold::run), ("cse", cse::run)];
 
+/// Which of the optional passes run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    /// None of them, as `--opt 0` has it.
+    Required,
+    /// The rewrites, but each operator is a kernel of its own: what fusion is measured against.
+    Unfused,
+    All,
+}
+
+impl From<bool> for Passes {
+    fn from(optimise: bool) -> Self {
+        if optimise { Self::All } else { Self::Required }
+    }
+}
+
 /// The groups of operators that become kernels; the graph loses what no output depends on.
-pub fn group(g: &mut Graph, optimise: bool) -> Vec<Group> {
-    if optimise {
+pub fn group(g: &mut Graph, passes: impl Into<Passes>) -> Vec<Group> {
+    let passes = passes.into();
+    if passes != Passes::Required {
         for (name, pass) in OPTIONAL {
             pass(g);
             verified(g, name);
@@ -166,7 +183,7 @@ pub fn group(g: &mut Graph, optimise: bool) -> Vec<Group> {
     }
     dce::run(g);
     verified(g, "dce");
-    let groups = fuse::run(g, optimise);
+    let groups = fuse::run(g, passes == Passes::All);
     for group in &groups {
         if let Err(e) = crate::nest::verify(&group.nest) {
             panic!("a bug in lenetc: fusion made a wrong nest: {e:?}");
@@ -176,8 +193,8 @@ pub fn group(g: &mut Graph, optimise: bool) -> Vec<Group> {
 }
 
 /// From the graph of a step to its plan.
-pub fn plan(mut g: Graph, optimise: bool, batch: u32, isa: Isa) -> cpu::Plan {
-    let groups = group(&mut g, optimise);
+pub fn plan(mut g: Graph, passes: impl Into<Passes>, batch: u32, isa: Isa) -> cpu::Plan {
+    let groups = group(&mut g, passes);
     cpu::plan(&g, &groups, batch, isa)
 }
 

@@ -45,7 +45,7 @@ fn worst(f: Unary, isa: Isa, baseline: bool, exact: impl Fn(f64) -> f64) -> (f64
     s.store_at(n.out(0), &axes, y);
     n.stages.push(s);
     let options = Options::new(isa, isa.lanes());
-    let kernel = [schedule(&n, options)];
+    let kernel = [schedule(&n, options).0];
     let baseline =
         baseline.then(|| clif::Code::compile_baseline(&kernel).expect("Cranelift compiles it"));
     let code = Code::compile(&kernel).expect("there is memory for code");

@@ -8,11 +8,13 @@
 //! threads. This module does not know operators or graphs: a program is function pointers and places.
 
 use std::any::Any;
-use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
 use crate::memory::Region;
+
+mod profile;
+pub use profile::{Profile, Timing};
 
 /// Blocks of a batch are spread over so many shards at most. Fixed, since it decides the order of sums.
 pub const MOST_SHARDS: usize = 8;
@@ -62,6 +64,9 @@ pub struct Call {
     pub name: String,
     /// Multiply-adds for one image; 0 where nothing is contracted.
     pub macs: u64,
+    /// Bytes of its buffers that it reads or writes for one image, each counted once. Not whole, since the images of
+    /// a block share the parameters and their gradients.
+    pub bytes: f64,
     pub entry: Entry,
     pub buffers: Vec<Place>,
 }
@@ -153,16 +158,6 @@ pub struct StepResult {
     /// How many of their classes were right.
     pub correct: f64,
     pub examples: usize,
-}
-
-/// Time of each call, summed over the blocks that ran.
-#[derive(Clone, Debug)]
-pub struct Timing {
-    pub name: String,
-    /// Multiply-adds for one image, as the call has them.
-    pub macs: u64,
-    pub time: Duration,
-    pub calls: u64,
 }
 
 /// A program with its memory: parameters, arenas, shards and what a batch leaves.
@@ -308,11 +303,7 @@ impl Machine {
         let blocks = indices.len().div_ceil(n);
         let shards = self.shards_for(mode, blocks);
         let program = &self.program;
-        let uniforms = |b: usize| Uniforms {
-            valid: (indices.len() - b * n).min(n) as f32,
-            learning_rate,
-            inverse_batch: 1.0 / indices.len() as f32,
-        };
+        let uniforms = |b: usize| uniforms(indices.len(), n, b, learning_rate);
         let phases = match mode {
             Mode::Train => &program.train,
             Mode::Eval => &program.eval,
@@ -343,50 +334,6 @@ impl Machine {
                     }
                 }
             }
-        }
-    }
-
-    /// Runs the blocks of a step on this thread and adds each call's time to `timings`, which starts empty
-    /// or as an earlier call left it.
-    pub fn profile(&mut self, examples: Examples, indices: &[u32], timings: &mut Vec<Timing>) {
-        let frame = self.begin(examples, indices);
-        let n = self.program.block;
-        let blocks = indices.len().div_ceil(n);
-        self.shards_for(Mode::Train, 1);
-        let frame = Frame {
-            arena: self.arenas[0].start(),
-            ..with_shard(frame, &self.shards, 0, Mode::Train)
-        };
-        let mut k = 0;
-        for phase in &self.program.train {
-            let (calls, runs) = match phase {
-                Phase::Blocks(c) => (c, blocks),
-                Phase::Once(c) => (c, 1),
-                Phase::Reduce => continue,
-            };
-            timings.resize_with(timings.len().max(k + calls.len()), || Timing {
-                name: String::new(),
-                macs: 0,
-                time: Duration::ZERO,
-                calls: 0,
-            });
-            for b in 0..runs {
-                let frame = frame.block(b, n);
-                let u = Uniforms {
-                    valid: (indices.len() - b * n).min(n) as f32,
-                    learning_rate: 0.0,
-                    inverse_batch: 1.0 / indices.len() as f32,
-                };
-                for (c, t) in calls.iter().zip(&mut timings[k..]) {
-                    let start = Instant::now();
-                    frame.call(c, &u);
-                    t.time += start.elapsed();
-                    t.calls += 1;
-                    t.macs = c.macs;
-                    t.name.clone_from(&c.name);
-                }
-            }
-            k += calls.len();
         }
     }
 
@@ -432,6 +379,15 @@ impl Machine {
             self.shards.push(Region::zeroed(bytes));
         }
         wanted
+    }
+}
+
+/// The numbers of block `b` of a batch of `images`; `n` images in a block.
+fn uniforms(images: usize, n: usize, b: usize, learning_rate: f32) -> Uniforms {
+    Uniforms {
+        valid: (images - b * n).min(n) as f32,
+        learning_rate,
+        inverse_batch: 1.0 / images as f32,
     }
 }
 

@@ -63,7 +63,7 @@ pub enum Command {
     },
     /// List what --target and --device can be here
     Devices,
-    /// Compile time, examples a second, and the time of each kernel
+    /// Compile time, examples a second, latency, and where the time of a step goes
     Bench(BenchArgs),
 }
 
@@ -139,6 +139,9 @@ pub struct EvalArgs {
 pub struct BenchArgs {
     #[command(flatten)]
     pub run: RunArgs,
+    /// Images in a batch, short for --set train.batch_size=N; no more than the data set has
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Option<u32>,
     /// Seconds for each figure
     #[arg(long, default_value_t = 2.0)]
     pub seconds: f64,

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lenetc::driver;
+use lenetc::driver::{self, Model};
+use lenetc::ops::Graph;
 use lenetc::passes::build::Built;
-use lenetc::train::{self, Epoch, Options, RunError, Session, Summary, Watcher};
+use lenetc::passes::config::Config;
+use lenetc::train::{self, Epoch, Loaded, Options, RunError, Session, Summary, Watcher};
 use lenetc_runtime::cuda::{Choice, Device, Engine};
 use lenetc_runtime::weights::Tensor;
 
@@ -20,35 +22,52 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Tensors up to this size are printed whole.
 const PRINTED_WHOLE: usize = 64;
 
-/// A session for the model, and what it was built from.
-pub fn session(
-    a: &RunArgs,
-    adjust: impl FnOnce(&mut lenetc::passes::config::Config),
-) -> Result<(Session, Built), Stop> {
-    if a.target == Target::Cpu && a.device.is_some() {
-        return Err(Stop::Message(
-            "--device chooses a GPU: add --target cuda".into(),
-        ));
+/// A model and its data, which fit each other, before any code is made.
+pub struct Prepared {
+    pub model: Model,
+    pub built: Built,
+    pub data: Loaded,
+}
+
+impl Prepared {
+    /// Reads the model and loads its data.
+    pub fn new(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<Self, Stop> {
+        if a.target == Target::Cpu && a.device.is_some() {
+            return Err(Stop::Message(
+                "--device chooses a GPU: add --target cuda".into(),
+            ));
+        }
+        let mut model = super::model(&a.model)?;
+        adjust(&mut model.config);
+        let built = model.build(driver::holds_bytes(&model.config))?;
+        let folder = a.model.file.parent().unwrap_or(Path::new("."));
+        let Some(source) = &model.config.data else {
+            return Err(Stop::Message(format!(
+                "{} names no data: add `data = …` to its train block",
+                a.model.file.display()
+            )));
+        };
+        let data = train::load(source, folder, a.data.as_deref(), &built.input)?;
+        let built = if data.train.bytes() == driver::holds_bytes(&model.config) {
+            built
+        } else {
+            model.build(data.train.bytes())?
+        };
+        train::check_data(&data, &built, &model.config)?;
+        Ok(Self { model, built, data })
     }
-    let mut model = super::model(&a.model)?;
-    adjust(&mut model.config);
-    let built = model.build(driver::holds_bytes(&model.config))?;
-    let folder = a.model.file.parent().unwrap_or(Path::new("."));
-    let Some(source) = &model.config.data else {
-        return Err(Stop::Message(format!(
-            "{} names no data: add `data = …` to its train block",
-            a.model.file.display()
-        )));
-    };
-    let data = train::load(source, folder, a.data.as_deref(), &built.input)?;
-    let built = if data.train.bytes() == driver::holds_bytes(&model.config) {
-        built
-    } else {
-        model.build(data.train.bytes())?
-    };
-    train::check_data(&data, &built, &model.config)?;
-    let graph = model.differentiate(built.graph.clone());
-    let (optimise, batch) = (a.opt > 0, model.config.batch_size);
+
+    /// The graph of a step of training.
+    pub fn graph(&self) -> Graph {
+        self.model.differentiate(self.built.graph.clone())
+    }
+}
+
+/// A session for the model, and what it was built from.
+pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<(Session, Built), Stop> {
+    let p = Prepared::new(a, adjust)?;
+    let (graph, optimise, batch) = (p.graph(), a.opt > 0, p.model.config.batch_size);
+    let Prepared { model, built, data } = p;
     let session = match a.target {
         Target::Cpu => {
             let plan = driver::plan(graph, optimise, batch, a.isa.isa()?);

@@ -6,7 +6,7 @@ use cranelift::codegen::CodegenError;
 use lenetc_runtime::cuda::Program;
 
 use super::{Failure, Model, group, holds_bytes, plan, plan_cuda};
-use crate::backend::cpu::{self, Isa, clif, wide};
+use crate::backend::cpu::{self, Choice, Isa, clif, wide};
 use crate::backend::cuda::ptx;
 use crate::ir;
 use crate::nest;
@@ -103,11 +103,13 @@ pub fn text(
         Stage::Dot => ir::dot(&g),
         Stage::Nest => {
             let groups = group(&mut g, optimise);
-            groups_text(&g, &groups)
+            let plan = cpu::plan(&g, &groups, model.config.batch_size, isa);
+            let mut choices = plan.choices.iter();
+            groups_text(&g, &groups, || choices.next().map(Choice::to_string))
         }
         Stage::Fused => {
             let groups = group(&mut g, optimise);
-            ir::text(&g) + "\n" + &groups_text(&g, &groups)
+            ir::text(&g) + "\n" + &groups_text(&g, &groups, || None)
         }
         Stage::Plan => plan_text(&planned(g)),
         Stage::Loops => {
@@ -131,8 +133,8 @@ pub fn text(
     })
 }
 
-/// Groups as text: the operators of each, then its nest.
-fn groups_text(g: &Graph, groups: &[Group]) -> String {
+/// Groups as text: the operators of each, what `next` says of it, then its nest.
+fn groups_text(g: &Graph, groups: &[Group], mut next: impl FnMut() -> Option<String>) -> String {
     let mut out = String::new();
     for (k, group) in groups.iter().enumerate() {
         let ops: Vec<String> = group
@@ -148,11 +150,11 @@ fn groups_text(g: &Graph, groups: &[Group]) -> String {
                 }
             })
             .collect();
-        out.push_str(&format!(
-            "# {k}: {}\n{}\n",
-            ops.join(" + "),
-            nest::text(&group.nest)
-        ));
+        out.push_str(&format!("# {k}: {}\n", ops.join(" + ")));
+        for line in next().iter().flat_map(|t| t.lines()) {
+            out.push_str(&format!("# {line}\n"));
+        }
+        out.push_str(&format!("{}\n", nest::text(&group.nest)));
     }
     out
 }

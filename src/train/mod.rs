@@ -123,7 +123,7 @@ impl Session {
         config: Config,
         threads: usize,
     ) -> Result<Self, RunError> {
-        let need = plan.bytes(config.batch_size.max(EVAL_BATCH as u32), threads);
+        let need = plan.run_bytes(config.batch_size.max(EVAL_BATCH as u32), threads);
         if let Some(have) = memory_bytes().filter(|&have| need > have) {
             return Err(RunError::Memory {
                 need: need >> 20,
@@ -131,15 +131,10 @@ impl Session {
             });
         }
         let program = plan.compile().map_err(|e| RunError::Code(e.to_string()))?;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|e| RunError::Threads {
-            threads,
-            reason: e.to_string(),
-        })?;
         Ok(Self {
             target: Target::Cpu {
                 machine: Box::new(Machine::new(program, threads)),
-                pool,
+                pool: pool(threads)?,
                 isa: plan.isa,
             },
             parameters: plan.parameters.clone(),
@@ -309,6 +304,23 @@ impl Session {
             Target::Cuda(_) => None,
         }
     }
+
+    /// The same inside a pool of one thread.
+    pub fn with_one_thread<T: Send>(
+        &mut self,
+        step: impl FnOnce(&mut Machine, Examples) -> T + Send,
+    ) -> Result<Option<T>, RunError> {
+        let alone = pool(1)?;
+        Ok(self.with(|machine, examples| alone.install(|| step(machine, examples))))
+    }
+}
+
+fn pool(threads: usize) -> Result<rayon::ThreadPool, RunError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|e| RunError::Threads {
+        threads,
+        reason: e.to_string(),
+    })
 }
 
 /// Where a parameter lies among all.

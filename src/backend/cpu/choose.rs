@@ -1,43 +1,96 @@
 //! Which schedule a kernel gets: the largest tile that the registers hold.
 //!
 //! A schedule is told how many registers it may fill. Where the emitter finds a move in an innermost loop, the
-//! tile was too large and a smaller one is tried. Does not know what a kernel computes.
+//! tile was too large and a smaller one is tried. Does not know what a kernel computes, nor how long it takes.
 
 use super::code::{Isa, Wide};
-use super::schedule::{Options, run as schedule};
+use super::schedule::{Choice, Options, TileSize, run as schedule};
 use super::wide;
 use crate::nest::Nest;
 use crate::nest::loops::Kernel;
 
-/// A nest's kernel for blocks of `block` images, and its code unless it is Cranelift's.
-pub fn choose(n: &Nest, isa: Isa, block: u32) -> (Kernel, Wide) {
-    let narrow = Options::new(Isa::Cranelift, block);
+/// A kernel with its code, unless that is Cranelift's, and why its schedule is as it is.
+pub struct Chosen {
+    pub kernel: Kernel,
+    pub code: Wide,
+    pub choice: Choice,
+}
+
+/// A nest's kernel for blocks of `block` images. This depends on the code alone, so that every compilation makes the
+/// same choice.
+pub fn choose(n: &Nest, isa: Isa, block: u32) -> Chosen {
     if isa == Isa::Cranelift {
-        return (schedule(n, narrow), None);
+        return narrow(n, block);
     }
-    let mut best: Option<(Kernel, wide::Code)> = None;
+    let mut best: Option<(Chosen, usize)> = None;
     for part in [8, 7, 6, 5, 4] {
         let options = Options {
             registers: isa.registers() * part / 8,
             ..Options::new(isa, block)
         };
-        let k = schedule(n, options);
-        if best.as_ref().is_some_and(|b| b.0 == k) {
+        let (kernel, mut choice) = schedule(n, options);
+        choice.narrowed = part < 8;
+        if best.as_ref().is_some_and(|b| b.0.kernel == kernel) {
             continue;
         }
-        let Ok(code) = wide::compile(&k) else { break };
-        let better = best
-            .as_ref()
-            .is_none_or(|b| code.inner_moves < b.1.inner_moves);
-        if better {
-            best = Some((k, code));
+        let Ok(code) = wide::compile(&kernel) else {
+            break;
+        };
+        let moves = code.inner_moves;
+        if best.as_ref().is_none_or(|b| moves < b.1) {
+            let code = Some(code);
+            let chosen = Chosen {
+                kernel,
+                code,
+                choice,
+            };
+            best = Some((chosen, moves));
         }
-        if best.as_ref().is_some_and(|b| b.1.inner_moves == 0) {
+        if best.as_ref().is_some_and(|b| b.1 == 0) {
             break;
         }
     }
-    match best {
-        Some((k, code)) => (k, Some(code)),
-        None => (schedule(n, narrow), None),
+    best.map_or_else(|| narrow(n, block), |b| b.0)
+}
+
+fn narrow(n: &Nest, block: u32) -> Chosen {
+    let (kernel, choice) = schedule(n, Options::new(Isa::Cranelift, block));
+    Chosen {
+        kernel,
+        code: None,
+        choice,
     }
+}
+
+/// The kernels that a nest may have with the same bits as result: the one that [`choose`] gives first, then those of
+/// the cheapest other tiles that need no moves in an innermost loop.
+pub fn candidates(n: &Nest, isa: Isa, block: u32) -> Vec<Chosen> {
+    let mut all = vec![choose(n, isa, block)];
+    if all[0].code.is_none() {
+        return all;
+    }
+    let (_, ranking) = schedule(n, Options::new(isa, block));
+    for tile in ranking.candidates() {
+        if let Some(c) = tiled(n, isa, block, tile)
+            && !all.iter().any(|o| o.kernel == c.kernel)
+        {
+            all.push(c);
+        }
+    }
+    all
+}
+
+/// A nest's kernel with a tile of this size, if that needs no moves in an innermost loop.
+pub fn tiled(n: &Nest, isa: Isa, block: u32, tile: TileSize) -> Option<Chosen> {
+    let options = Options {
+        tile: Some(tile),
+        ..Options::new(isa, block)
+    };
+    let (kernel, choice) = schedule(n, options);
+    let code = wide::compile(&kernel).ok().filter(|c| c.inner_moves == 0)?;
+    Some(Chosen {
+        kernel,
+        code: Some(code),
+        choice,
+    })
 }

@@ -3,6 +3,7 @@
 //! Activations lie as `[dims…][block]`, so every operator vectorises fully whatever its channel count.
 //! Lanes beyond the valid images hold zeros where values of the whole batch are summed.
 
+mod bandwidth;
 mod choose;
 pub mod clif;
 pub mod code;
@@ -12,10 +13,12 @@ mod peak;
 mod pointer;
 mod program;
 mod schedule;
+mod trial;
 pub mod wide;
 
-pub use choose::choose;
+pub use bandwidth::bandwidth;
+pub use choose::{Chosen, candidates, choose};
 pub use code::Isa;
 pub use peak::peak;
 pub use program::{Plan, plan};
-pub use schedule::{Options, run as schedule};
+pub use schedule::{Choice, Options, run as schedule};

@@ -2,11 +2,9 @@
 //!
 //! The figure that the speed of kernels is held against, taken in the same run. Knows no kernel but its own.
 
-use std::time::Instant;
-
-use lenetc_runtime::exec::Uniforms;
-
-use super::code::{Code, CodeError, Isa};
+use super::code::{CodeError, Isa};
+use super::trial::Trial;
+use super::wide;
 use crate::ir::DType;
 use crate::nest::Affine;
 use crate::nest::loops::{BufId, Buffer, Dim, Expr, Kernel, Kind, Space, Stmt, Write};
@@ -20,20 +18,9 @@ const REPEATS: usize = 200;
 /// Floating-point operations a second of one core that does nothing but multiply and add vectors.
 pub fn peak(isa: Isa) -> Result<f64, CodeError> {
     let lanes = i64::from(isa.lanes());
-    let code = Code::compile(&[kernel(lanes)])?;
-    let mut out = vec![0.0f32; (CHAINS * lanes) as usize];
-    let uniforms = Uniforms {
-        valid: 1.0,
-        learning_rate: 0.0,
-        inverse_batch: 1.0,
-    };
-    let mut run = || {
-        let start = Instant::now();
-        // SAFETY: the only buffer has the length that the kernel states.
-        unsafe { code.call(0, &[out.as_mut_ptr().cast()], &uniforms, 0) };
-        start.elapsed().as_secs_f64()
-    };
-    let least = (0..REPEATS).map(|_| run()).fold(f64::INFINITY, f64::min);
+    let kernel = kernel(lanes);
+    let code = wide::compile(&kernel).ok();
+    let least = Trial::new(&kernel, code, 1)?.fastest(REPEATS);
     Ok((ROUNDS * CHAINS * lanes * 2) as f64 / least)
 }
 

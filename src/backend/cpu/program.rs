@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 
 use lenetc_runtime::exec::{Call, Phase, Place, Program};
 
-use super::choose::choose;
+use super::choose::{Chosen, choose};
 use super::code::{Code, CodeError, Isa, Wide};
+use super::schedule::Choice;
 use crate::backend::memory::{self, Interval};
 use crate::backend::values::{self, ParameterPlace, needed_for_eval, padded_bytes, touches_batch};
-use crate::ir::{DType, Leading, NodeKind, Role, Source, Value};
+use crate::ir::{DType, Leading, NodeId, NodeKind, Role, Source, Value};
 use crate::nest::loops::Kernel;
 use crate::ops::Graph;
 use crate::passes::fuse::{Group, storage};
@@ -35,8 +36,16 @@ pub struct Plan {
     pub kernels: Vec<Kernel>,
     /// Their code, but for those that are left to Cranelift.
     pub code: Vec<Wide>,
+    /// Why their schedules are as they are.
+    pub choices: Vec<Choice>,
+    /// The operators that each kernel computes.
+    pub operators: Vec<Vec<NodeId>>,
     /// Multiply-adds of each kernel for one image.
     pub macs: Vec<u64>,
+    /// Bytes of its buffers that each kernel reads or writes for one image, each counted once: values of an image in
+    /// full, parameters and their gradients divided by the images of a full block, or of the batch where the kernel
+    /// runs once a step.
+    pub bytes: Vec<f64>,
     pub places: Vec<Vec<Place>>,
     /// Whether the group runs once a step, rather than for every block.
     pub once: Vec<bool>,
@@ -65,32 +74,54 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
     };
     let (arena, arena_bytes) = arena(g, groups, &fixed, block, lanes);
     let place = |v: &Value| fixed.places.get(v).copied().unwrap_or_else(|| arena[v]);
-    let (kernels, code) = groups
+    let places: Vec<Vec<Place>> = groups
         .iter()
-        .map(|group| choose(&group.nest, isa, block))
-        .unzip();
-    Plan {
+        .map(|group| group.values().iter().map(place).collect())
+        .collect();
+    let images = |once: bool| if once { batch } else { batch.min(block) };
+    let bytes = groups.iter().zip(&places).zip(&once);
+    let bytes =
+        bytes.map(|((group, places), &once)| bytes_an_image(g, group, places, images(once)));
+    let mut plan = Plan {
         isa,
         block,
-        kernels,
-        code,
+        kernels: vec![],
+        code: vec![],
+        choices: vec![],
+        operators: groups.iter().map(|group| group.nodes.clone()).collect(),
         macs: groups.iter().map(|group| group.macs(g)).collect(),
-        places: groups
-            .iter()
-            .map(|group| group.values().iter().map(place).collect())
-            .collect(),
+        bytes: bytes.collect(),
+        places,
         eval: needed_for_eval(g, groups),
         once,
         parameters: fixed.parameters,
         arena_bytes,
         shard_bytes: fixed.shard_bytes,
         parameter_bytes: fixed.parameter_bytes,
+    };
+    for group in groups {
+        let Chosen {
+            kernel,
+            code,
+            choice,
+        } = choose(&group.nest, isa, block);
+        plan.kernels.push(kernel);
+        plan.code.push(code);
+        plan.choices.push(choice);
     }
+    plan
 }
 
 impl Plan {
+    /// Computes a kernel by another schedule of the same nest.
+    pub fn replace(&mut self, k: usize, by: Chosen) {
+        self.kernels[k] = by.kernel;
+        self.code[k] = by.code;
+        self.choices[k] = by.choice;
+    }
+
     /// Bytes that a run on `threads` threads takes for batches of `batch` images, data aside.
-    pub fn bytes(&self, batch: u32, threads: usize) -> u64 {
+    pub fn run_bytes(&self, batch: u32, threads: usize) -> u64 {
         let shard = usize::try_from(self.shard_bytes).unwrap_or(usize::MAX);
         let blocks = batch.div_ceil(self.block) as usize;
         let shards = lenetc_runtime::exec::shards(blocks, shard) as u64;
@@ -100,19 +131,30 @@ impl Plan {
             .saturating_add(u64::from(batch) * 16)
     }
 
+    /// The kernels in the order in which a step of training first calls them.
+    pub fn step(&self) -> impl Iterator<Item = usize> {
+        self.phase(false).chain(self.phase(true))
+    }
+
+    /// The kernels that run for every block, or those that run once a step.
+    fn phase(&self, once: bool) -> impl Iterator<Item = usize> {
+        (0..self.kernels.len()).filter(move |&k| self.once[k] == once)
+    }
+
     /// Compiles the kernels and puts the program together.
     pub fn compile(&self) -> Result<Program, CodeError> {
         let code = Code::link(&self.kernels, &self.code)?;
         let call = |k: usize| Call {
             name: self.kernels[k].name.clone(),
             macs: self.macs[k],
+            bytes: self.bytes[k],
             entry: code.entry(k),
             buffers: self.places[k].clone(),
         };
-        let all = 0..self.kernels.len();
-        let blocks = all.clone().filter(|&k| !self.once[k]).map(call).collect();
-        let once: Vec<Call> = all.clone().filter(|&k| self.once[k]).map(call).collect();
-        let eval = all.filter(|&k| self.eval[k]).map(call).collect();
+        let list = |once| self.phase(once).map(call).collect::<Vec<Call>>();
+        let (blocks, once) = (list(false), list(true));
+        let eval = (0..self.kernels.len()).filter(|&k| self.eval[k]);
+        let eval = eval.map(call).collect();
         let mut train = vec![Phase::Blocks(blocks)];
         if !once.is_empty() {
             train.extend([Phase::Reduce, Phase::Once(once)]);
@@ -127,6 +169,22 @@ impl Plan {
             code: Box::new(code),
         })
     }
+}
+
+/// Bytes of a group's buffers for one image, where a call is for so many `images`. What is changed in place has one
+/// place and counts once.
+fn bytes_an_image(g: &Graph, group: &Group, places: &[Place], images: u32) -> f64 {
+    let values = group.values();
+    let first = |k: &usize| !places[..*k].contains(&places[*k]);
+    let bytes = (0..values.len()).filter(first).map(|k| {
+        let ty = g.ty(values[k]);
+        let bytes = ty.elements() as f64 * ty.dtype.size_bytes() as f64;
+        match ty.leading {
+            Leading::Batch | Leading::Dataset => bytes,
+            Leading::None => bytes / f64::from(images),
+        }
+    });
+    bytes.sum()
 }
 
 /// Values that do not lie in the arena.

@@ -49,6 +49,8 @@ impl Emitter<'_> {
             .iter()
             .map(|p| self.steps(p, dims, &lower, &upper))
             .collect();
+        // Where the pointers start is of no use to a later loop over the same variables.
+        let outer = self.pointers.clone();
         self.count(dims, &lower);
         let mut start: Vec<BlockArg> = lower.iter().map(|&v| v.into()).collect();
         start.extend(pointers.iter().map(|p| BlockArg::from(self.place(p))));
@@ -65,7 +67,6 @@ impl Emitter<'_> {
         self.b.seal_block(inside);
         let next = self.advance(dims, &counters, &here, &steps, [&lower, &upper]);
         self.count(dims, &counters);
-        let outer = self.pointers.clone();
         self.pointers.extend(pointers.iter().cloned().zip(here));
         self.body(body);
         self.pointers = outer;

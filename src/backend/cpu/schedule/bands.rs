@@ -12,6 +12,8 @@ use crate::backend::pieces::Piece;
 use crate::nest::Affine;
 use crate::nest::loops::{Dim, Kind, Quotient, Stmt, Var};
 
+/// Channels of a tile, or about so many.
+const CHANNELS: i64 = 8;
 /// Images whose channels of a tile take more are summed in bands,
 const LARGE_BYTES: i64 = 1 << 19;
 /// of which a tile's channels take no more.
@@ -89,11 +91,11 @@ impl Band {
 }
 
 impl Scheduler<'_> {
-    /// The bands of a sum over large images, where a tile has so many channels.
-    pub(super) fn band(&mut self, p: &Piece, columns: &[Trips], channels: i64) -> Option<Band> {
+    /// The bands of a sum over large images. They do not depend on the tile.
+    pub(super) fn band(&mut self, p: &Piece, columns: &[Trips]) -> Option<Band> {
         let of = *p.reduce.iter().find(|r| !columns.contains(r))?;
         let positions: i64 = p.reduce.iter().map(|r| r.1).product();
-        let bytes = positions * channels * i64::from(self.options.block) * 4;
+        let bytes = positions * CHANNELS * i64::from(self.options.block) * 4;
         let rows = (BAND_BYTES * of.1 / bytes).max(1);
         (bytes > LARGE_BYTES && rows < of.1).then(|| Band {
             of,

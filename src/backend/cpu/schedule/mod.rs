@@ -26,12 +26,15 @@ use crate::nest::{
 
 mod access;
 mod bands;
+mod choice;
 mod row;
 mod tile;
 mod transposed;
 
+pub use choice::{Choice, Lanes, TileSize};
+
 /// What the target offers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     /// f32 in a vector.
     pub lanes: u32,
@@ -41,6 +44,8 @@ pub struct Options {
     pub registers: u32,
     /// Whether the machine loads no more vectors at a time than it multiplies: each is then used several times.
     pub reuse: bool,
+    /// The tile in the place of the cheapest, where a contraction has a choice.
+    pub tile: Option<TileSize>,
 }
 
 impl Options {
@@ -51,6 +56,7 @@ impl Options {
             block,
             registers: isa.registers(),
             reuse: isa != Isa::Cranelift,
+            tile: None,
         }
     }
 }
@@ -71,8 +77,8 @@ const HIDES_LATENCY: i64 = 8;
 /// Accumulators of a tile: two more registers hold a factor and a term.
 const MOST_ACCUMULATORS: i64 = 14;
 
-/// Schedules a nest as one kernel for one block of images (or, without a batch, for all elements).
-pub fn run(n: &Nest, options: Options) -> Kernel {
+/// Schedules a nest as one kernel for one block of images (or, without a batch, for all elements), and says why so.
+pub fn run(n: &Nest, options: Options) -> (Kernel, Choice) {
     let mut k = Kernel::new(&n.name, options.lanes);
     let tensors = n
         .tensors
@@ -84,10 +90,11 @@ pub fn run(n: &Nest, options: Options) -> Kernel {
         options,
         k,
         tensors,
+        choice: Choice::new(options),
     };
     if options.block == 1 {
         s.one_image();
-        return s.k;
+        return (s.k, s.choice);
     }
     let shared = n.shared.first().map(|_| s.k.var("g"));
     let mut body = Vec::new();
@@ -98,7 +105,7 @@ pub fn run(n: &Nest, options: Options) -> Kernel {
         Some(g) => vec![serial(Dim::count(g, s.groups()), body)],
         None => body,
     };
-    s.k
+    (s.k, s.choice)
 }
 
 /// Elements behind a value of one image that may be read: vectors start at any of its elements.
@@ -140,6 +147,7 @@ struct Scheduler<'a> {
     options: Options,
     k: Kernel,
     tensors: Vec<Home>,
+    choice: Choice,
 }
 
 /// A stage under an assignment of its axes.
@@ -205,6 +213,7 @@ impl Scheduler<'_> {
 
     /// Elements of parameters in the lanes. Row-major and alike, so one flat loop covers them.
     fn parameters(&mut self, s: &Stage) -> Vec<Stmt> {
+        self.note(Lanes::Parameters, None, vec![]);
         let v = self.k.var("e");
         let len: i64 = s.own.iter().map(|&a| self.n.size(a)).product();
         let place = Place {
@@ -255,21 +264,32 @@ impl Scheduler<'_> {
         } else {
             1
         };
+        let ranked = match (channel, positions) {
+            (Some(k), Some(x)) if unroll && self.options.reuse => self.squares(k.1, x.1, 1),
+            (Some(k), None) if by_groups => self.heights(k.1, group_width),
+            _ => vec![],
+        };
         let (a_width, x_width) = match (channel, positions) {
-            (Some(k), Some(x)) if unroll && self.options.reuse => self.square(k.1, x.1, 1),
+            _ if !ranked.is_empty() => self.pick(&ranked),
             (Some(k), Some(x)) if unroll && !summed => wide(k.1, x.1),
             (Some(_), Some(_)) if unroll => (2, 5),
-            (Some(k), None) if by_groups => {
-                let most = (i64::from(self.options.registers) - 1) / group_width - 1;
-                (even(k.1, most), 1)
-            }
             (Some(_), _) => (4, 1),
             (None, Some(_)) if unroll => (1, 4),
             _ => (1, 1),
         };
+        let lanes = if summed { Lanes::Sums } else { Lanes::Images };
+        let size = TileSize {
+            channels: channel.map_or(1, |k| k.1.min(a_width)),
+            positions: positions.map_or(1, |x| x.1.min(x_width)),
+        };
+        match channel {
+            _ if from > 0 => self.note(Lanes::Results, None, vec![]),
+            Some(_) => self.note(lanes, Some((size, group_width)), ranked),
+            None => self.note(lanes, None, vec![]),
+        }
         let columns = if unroll { columns } else { vec![] };
         let band = match channel {
-            Some(_) if summed => self.band(p, &columns, a_width),
+            Some(_) if summed => self.band(p, &columns),
             _ => None,
         };
         let mut tiles = self.tiles(p, &columns, positions, x_width, unroll);
@@ -349,24 +369,6 @@ impl Scheduler<'_> {
             .copied()
             .filter(|o| o.1 > 1 && channel.is_none_or(|c| c.0 != o.0));
         (channel, positions)
-    }
-
-    /// The tile that makes least of loads and of narrow rests, of those that fit: the narrower side of a tile is
-    /// held in registers while the other one passes by. A row is `each` vectors.
-    fn square(&self, channels: i64, rows: i64, each: i64) -> (i64, i64) {
-        let most = i64::from(self.options.registers);
-        let total = |a: i64, x: i64| {
-            let high = cut(channels, a).into_iter();
-            let tiles = high.flat_map(|h| cut(rows, x).into_iter().map(move |w| (h, w)));
-            tiles
-                .map(|(h, w)| h.1 * w.1 * cost(h.2, w.2 * each))
-                .sum::<i64>()
-        };
-        let shapes = (1..=channels).flat_map(|a| (1..=rows).map(move |x| (a, x)));
-        let fitting = shapes.filter(|&(a, x)| a * x * each + a.min(x * each) < most);
-        fitting
-            .min_by_key(|&(a, x)| (total(a, x), -a * x))
-            .unwrap_or((1, 1))
     }
 
     /// Cuts the positions into tiles: first position, number of tiles, width, whether taps may be missing.

@@ -8,6 +8,7 @@
 //!
 //! Does not know operators or instructions.
 
+use super::choice::{Lanes, TileSize};
 use super::{Home, Scheduler, Trips, cut, even, loop_over, serial};
 use crate::backend::pieces::{self, Piece};
 use crate::ir::DType;
@@ -18,7 +19,7 @@ mod choose;
 mod tile;
 mod wrapped;
 
-use choose::{Lanes, all, used};
+use choose::{Along, all, used};
 
 /// The lanes of a place. The axes' indices contain `lane`, which stands for the lane's number.
 #[derive(Clone)]
@@ -121,11 +122,11 @@ impl Scheduler<'_> {
         let apart = s.combine == Combine::Sum && self.elementary(s) && !self.sums_images(s);
         let end = if apart { End::Kept } else { End::Finished };
         let mut out = match self.lanes(s, p) {
-            Some(Lanes::Own(l)) => match self.wrapped(s, p, l, lane) {
+            Some(Along::Own(l)) => match self.wrapped(s, p, l, lane) {
                 Some(w) => self.wrapped_results(&w, end),
                 None => self.results(s, p, l, lane, end),
             },
-            Some(Lanes::Reduced(l)) => self.sums(s, p, l, lane, end),
+            Some(Along::Reduced(l)) => self.sums(s, p, l, lane, end),
             None => self.alone(s, p, lane, end),
         };
         if apart {
@@ -153,10 +154,14 @@ impl Scheduler<'_> {
             None if p.reduce.is_empty() || end == End::Apart => 1,
             None => even(vectors, vectors.min(MOST_SUMS)),
         };
-        let (a_width, x_width) = match channel {
-            Some(c) => self.square(c.1, rows.map_or(1, |r| r.1), most),
-            None => (1, 1),
+        let ranked = channel.map(|c| self.squares(c.1, rows.map_or(1, |r| r.1), most));
+        let (a_width, x_width) = ranked.as_ref().map_or((1, 1), |r| self.pick(r));
+        let size = TileSize {
+            channels: a_width,
+            positions: x_width,
         };
+        let ranked = ranked.unwrap_or_default();
+        self.note(Lanes::Row, channel.map(|_| (size, most)), ranked);
         let taps = choose::taps(p, l.0);
         let mut body = Vec::new();
         for segment in self.segments(p, l, &taps, most) {
@@ -207,6 +212,11 @@ impl Scheduler<'_> {
                 ),
             )
         });
+        let size = TileSize {
+            channels: height,
+            positions: width,
+        };
+        self.note(Lanes::Terms, channel.map(|_| (size, 1)), vec![]);
         let segments = self.segments(p, l, positions.as_slice(), 1);
         let mut body = Vec::new();
         for (from, tiles, size) in cut(channel.map_or(1, |c| c.1), height) {
@@ -227,6 +237,7 @@ impl Scheduler<'_> {
 
     /// One result at a time, the same in all lanes.
     fn alone(&mut self, s: &Stage, p: &Piece, lane: Var, end: End) -> Vec<Stmt> {
+        self.note(Lanes::Alike, None, vec![]);
         let t = Tile {
             a: None,
             x: None,

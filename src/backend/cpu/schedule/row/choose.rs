@@ -9,7 +9,7 @@ use crate::nest::loops::{At, Var};
 use crate::nest::{Access, Affine, Binary, Combine, Expr, ExprId, Stage};
 
 /// What is in the lanes.
-pub(super) enum Lanes {
+pub(super) enum Along {
     /// Results, side by side.
     Own(Trips),
     /// Terms of a sum.
@@ -21,14 +21,14 @@ const REDUCTION: i64 = 10;
 
 impl Scheduler<'_> {
     /// The axis that leaves fewest lanes idle; none where one lane of use is as good.
-    pub(super) fn lanes(&self, s: &Stage, p: &Piece) -> Option<Lanes> {
+    pub(super) fn lanes(&self, s: &Stage, p: &Piece) -> Option<Along> {
         let lanes = i64::from(self.options.lanes);
         let spent = |n: i64| 100 * ((n + lanes - 1) / lanes * lanes) / n;
         let own = p
             .own
             .iter()
             .filter(|&&(v, n)| n > 1 && self.side_by_side(s, p, v, &all(s)) && self.peels(s, p, v));
-        let own = own.map(|&l| (spent(l.1), Lanes::Own(l)));
+        let own = own.map(|&l| (spent(l.1), Along::Own(l)));
         let terms: i64 = p.reduce.iter().map(|r| r.1).product();
         let sums = p
             .reduce
@@ -36,7 +36,7 @@ impl Scheduler<'_> {
             .filter(|&&(v, n)| n > 1 && self.summable(s, p, v));
         let sums = sums.map(|&l| {
             let steps = terms / l.1 * ((l.1 + lanes - 1) / lanes);
-            (spent(l.1) * (steps + REDUCTION) / steps, Lanes::Reduced(l))
+            (spent(l.1) * (steps + REDUCTION) / steps, Along::Reduced(l))
         });
         let best = own.rev().chain(sums.rev()).min_by_key(|c| c.0);
         best.filter(|c| c.0 < 100 * lanes).map(|c| c.1)

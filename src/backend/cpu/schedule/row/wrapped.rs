@@ -4,6 +4,7 @@
 //! operands of lanes in different rows lie apart, so that a vector of them is put together of one for each row. That
 //! pays where several channels use it.
 
+use super::super::choice::{Lanes, Priced, TileSize, priced};
 use super::super::tile::run;
 use super::super::{HIDES_LATENCY, Place, Scheduler, Trips, cut, loop_over, unrolled};
 use super::choose::used;
@@ -84,7 +85,13 @@ impl Scheduler<'_> {
     pub(super) fn wrapped_results(&mut self, w: &Wrapped, end: End) -> Vec<Stmt> {
         let lanes = i64::from(self.options.lanes);
         let vectors = (w.rows.1 * w.columns.1 + lanes - 1) / lanes;
-        let (height, width) = self.wrapped_shape(w.channel.1, vectors);
+        let ranked = self.spans(w.channel.1, vectors);
+        let (height, width) = self.pick(&ranked);
+        let size = TileSize {
+            channels: height,
+            positions: width,
+        };
+        self.note(Lanes::Rows, Some((size, 1)), ranked);
         let mut body = Vec::new();
         for (a_from, a_tiles, a_size) in cut(w.channel.1, height) {
             let mut tiled = Vec::new();
@@ -99,8 +106,8 @@ impl Scheduler<'_> {
         outside(w.piece, &[w.channel.0, w.rows.0, w.columns.0], body)
     }
 
-    /// Channels × vectors of a tile: as many channels as there are registers for, since a vector is dear to put together.
-    fn wrapped_shape(&self, channels: i64, vectors: i64) -> (i64, i64) {
+    /// The tiles of channels × vectors that fit, the cheapest first: a vector is dear to put together.
+    fn spans(&self, channels: i64, vectors: i64) -> Vec<Priced> {
         let most = i64::from(self.options.registers);
         let spent = |a: i64, x: i64| {
             let high = cut(channels, a).into_iter();
@@ -111,9 +118,14 @@ impl Scheduler<'_> {
             });
             tiles.sum::<i64>()
         };
-        let shapes = (1..=channels).flat_map(|a| (1..=vectors).map(move |x| (a, x)));
+        let sides = |n: i64| 1..=n.min(most);
+        let shapes = sides(channels).flat_map(|a| sides(vectors).map(move |x| (a, x)));
         let fitting = shapes.filter(|&(a, x)| a * x + x + 1 < most);
-        fitting.min_by_key(|&(a, x)| spent(a, x)).unwrap_or((1, 1))
+        let mut all: Vec<Priced> = fitting
+            .map(|(a, x)| priced(spent(a, x), channels * vectors, a, x))
+            .collect();
+        all.sort_by(|p, q| p.cost.total_cmp(&q.cost));
+        all
     }
 
     fn wrapped_tile(

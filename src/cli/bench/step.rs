@@ -1,0 +1,125 @@
+//! Where the time of a step of training goes, on one thread.
+//!
+//! Whole steps, the same steps taken apart, and the steps of the program without fusion are measured in turn, so that
+//! a clock that changes its speed changes it for all. Does not know how the figures are shown.
+
+use std::time::{Duration, Instant};
+
+use lenetc_runtime::exec::{Examples, Machine, Mode, Profile};
+
+use super::latency::Batches;
+
+/// Steps of one kind in a row; one more before them, which brings their memory into the caches, does not count.
+const STINT: usize = 6;
+/// A stint ends after this part of the time, and a first step that took as long counts.
+const STINT_SHARE: f64 = 0.1;
+
+/// Medians over the steps, in µs.
+pub struct Step {
+    /// As a step runs, nothing read but the clock before and after it.
+    pub whole: f64,
+    pub parts: Parts,
+    /// Of the program without fusion.
+    pub unfused: Option<Parts>,
+}
+
+/// A step taken apart, in µs.
+pub struct Parts {
+    pub calls: Vec<Call>,
+    /// Setting the shards to zero.
+    pub clearing: f64,
+    /// Adding them up.
+    pub reduction: f64,
+}
+
+/// A kernel, over all blocks of the step.
+pub struct Call {
+    pub name: String,
+    pub micros: f64,
+    /// Multiply-adds and bytes for one image.
+    pub macs: u64,
+    pub bytes: f64,
+}
+
+/// Measures for about so many seconds. Call it from inside a pool of one thread.
+pub fn measure(
+    machine: &mut Machine,
+    mut unfused: Option<&mut Machine>,
+    examples: Examples,
+    batches: Batches,
+    seconds: f64,
+) -> Step {
+    let (mut whole, mut parts, mut apart) = (vec![], vec![], vec![]);
+    let mut next = batches.cycle();
+    let (start, most) = (Instant::now(), seconds * STINT_SHARE);
+    while whole.is_empty() || start.elapsed().as_secs_f64() < seconds {
+        stint(&mut next, &mut whole, most, |b| run(machine, examples, b));
+        stint(&mut next, &mut parts, most, |b| {
+            machine.profile(examples, b)
+        });
+        if let Some(m) = &mut unfused {
+            stint(&mut next, &mut apart, most, |b| m.profile(examples, b));
+        }
+    }
+    Step {
+        whole: median(whole.iter().copied()),
+        parts: Parts::new(&parts),
+        unfused: unfused.map(|_| Parts::new(&apart)),
+    }
+}
+
+fn run(m: &mut Machine, examples: Examples, batch: &[u32]) -> Duration {
+    let start = Instant::now();
+    m.run(Mode::Train, examples, batch, 0.0);
+    start.elapsed()
+}
+
+/// Steps of one kind, for about so many seconds at most.
+fn stint<'a, T>(
+    batches: &mut impl Iterator<Item = &'a [u32]>,
+    results: &mut Vec<T>,
+    seconds: f64,
+    mut step: impl FnMut(&[u32]) -> T,
+) {
+    let start = Instant::now();
+    for (k, batch) in batches.take(STINT + 1).enumerate() {
+        let result = step(batch);
+        let long = start.elapsed().as_secs_f64() > seconds;
+        if k > 0 || long {
+            results.push(result);
+        }
+        if long {
+            break;
+        }
+    }
+}
+
+/// The median in µs.
+fn median(times: impl Iterator<Item = Duration>) -> f64 {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1e6
+}
+
+impl Parts {
+    fn new(profiles: &[Profile]) -> Self {
+        let calls = profiles[0].calls.iter().enumerate();
+        Self {
+            calls: calls
+                .map(|(k, c)| Call {
+                    name: c.name.clone(),
+                    micros: median(profiles.iter().map(|p| p.calls[k].time)),
+                    macs: c.macs,
+                    bytes: c.bytes,
+                })
+                .collect(),
+            clearing: median(profiles.iter().map(|p| p.clearing)),
+            reduction: median(profiles.iter().map(|p| p.reduction)),
+        }
+    }
+
+    /// All kernels.
+    pub fn kernels(&self) -> f64 {
+        self.calls.iter().map(|c| c.micros).sum()
+    }
+}

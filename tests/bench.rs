@@ -1,0 +1,158 @@
+//! `lenetc bench` as a user meets it: what it reports and that its figures fit each other. No test depends on a speed.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn bench(args: &[&str]) -> String {
+    let o = Command::new(env!("CARGO_BIN_EXE_lenetc"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["bench", "--seconds", "0.05"])
+        .args(args)
+        .output()
+        .expect("lenetc starts");
+    assert!(
+        o.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&o.stderr)
+    );
+    String::from_utf8_lossy(&o.stdout).into_owned()
+}
+
+fn json(args: &[&str]) -> Value {
+    let text = bench(&[args, &["--json"]].concat());
+    serde_json::from_str(&text).expect("JSON on stdout")
+}
+
+fn number(v: &Value, key: &str) -> f64 {
+    v[key]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{key} is no number in {v}"))
+}
+
+fn kernels(v: &Value) -> &[Value] {
+    v["kernels"].as_array().expect("a list")
+}
+
+#[test]
+fn every_figure_is_there() {
+    let v = json(&["models/lenet.nn", "--threads", "1"]);
+    for key in [
+        "compile_ms",
+        "train_examples_per_sec",
+        "inference_images_per_sec",
+        "peak_gflops",
+        "bandwidth_gbytes_per_sec",
+        "bandwidth_set_bytes",
+        "block",
+        "unfused_block",
+    ] {
+        assert!(number(&v, key) > 0.0, "{key}");
+    }
+    assert_eq!((number(&v, "threads"), number(&v, "batch")), (1.0, 256.0));
+    assert!(v["isa"].is_string());
+    for k in kernels(&v) {
+        for key in ["us_per_image", "bytes_per_image", "share_of_roofline"] {
+            assert!(number(k, key) >= 0.0, "{key} of {k}");
+        }
+        let contracts = number(k, "macs_per_image") > 0.0;
+        assert_eq!(k["gflops"].is_number(), contracts, "{k}");
+        assert_eq!(k["share_of_peak"].is_number(), contracts, "{k}");
+    }
+}
+
+#[test]
+fn the_parts_of_a_step_add_up_to_it() {
+    for args in [
+        &["models/lenet.nn"][..],
+        &["models/branches.nn", "--batch", "20"],
+    ] {
+        let v = json(args);
+        let step = &v["step"];
+        let sum: f64 = kernels(&v).iter().map(|k| number(k, "us_per_image")).sum();
+        let total = number(step, "us_per_image");
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs().max(1.0);
+        assert!(close(sum, number(step, "kernels_us_per_image")), "{step}");
+        let others = ["clearing", "sum_of_shards", "rest"].map(|k| format!("{k}_us_per_image"));
+        let others: f64 = others.iter().map(|k| number(step, k)).sum();
+        assert!(close(sum + others, total), "{step}");
+    }
+}
+
+#[test]
+fn single_images_have_percentiles_in_order() {
+    let v = json(&["models/lenet.nn", "--batch", "1"]);
+    assert_eq!(number(&v, "batch"), 1.0);
+    for key in ["train_step_us", "inference_us"] {
+        let [a, b, c] = ["p50", "p90", "p99"].map(|p| number(&v[key], p));
+        assert!(0.0 < a && a <= b && b <= c, "{}", v[key]);
+        assert!(number(&v[key], "samples") >= 10.0, "ten parts are measured");
+    }
+}
+
+#[test]
+fn fused_kernels_have_the_time_of_their_operators_alone() {
+    let v = json(&["models/lenet.nn"]);
+    let fused = |k: &&Value| {
+        let name = k["name"].as_str().unwrap_or("");
+        name.ends_with("_sigmoid") || name.ends_with("_sigmoid_grad")
+    };
+    assert_eq!(kernels(&v).iter().filter(fused).count(), 8);
+    for k in kernels(&v) {
+        let apart = &k["unfused_us_per_image"];
+        assert_eq!(apart.is_number(), fused(&k), "{k}");
+    }
+    assert!(number(&v["step"], "unfused_kernels_us_per_image") > 0.0);
+
+    let v = json(&["models/lenet.nn", "--opt", "0"]);
+    let apart = |k: &Value| k["unfused_us_per_image"].is_number();
+    assert!(!kernels(&v).iter().any(apart), "nothing is fused");
+    assert!(v["step"]["unfused_kernels_us_per_image"].is_null());
+}
+
+/// Counted by hand: what does not depend on a block, and what is shared by the images of one.
+#[test]
+fn bytes_are_those_of_the_buffers() {
+    let v = json(&["models/lenet.nn", "--isa", "cranelift"]);
+    let block = number(&v, "block");
+    let bytes = |name: &str| -> Vec<f64> {
+        let named = kernels(&v).iter().filter(|k| k["name"] == name);
+        named.map(|k| number(k, "bytes_per_image")).collect()
+    };
+    let images = 28.0 * 28.0;
+    assert_eq!(bytes("gather")[0], images + 4.0 + 4.0 * images);
+    let pool = 6.0 * images + 6.0 * images / 4.0;
+    assert_eq!(bytes("avg_pool2d")[0], 4.0 * pool);
+    let conv = 4.0 * (images + 6.0 * images) + 4.0 * (6.0 * 25.0 + 6.0) / block;
+    assert_eq!(bytes("conv2d_sigmoid")[0], conv);
+    // The parameter, which is changed in place, and its gradient, once for the whole batch.
+    assert_eq!(bytes("sgd")[0], 4.0 * 2.0 * 6.0 * 25.0 / 256.0);
+}
+
+#[test]
+fn a_batch_has_no_more_images_than_the_data_set() {
+    let v = json(&["models/edge.nn", "--batch", "7"]);
+    assert_eq!(number(&v, "batch"), 1.0);
+}
+
+#[test]
+fn the_text_has_the_same_rows() {
+    let text = bench(&["models/lenet.nn", "--batch", "8"]);
+    for row in [
+        "compile ",
+        "train ",
+        "inference ",
+        "a step of training ",
+        "inference of a batch ",
+        "conv2d_sigmoid ",
+        "kernels ",
+        "shards set to zero ",
+        "sum of shards ",
+        "rest ",
+        "step ",
+        "peak ",
+        "bandwidth ",
+    ] {
+        assert!(text.lines().any(|l| l.starts_with(row)), "{row}\n{text}");
+    }
+}
