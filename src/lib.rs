@@ -12,6 +12,10 @@
 //!
 //! Imports run one way: `diag ← syntax ← ir ← nest ← ops ← passes ← backend ← driver ← train ← main`.
 
+// Tests within share the list of cases with those outside.
+#[cfg(test)]
+extern crate self as lenetc;
+
 pub mod backend;
 pub mod diag;
 pub mod driver;

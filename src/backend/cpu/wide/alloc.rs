@@ -69,6 +69,15 @@ pub fn run(f: &mut Function, avx512: bool) -> Result<Allocated, String> {
     })
 }
 
+/// Follows every value through the registers, and says where an instruction would read another one.
+#[cfg(test)]
+pub fn check(a: &Allocated, avx512: bool) -> Result<(), String> {
+    let environment = environment(avx512);
+    let mut checker = regalloc2::checker::Checker::new(&a.program, &environment);
+    checker.prepare(&a.output);
+    checker.run().map_err(|e| format!("{e:?}"))
+}
+
 impl Allocated {
     /// The operands' registers, as `operands` listed them.
     pub fn registers(&self, block: usize, inst: usize) -> &[Allocation] {

@@ -14,6 +14,9 @@ mod legalise;
 mod rows;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::Declined;
 
 use crate::nest::loops::Kernel;
