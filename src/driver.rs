@@ -5,6 +5,9 @@
 mod stages;
 pub use stages::{NoStage, Stage, text};
 
+use lenetc_runtime::cache::Cache;
+
+use crate::backend::cpu::tune::{self, Tuned};
 use crate::backend::cpu::{self, Isa};
 use crate::backend::cuda;
 use crate::diag::{Diagnostic, Severity, Source, Span, line_col};
@@ -198,7 +201,23 @@ pub fn plan(mut g: Graph, passes: impl Into<Passes>, batch: u32, isa: Isa) -> cp
     cpu::plan(&g, &groups, batch, isa)
 }
 
-/// The same for a GPU; `multiprocessors` is what the device has.
+/// The same with the tiles that are the fastest on this machine, as the cache or a measurement has them, and what was
+/// done for that. The program gives the same bits as that of [`plan`].
+pub fn tuned_plan(
+    mut g: Graph,
+    passes: impl Into<Passes>,
+    batch: u32,
+    isa: Isa,
+    cache: Option<&Cache>,
+) -> (cpu::Plan, Tuned) {
+    let groups = group(&mut g, passes);
+    let mut plan = cpu::plan(&g, &groups, batch, isa);
+    let nests: Vec<_> = groups.iter().map(|group| &group.nest).collect();
+    let tuned = tune::run(&mut plan, &nests, cache);
+    (plan, tuned)
+}
+
+/// The plan of [`plan`] for a GPU; `multiprocessors` is what the device has.
 pub fn plan_cuda(mut g: Graph, optimise: bool, batch: u32, multiprocessors: u32) -> cuda::Plan {
     let groups = group(&mut g, optimise);
     let options = cuda::Options {

@@ -215,7 +215,11 @@ fn on_machine(
         .num_threads(1)
         .build()
         .expect("a thread");
+    // A step taken apart, at a rate of 0, gives the same losses and changes nothing.
+    pool.install(|| machine.profile(examples, &feed.indices));
+    let apart = machine.losses().to_vec();
     pool.install(|| machine.run(Mode::Train, examples, &feed.indices, RATE));
+    assert_eq!(machine.losses(), apart, "{name}");
     for o in &g.outputs {
         let (got, start): (Vec<f64>, Vec<f64>) = match (o.role, place(g, o.role)) {
             (Role::Loss, _) => (machine.losses().iter().map(|&x| x.into()).collect(), vec![]),

@@ -1,5 +1,6 @@
 //! What a compiled program needs while it runs. Imports nothing of the compiler.
 
+pub mod cache;
 pub mod code;
 pub mod cuda;
 pub mod data;

@@ -94,6 +94,9 @@ pub struct RunArgs {
     /// Threads; as many as the machine has by default
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Measure which tiles are the fastest here and keep that in the user's cache; results stay the same, bit for bit
+    #[arg(long)]
+    pub tune: bool,
     /// The folder or file of the data set
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lenetc::driver::{self, Model};
+use lenetc::backend::cpu::Plan;
+use lenetc::backend::cpu::tune::Tuned;
+use lenetc::driver::{self, Model, Passes};
 use lenetc::ops::Graph;
 use lenetc::passes::build::Built;
 use lenetc::passes::config::Config;
 use lenetc::train::{self, Epoch, Loaded, Options, RunError, Session, Summary, Watcher};
+use lenetc_runtime::cache::Cache;
 use lenetc_runtime::cuda::{Choice, Device, Engine};
 use lenetc_runtime::weights::Tensor;
 
@@ -37,6 +40,11 @@ impl Prepared {
                 "--device chooses a GPU: add --target cuda".into(),
             ));
         }
+        if a.target == Target::Cuda && a.tune {
+            return Err(Stop::Message(
+                "--tune chooses tiles for the processor: leave it out with --target cuda".into(),
+            ));
+        }
         let mut model = super::model(&a.model)?;
         adjust(&mut model.config);
         let built = model.build(driver::holds_bytes(&model.config))?;
@@ -61,36 +69,55 @@ impl Prepared {
     pub fn graph(&self) -> Graph {
         self.model.differentiate(self.built.graph.clone())
     }
+
+    /// The plan for the processor and, where `--tune` asks for it, what tuning did.
+    pub fn plan(&self, a: &RunArgs, passes: Passes) -> Result<(Plan, Option<Tuned>), Stop> {
+        let (graph, batch, isa) = (self.graph(), self.model.config.batch_size, a.isa.isa()?);
+        if !a.tune {
+            return Ok((driver::plan(graph, passes, batch, isa), None));
+        }
+        let cache = Cache::of_user();
+        let (plan, tuned) = driver::tuned_plan(graph, passes, batch, isa, cache.as_ref());
+        Ok((plan, Some(tuned)))
+    }
 }
 
 /// A session for the model, and what it was built from.
 pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<(Session, Built), Stop> {
     let p = Prepared::new(a, adjust)?;
-    let (graph, optimise, batch) = (p.graph(), a.opt > 0, p.model.config.batch_size);
-    let Prepared { model, built, data } = p;
     let session = match a.target {
         Target::Cpu => {
-            let plan = driver::plan(graph, optimise, batch, a.isa.isa()?);
-            Session::new(&plan, data, model.config, a.threads())?
+            let (plan, tuned) = p.plan(a, Passes::from(a.opt > 0))?;
+            note(tuned);
+            Session::new(&plan, p.data, p.model.config, a.threads())?
         }
         Target::Cuda => {
             let device = Device::open(a.device.unwrap_or(Choice::Number(0)));
             let device = device.map_err(RunError::from)?;
             let multiprocessors = device.found.multiprocessors;
-            let plan = driver::plan_cuda(graph, optimise, batch, multiprocessors);
+            let batch = p.model.config.batch_size;
+            let plan = driver::plan_cuda(p.graph(), a.opt > 0, batch, multiprocessors);
             if let Some(kernel) = plan.too_large() {
                 return Err(Stop::Message(format!(
                     "{kernel} has a tensor of more than 2^31 elements for a batch of {batch}: \
                      --set train.batch_size= makes it smaller"
                 )));
             }
-            Session::on_gpu(&device, plan.program(), plan.parameters, data, model.config)?
+            let (data, config) = (p.data, p.model.config);
+            Session::on_gpu(&device, plan.program(), plan.parameters, data, config)?
         }
     };
     if let Some(log) = session.gpu().map(Engine::log).filter(|l| !l.is_empty()) {
         anstream::eprintln!("note: NVRTC says: {log}");
     }
-    Ok((session, built))
+    Ok((session, p.built))
+}
+
+/// Says what tuning did.
+pub fn note(tuned: Option<Tuned>) {
+    if let Some(tuned) = tuned {
+        anstream::eprintln!("note: tuning: {tuned}");
+    }
 }
 
 /// Trains.

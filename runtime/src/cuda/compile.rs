@@ -1,8 +1,8 @@
 //! From CUDA C to what a driver loads, through NVRTC and the cache.
 
-use super::cache::{Cache, Key};
 use super::error::CudaError;
 use super::nvrtc::Nvrtc;
+use crate::cache::{Cache, Key};
 
 /// Changes when entries of the cache mean something else.
 const CACHE_FORMAT: &str = "1";

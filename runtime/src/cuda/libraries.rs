@@ -13,6 +13,7 @@ use libloading::Library;
 
 use super::error::CudaError;
 use super::nvrtc::Nvrtc;
+use crate::cache::{is_private_to_us, variable};
 
 /// What cudarc calls on the way of [`Engine`](super::Engine). CUDA 12.0 has them all.
 const SYMBOLS: [&str; 38] = [
@@ -272,7 +273,7 @@ fn nvrtc_folders() -> Vec<PathBuf> {
     let ours = env::current_dir()
         .ok()
         .map(|d| d.join(here))
-        .filter(|v| super::cache::is_private_to_us(v, 0o022));
+        .filter(|v| is_private_to_us(v, 0o022));
     let environments = [variable("VIRTUAL_ENV"), ours];
     folders.extend(
         environments
@@ -313,12 +314,6 @@ fn entries(folder: &Path, (start, end): (&str, &str)) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
-}
-
-/// An environment variable that holds a path.
-pub(super) fn variable(name: &str) -> Option<PathBuf> {
-    let value = env::var_os(name).filter(|v| !v.is_empty());
-    value.map(PathBuf::from)
 }
 
 #[cfg(test)]

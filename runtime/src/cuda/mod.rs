@@ -4,7 +4,6 @@
 //! device is opened, and what is missing becomes a [`CudaError`] that says what to do. This module does not know
 //! operators or graphs of them: a program is a source text, launches and places.
 
-mod cache;
 mod compile;
 mod device;
 mod engine;

@@ -31,7 +31,7 @@ pub fn bandwidth(isa: Isa, set_bytes: u64) -> Result<f64, CodeError> {
     let passes = (BYTES_A_RUN / set).max(1) as i64;
     let kernel = kernel(isa.lanes(), half, passes);
     let code = wide::compile(&kernel).ok();
-    let least = Trial::new(&kernel, code, 1)?.fastest(REPEATS);
+    let least = Trial::new(&[kernel], &[code], 1)?.fastest(0, REPEATS);
     Ok((half * 8 * passes) as f64 / least)
 }
 

@@ -14,6 +14,7 @@ mod pointer;
 mod program;
 mod schedule;
 mod trial;
+pub mod tune;
 pub mod wide;
 
 pub use bandwidth::bandwidth;

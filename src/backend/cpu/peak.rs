@@ -20,7 +20,7 @@ pub fn peak(isa: Isa) -> Result<f64, CodeError> {
     let lanes = i64::from(isa.lanes());
     let kernel = kernel(lanes);
     let code = wide::compile(&kernel).ok();
-    let least = Trial::new(&kernel, code, 1)?.fastest(REPEATS);
+    let least = Trial::new(&[kernel], &[code], 1)?.fastest(0, REPEATS);
     Ok((ROUNDS * CHAINS * lanes * 2) as f64 / least)
 }
 

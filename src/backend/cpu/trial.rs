@@ -1,6 +1,6 @@
-//! A kernel with memory of its own, run alone to be timed.
+//! Kernels with memory of their own, run alone to be timed.
 //!
-//! Does not know what the kernel computes, nor what a time is compared with.
+//! Does not know what the kernels compute, nor what a time is compared with.
 
 use std::time::Instant;
 
@@ -8,9 +8,10 @@ use lenetc_runtime::exec::Uniforms;
 use lenetc_runtime::memory::Region;
 
 use super::code::{Code, CodeError, Wide};
-use crate::nest::loops::Kernel;
+use crate::ir::DType;
+use crate::nest::loops::{Buffer, Kernel};
 
-/// A compiled kernel and its buffers, zero at first.
+/// Compiled kernels that take the same buffers, and those buffers.
 pub struct Trial {
     code: Code,
     buffers: Vec<Region>,
@@ -18,13 +19,20 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Gives a kernel the memory that it states; `code` is its code, unless Cranelift is to compile it. It runs for
-    /// as many valid images as `valid` says.
-    pub fn new(k: &Kernel, code: Wide, valid: u32) -> Result<Self, CodeError> {
-        let bytes = |b: &crate::nest::loops::Buffer| (b.len * b.dtype.size_bytes()) as usize;
+    /// Gives kernels the memory that the first states; `code` is their code, for those that are not Cranelift's. They
+    /// run for as many valid images as `valid` says. Numbers are between -1 and 1, integers zero.
+    ///
+    /// Panics where the others state other buffers.
+    pub fn new(kernels: &[Kernel], code: &[Wide], valid: u32) -> Result<Self, CodeError> {
+        let first = &kernels[0].buffers;
+        assert!(
+            kernels.iter().all(|k| &k.buffers == first),
+            "{} has schedules with other buffers",
+            kernels[0].name
+        );
         Ok(Self {
-            code: Code::link(std::slice::from_ref(k), &[code])?,
-            buffers: k.buffers.iter().map(|b| Region::zeroed(bytes(b))).collect(),
+            code: Code::link(kernels, code)?,
+            buffers: first.iter().map(region).collect(),
             uniforms: Uniforms {
                 valid: valid as f32,
                 learning_rate: 0.0,
@@ -33,17 +41,30 @@ impl Trial {
         })
     }
 
-    /// Runs it once; seconds.
-    pub fn run(&mut self) -> f64 {
+    /// Runs a kernel once; seconds.
+    pub fn run(&mut self, kernel: usize) -> f64 {
         let pointers: Vec<*mut u8> = self.buffers.iter().map(Region::start).collect();
         let start = Instant::now();
-        // SAFETY: every buffer has the length that the kernel states, and nothing else uses them meanwhile.
-        unsafe { self.code.call(0, &pointers, &self.uniforms, 0) };
+        // SAFETY: every buffer has the length that the kernels state, and nothing else uses them meanwhile.
+        unsafe { self.code.call(kernel, &pointers, &self.uniforms, 0) };
         start.elapsed().as_secs_f64()
     }
 
     /// The fastest of so many runs, in seconds.
-    pub fn fastest(&mut self, runs: usize) -> f64 {
-        (0..runs).map(|_| self.run()).fold(f64::INFINITY, f64::min)
+    pub fn fastest(&mut self, kernel: usize, runs: usize) -> f64 {
+        let times = (0..runs).map(|_| self.run(kernel));
+        times.fold(f64::INFINITY, f64::min)
     }
+}
+
+/// Memory of a buffer.
+fn region(b: &Buffer) -> Region {
+    let mut region = Region::zeroed((b.len * b.dtype.size_bytes()) as usize);
+    if b.dtype == DType::F32 {
+        let numbers = region.floats_mut(0, b.len as usize);
+        for (k, x) in numbers.iter_mut().enumerate() {
+            *x = (k * 7919 % 1009) as f32 / 504.5 - 1.0;
+        }
+    }
+    region
 }

@@ -78,14 +78,8 @@ impl Table {
                 least: limits.least(c.macs, c.bytes),
             })
             .collect();
-        let total = Figure {
-            name: "kernels".into(),
-            micros: kernels.iter().map(|k| k.micros).sum(),
-            unfused: s.unfused.as_ref().map(|p| an_image(p.kernels())),
-            macs: kernels.iter().map(|k| k.macs).sum(),
-            bytes: kernels.iter().map(|k| k.bytes).sum(),
-            least: kernels.iter().map(|k| k.least).sum(),
-        };
+        let unfused = s.unfused.as_ref().map(|p| an_image(p.kernels()));
+        let total = Figure::total(&kernels, unfused);
         let [step, clearing, reduction] =
             [s.whole, s.parts.clearing, s.parts.reduction].map(an_image);
         let rest = step - total.micros - clearing - reduction;
@@ -162,6 +156,18 @@ fn by_operator(p: &Parts, operators: &Operators) -> BTreeMap<NodeId, f64> {
 }
 
 impl Figure {
+    /// All kernels together; what they would take without fusion is known as a whole.
+    fn total(kernels: &[Self], unfused: Option<f64>) -> Self {
+        Self {
+            name: "kernels".into(),
+            micros: kernels.iter().map(|k| k.micros).sum(),
+            unfused,
+            macs: kernels.iter().map(|k| k.macs).sum(),
+            bytes: kernels.iter().map(|k| k.bytes).sum(),
+            least: kernels.iter().map(|k| k.least).sum(),
+        }
+    }
+
     /// GFLOP/s; `None` where nothing is contracted.
     fn speed(&self) -> Option<f64> {
         (self.macs > 0).then(|| 2e-3 * self.macs as f64 / self.micros)

@@ -59,8 +59,9 @@ fn measure(a: &BenchArgs) -> Result<Report, Stop> {
     let mut p = Prepared::new(&a.run, |_| ())?;
     let batch = (p.model.config.batch_size as usize).min(p.data.train.len());
     p.model.config.batch_size = batch as u32;
-    let plan = |passes| driver::plan(p.graph(), passes, batch as u32, isa);
-    let (plan, apart) = (plan(Passes::from(a.run.opt > 0)), plan(Passes::Unfused));
+    let (plan, tuned) = p.plan(&a.run, Passes::from(a.run.opt > 0))?;
+    super::train::note(tuned);
+    let (apart, _) = p.plan(&a.run, Passes::Unfused)?;
     let learning_rate = p.model.config.learning_rate;
     let mut session = Session::new(&plan, p.data, p.model.config, a.run.threads())?;
     session.initialise(&p.built.parameters)?;

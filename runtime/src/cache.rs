@@ -1,4 +1,5 @@
-//! Compiled kernels on the disk, so that the second run of a model does not compile it.
+//! What a run has worked out, on the disk, so that the next run of a model does not: compiled kernels of a GPU, the
+//! tiles that are fastest on a processor.
 //!
 //! An entry is named by the hash of everything that it depends on, and starts with the hash of what it holds: one
 //! that was cut short or changed is not used and is written anew. The folder is the user's alone. A cache that
@@ -11,18 +12,16 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::libraries::variable;
-
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;
 
 /// A folder of entries.
-pub(super) struct Cache {
+pub struct Cache {
     folder: PathBuf,
 }
 
 /// The name of an entry.
-pub(super) struct Key([u8; HASH_BYTES]);
+pub struct Key([u8; HASH_BYTES]);
 
 impl Key {
     /// The hash of parts, each with its length, so that no two lists run together to the same text.
@@ -75,7 +74,7 @@ impl Cache {
             file.persist(self.path(key))?;
             Ok(())
         });
-        // Where nothing can be written, the next run compiles again.
+        // Where nothing can be written, the next run works it out again.
         drop(stored);
     }
 
@@ -93,8 +92,14 @@ fn seal(key: &Key, content: &[u8]) -> [u8; HASH_BYTES] {
         .into()
 }
 
+/// An environment variable as a path, unless it is empty.
+pub(crate) fn variable(name: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(name).filter(|v| !v.is_empty());
+    value.map(PathBuf::from)
+}
+
 /// Whether `path` is a folder, no link, of this user and without the permissions `forbidden`.
-pub(super) fn is_private_to_us(path: &Path, forbidden: u32) -> bool {
+pub(crate) fn is_private_to_us(path: &Path, forbidden: u32) -> bool {
     let user = rustix::process::geteuid().as_raw();
     fs::symlink_metadata(path)
         .is_ok_and(|m| m.is_dir() && m.uid() == user && m.mode() & forbidden == 0)
