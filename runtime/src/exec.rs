@@ -8,6 +8,7 @@
 //! threads. This module does not know operators or graphs: a program is function pointers and places.
 
 use std::any::Any;
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
@@ -215,13 +216,14 @@ impl Frame {
     }
 
     fn call(&self, c: &Call, u: &Uniforms) {
-        let mut table = [std::ptr::null_mut(); MOST_BUFFERS];
+        // Clearing all of it would take as long as a small kernel.
+        let mut table = [const { MaybeUninit::uninit() }; MOST_BUFFERS];
         for (slot, &place) in table.iter_mut().zip(&c.buffers) {
-            *slot = self.resolve(place);
+            slot.write(self.resolve(place));
         }
         // SAFETY: the memory plan gave every buffer a place of its kernel's size, `Machine` allocated those
         // sizes and checked the data's, and frames of concurrent blocks do not overlap where they write.
-        unsafe { (c.entry)(table.as_ptr(), u, 0) }
+        unsafe { (c.entry)(table.as_ptr().cast(), u, 0) }
     }
 }
 
