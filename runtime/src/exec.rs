@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use crate::memory::Region;
 
+mod ahead;
 mod profile;
 pub use profile::{Profile, Timing};
 
@@ -321,6 +322,8 @@ impl Machine {
                             ..with_shard(frame, regions, s, mode)
                         };
                         for b in share(blocks, shards, s) {
+                            let [from, to] = [b + 1, b + 2].map(|b| indices.len().min(b * n));
+                            ahead::fetch(&examples, &indices[from..to]);
                             let (frame, u) = (frame.block(b, n), uniforms(b));
                             for c in calls {
                                 frame.call(c, &u);

@@ -57,6 +57,9 @@ pub(super) struct Builder<'a> {
     pub(super) begun: usize,
     /// What this statement computed already.
     pub(super) known: HashMap<Inst, Value>,
+    /// The last words that were gathered from a data set, which no kernel writes: in which block, from where, by which
+    /// index.
+    pub(super) gathered: Option<((BlockId, Mem, Mem), Value)>,
     /// Masks by their bits, kept from the entry on.
     pub(super) masks: Vec<(u32, Value)>,
     /// The last transposition: its rows and its columns.
@@ -93,6 +96,7 @@ pub fn function(k: &Kernel) -> Result<Function, Declined> {
         uniforms: args[1],
         begun: 0,
         known: HashMap::new(),
+        gathered: None,
         masks: vec![],
         transposed: None,
         f,

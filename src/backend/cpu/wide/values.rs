@@ -175,13 +175,20 @@ impl Builder<'_> {
                 .map(|l| if l % 2 == 0 { factor } else { 0 })
                 .collect(),
         );
-        let [low, high] = [0, half].map(|from| {
-            let disp = first.disp + 4 * from;
-            let rows = self.vector(Op::Rows, &[], Some(Mem { disp, ..first }));
-            let offsets = self.vector(Op::RowTimes, &[rows, factor], None);
-            self.vector(Op::Gather, &[offsets], Some(mem))
-        });
-        let words = self.vector(Op::Join, &[low, high], None);
+        let place = (self.here, mem, first);
+        let words = match self.gathered {
+            Some((known, words)) if known == place => words,
+            _ => {
+                let [low, high] = [0, half].map(|from| {
+                    let disp = first.disp + 4 * from;
+                    let rows = self.vector(Op::Rows, &[], Some(Mem { disp, ..first }));
+                    let offsets = self.vector(Op::RowTimes, &[rows, factor], None);
+                    self.vector(Op::Gather, &[offsets], Some(mem))
+                });
+                self.vector(Op::Join, &[low, high], None)
+            }
+        };
+        self.gathered = Some((place, words));
         Ok(match dtype {
             DType::F32 => words,
             DType::I32 => self.number(words),
