@@ -9,6 +9,7 @@ mod build;
 mod codes;
 mod encode;
 mod flow;
+mod hoist;
 mod ir;
 mod legalise;
 mod rows;
@@ -44,6 +45,7 @@ pub fn compile(k: &Kernel) -> Result<Code, Declined> {
         _ => return Err(Declined("vectors of another width")),
     };
     let mut f = build::function(k)?;
+    hoist::run(&mut f, if avx512 { 32 } else { 16 });
     legalise::run(&mut f, avx512);
     let a = alloc::run(&mut f, avx512).map_err(|_| Declined("no registers"))?;
     if a.output.num_spillslots * 8 > LARGEST_FRAME {

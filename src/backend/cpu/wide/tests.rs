@@ -1,6 +1,6 @@
 //! Registers of every operator's kernels against regalloc2's checker, whichever instruction sets this machine runs.
 
-use super::{alloc, build, legalise};
+use super::{alloc, build, hoist, legalise};
 use crate::backend::cpu::{Isa, Options, schedule};
 use crate::nest::loops::Kernel;
 use cases::Case;
@@ -12,6 +12,7 @@ mod cases;
 
 fn allocated(k: &Kernel, avx512: bool) -> Option<alloc::Allocated> {
     let mut f = build::function(k).ok()?;
+    hoist::run(&mut f, if avx512 { 32 } else { 16 });
     legalise::run(&mut f, avx512);
     alloc::run(&mut f, avx512).ok()
 }
