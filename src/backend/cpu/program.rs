@@ -25,7 +25,7 @@ use crate::passes::fuse::{Group, storage};
 /// sums, and results must not depend on the machine.
 const MOST_VECTORS: u32 = 2;
 /// Batches of up to a lane in so many go image by image: a block would take as long as if it were full.
-const ONE_IN: u32 = 2;
+const ONE_IN: u32 = 4;
 /// A worker's arena should stay below this, so that it fits the second-level cache beside the weights.
 const ARENA_BYTES: u64 = 5 << 18;
 
