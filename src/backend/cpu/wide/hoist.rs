@@ -59,7 +59,13 @@ fn hoist(f: &mut Function, b: BlockId, before: BlockId, registers: usize) {
         f.at(before).insts.extend(load);
         held.insert(l, v);
     }
-    let renamed = |v: &Value| names.get(v).and_then(|l| held.get(l)).copied().unwrap_or(*v);
+    let renamed = |v: &Value| {
+        names
+            .get(v)
+            .and_then(|l| held.get(l))
+            .copied()
+            .unwrap_or(*v)
+    };
     let insts = &mut f.at(b).insts;
     insts.retain(|i| literal(i).is_none_or(|l| !held.contains_key(&l)));
     for i in insts {
