@@ -223,7 +223,8 @@ impl Frame {
             slot.write(self.resolve(place));
         }
         // SAFETY: the memory plan gave every buffer a place of its kernel's size, `Machine` allocated those
-        // sizes and checked the data's, and frames of concurrent blocks do not overlap where they write.
+        // sizes and checked the data's, and frames of concurrent blocks do not overlap where they write. A kernel
+        // reads as many entries of the table as it has buffers, which are written.
         unsafe { (c.entry)(table.as_ptr().cast(), u, 0) }
     }
 }

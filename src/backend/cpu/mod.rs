@@ -1,7 +1,8 @@
 //! The CPU: a block of images at a time, one image in each lane of a vector.
 //!
 //! Activations lie as `[dims…][block]`, so every operator vectorises fully whatever its channel count.
-//! Lanes beyond the valid images hold zeros where values of the whole batch are summed.
+//! Lanes beyond the valid images hold zeros where values of the whole batch are summed. Small batches go image by
+//! image, with neighbours within the image in the lanes.
 
 mod bandwidth;
 mod choose;
