@@ -103,15 +103,7 @@ fn weights_after(model: &str, batch: u32, threads: &str, opt: &str, isa: &str) -
     let file = dir.path().join("w.safetensors");
     let o = lenetc()
         .args([
-            "train",
-            model,
-            "--steps",
-            "9",
-            "--seed",
-            "3",
-            "--quiet",
-            "--set",
-            &batch,
+            "train", model, "--steps", "9", "--seed", "3", "--quiet", "--set", &batch,
         ])
         .args(["--threads", threads, "--opt", opt, "--isa", isa, "--save"])
         .arg(&file)
