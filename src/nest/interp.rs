@@ -314,12 +314,15 @@ impl Machine<'_> {
                 } => {
                     let v = self.value(*value);
                     let at = self.at(at) as usize;
-                    let width = match how {
-                        Write::Vector => v.len(),
-                        Write::First => 1,
-                        Write::Row(lanes) => v.len().min(self.at(lanes) as usize),
+                    let (width, step) = match how {
+                        Write::Vector => (v.len(), 1),
+                        Write::First => (1, 1),
+                        Write::Row(lanes) => (self.at(lanes) as usize, 1),
+                        Write::Apart(lanes, step) => (self.at(lanes) as usize, *step as usize),
                     };
-                    self.buffers[buf.0 as usize][at..at + width].copy_from_slice(&v[..width]);
+                    for (l, x) in v.into_iter().take(width).enumerate() {
+                        self.buffers[buf.0 as usize][at + l * step] = x;
+                    }
                 }
                 Stmt::SetRow {
                     reg,

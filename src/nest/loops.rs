@@ -190,6 +190,8 @@ pub enum Write {
     First,
     /// So many of the first lanes, at most all: a constant once unrolled loops are written out.
     Row(At),
+    /// The same, so many elements apart.
+    Apart(At, i64),
 }
 
 /// A statement.

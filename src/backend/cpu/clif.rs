@@ -325,7 +325,11 @@ impl Emitter<'_> {
                         Write::Vector => value,
                         Write::First => self.b.ins().extractlane(value, 0),
                         Write::Row(lanes) => {
-                            self.store_row(*buf, at, lanes, value);
+                            self.store_row(*buf, at, (lanes, 1), value);
+                            continue;
+                        }
+                        Write::Apart(lanes, step) => {
+                            self.store_row(*buf, at, (lanes, *step), value);
                             continue;
                         }
                     };

@@ -122,7 +122,8 @@ fn body(k: &Kernel, stmts: &[Stmt], scope: &mut Scope) -> Result<(), String> {
                 match how {
                     Write::Vector => within(k, *buf, at, i64::from(k.lanes), scope)?,
                     Write::First => within(k, *buf, at, 1, scope)?,
-                    Write::Row(lanes) => stored(k, *buf, at, lanes, scope)?,
+                    Write::Row(lanes) => stored(k, *buf, at, (lanes, 1), scope)?,
+                    Write::Apart(lanes, step) => stored(k, *buf, at, (lanes, *step), scope)?,
                 }
                 expr(k, *value, scope)?;
             }
@@ -254,15 +255,22 @@ fn within(k: &Kernel, buf: BufId, at: &At, width: i64, scope: &Scope) -> Result<
     Ok(())
 }
 
-/// The first lanes, at most all.
-fn stored(k: &Kernel, buf: BufId, at: &At, lanes: &At, scope: &Scope) -> Result<(), String> {
-    if interval(lanes, scope)?.0 < 1 {
+/// The first lanes, at most all, a number of elements apart.
+fn stored(
+    k: &Kernel,
+    buf: BufId,
+    at: &At,
+    (lanes, step): (&At, i64),
+    scope: &Scope,
+) -> Result<(), String> {
+    if interval(lanes, scope)?.0 < 1 || step < 1 {
         return Err("a row of no lanes".into());
     }
-    let all = within(k, buf, at, i64::from(k.lanes), scope);
-    all.or_else(|_| {
+    let width = step * (i64::from(k.lanes) - 1) + 1;
+    within(k, buf, at, width, scope).or_else(|_| {
         within(k, buf, at, 1, scope)?;
-        within(k, buf, &(at.clone() + lanes.clone()), 0, scope)
+        let last = at.clone() + (lanes.clone() + -1) * step;
+        within(k, buf, &last, 1, scope)
     })
 }
 

@@ -80,6 +80,9 @@ impl Printer<'_> {
                         Write::Vector => String::new(),
                         Write::First => " (first lane)".into(),
                         Write::Row(lanes) => format!(" (first {} lanes)", self.at(lanes)),
+                        Write::Apart(lanes, step) => {
+                            format!("+{step}*lane (first {} lanes)", self.at(lanes))
+                        }
                     };
                     let name = &self.k.buffers[buf.0 as usize].name;
                     let _ = writeln!(

@@ -65,18 +65,24 @@ impl Emitter<'_> {
         self.b.ins().imul_imm_s(index, e.stride * size)
     }
 
-    /// Writes the first lanes.
-    pub(super) fn store_row(&mut self, buf: BufId, at: &At, lanes: &At, value: Value) {
+    /// Writes so many of the first lanes, so many elements apart.
+    pub(super) fn store_row(
+        &mut self,
+        buf: BufId,
+        at: &At,
+        (lanes, step): (&At, i64),
+        value: Value,
+    ) {
         let lanes = self.constant(lanes);
         let lanes = lanes.expect("the lanes of a row are a constant once loops are written out");
         let (base, offset) = self.address(buf, at);
-        if lanes >= i64::from(LANES) {
+        if lanes >= i64::from(LANES) && step == 1 {
             self.b.ins().store(memory(), value, base, offset);
             return;
         }
-        for l in 0..lanes as u8 {
+        for l in 0..lanes.min(i64::from(LANES)) as u8 {
             let x = self.b.ins().extractlane(value, l);
-            let skip = i32::from(l) * 4;
+            let skip = i32::from(l) * 4 * step as i32;
             self.b.ins().store(memory(), x, base, offset + skip);
         }
     }

@@ -74,7 +74,8 @@ impl Scheduler<'_> {
                 body.extend(self.parameters(s));
                 continue;
             }
-            for p in pieces::split(&mut self.k, self.n, s) {
+            for mut p in pieces::split(&mut self.k, self.n, s) {
+                pieces::drop_idle(&mut p);
                 let p = self.joined(s, p, &all(s));
                 body.extend(self.row_piece(s, &p, lane));
             }

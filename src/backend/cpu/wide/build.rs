@@ -137,6 +137,10 @@ impl Builder<'_> {
                             self.store_row(value, mem, lanes)?;
                             continue;
                         }
+                        Write::Apart(lanes, step) => {
+                            self.store_apart(value, mem, lanes, *step)?;
+                            continue;
+                        }
                     };
                     self.push(Inst {
                         op,

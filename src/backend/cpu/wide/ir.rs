@@ -124,12 +124,16 @@ pub enum Op {
     RowTimes,
     /// 32 bits from the address plus each of these 64-bit offsets, half a vector of them.
     Gather,
+    /// Four lanes of a vector, as the first ones.
+    Four(u8),
     /// Low half, high half.
     Join,
     /// Writes a vector.
     Store,
     /// Writes the lanes of a mask.
     StoreMasked,
+    /// Writes one of the first four lanes.
+    StoreLane(u8),
     /// Writes the first lane.
     StoreFirst,
 }
@@ -139,7 +143,7 @@ impl Op {
     pub fn pure(self) -> bool {
         !matches!(
             self,
-            Self::Store | Self::StoreMasked | Self::StoreFirst | Self::Entry
+            Self::Store | Self::StoreMasked | Self::StoreLane(_) | Self::StoreFirst | Self::Entry
         )
     }
 

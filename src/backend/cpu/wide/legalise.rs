@@ -58,7 +58,7 @@ fn fold(b: &mut Block, broadcasts: bool, uses: &mut [u32]) {
     };
     for i in &mut b.insts {
         match i.op {
-            Op::Store | Op::StoreMasked | Op::StoreFirst => folder.stores += 1,
+            Op::Store | Op::StoreMasked | Op::StoreLane(_) | Op::StoreFirst => folder.stores += 1,
             Op::Fma => folder.multiply_add(i),
             op if op.foldable() == Some(i.args.len()) => folder.operand(i),
             _ => {}

@@ -194,5 +194,36 @@ impl Builder<'_> {
     }
 }
 
+impl Builder<'_> {
+    /// Writes the first lanes one by one, so many elements apart.
+    pub(super) fn store_apart(
+        &mut self,
+        value: Value,
+        mem: Mem,
+        lanes: &At,
+        step: i64,
+    ) -> Result<(), Declined> {
+        let lanes = self.known(lanes).ok_or(CHANGING)?;
+        let lanes = lanes.min(i64::from(self.k.lanes));
+        for four in 0..(lanes + 3) / 4 {
+            let x = match four {
+                0 => value,
+                n => self.vector(Op::Four(n as u8), &[value], None),
+            };
+            for l in 0..(lanes - 4 * four).min(4) {
+                let skip = small(4 * step * (4 * four + l))?;
+                let disp = mem.disp.checked_add(skip).ok_or(FAR)?;
+                self.push(Inst {
+                    op: Op::StoreLane(l as u8),
+                    defs: vec![],
+                    args: vec![x],
+                    mem: Some(Mem { disp, ..mem }),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 const CHANGING: Declined = Declined("lanes that change from round to round");
 const FAR: Declined = Declined("an address is further than a displacement reaches");

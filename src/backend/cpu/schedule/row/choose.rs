@@ -16,6 +16,8 @@ pub(super) enum Along {
     Reduced(Trips),
 }
 
+/// Results that lie apart are stored one by one, which makes them so many times as dear.
+const APART: i64 = 2;
 /// Operations that add up lanes.
 const REDUCTION: i64 = 10;
 
@@ -28,7 +30,14 @@ impl Scheduler<'_> {
             .own
             .iter()
             .filter(|&&(v, n)| n > 1 && self.side_by_side(s, p, v, &all(s)) && self.peels(s, p, v));
-        let own = own.map(|&l| (spent(l.1), Along::Own(l)));
+        let place = self.plain(s, p);
+        let apart = |v: Var| s.outs.iter().any(|a| self.spacing(&place, a, v) > 1);
+        let own = own.map(|&l| {
+            (
+                spent(l.1) * if apart(l.0) { APART } else { 1 },
+                Along::Own(l),
+            )
+        });
         let terms: i64 = p.reduce.iter().map(|r| r.1).product();
         let sums = p
             .reduce
@@ -61,12 +70,14 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Whether results along `v` lie side by side, and their operands do or lie a power of two apart.
+    /// Whether results along `v` can be in the lanes: they lie side by side or at least are not added to others, and their
+    /// operands lie side by side or a power of two apart.
     pub(super) fn side_by_side(&self, s: &Stage, p: &Piece, v: Var, read: &[&Expr]) -> bool {
         let place = self.plain(s, p);
         let stored = |a: &Access| {
+            let step = self.spacing(&place, a, v);
             matches!(self.tensors[a.tensor.0 as usize], Home::Memory(_))
-                && self.spacing(&place, a, v) == 1
+                && (step == 1 || step > 1 && !self.sums_images(s))
         };
         s.outs.iter().all(stored) && read.iter().all(|e| self.readable(&place, e, v))
     }
@@ -125,7 +136,9 @@ impl Scheduler<'_> {
             Expr::Load(a) => Some(a),
             _ => None,
         };
-        let loads: Option<Vec<&Access>> = operands.iter().map(load).collect();
+        let constant = |e: &&ExprId| matches!(s.exprs[e.0 as usize], Expr::Const(_));
+        let operands = operands.iter().filter(|e| !constant(e));
+        let loads: Option<Vec<&Access>> = operands.map(load).collect();
         let varying = loads.unwrap_or_default();
         let varying = varying
             .into_iter()

@@ -230,8 +230,11 @@ impl Scheduler<'_> {
         value: ValueId,
     ) -> Stmt {
         let (at, how) = match &place.row {
-            Some(row) if row.varies(at) => (row.start(at), Write::Row(row.valid.clone())),
-            Some(row) => (row.start(at), Write::First),
+            Some(row) => match at.coefficient(row.lane) {
+                0 => (row.start(at), Write::First),
+                1 => (row.start(at), Write::Row(row.valid.clone())),
+                n => (row.start(at), Write::Apart(row.valid.clone(), n)),
+            },
             None => (at.clone(), Write::Vector),
         };
         Stmt::Store {

@@ -53,6 +53,22 @@ impl Writer<'_> {
             Op::StoreMasked | Op::LoadMasked | Op::LoadBytesMasked => {
                 self.masked(i.op, def, regs, mem.unwrap_or(self.stack(0)))
             }
+            Op::StoreLane(l) => {
+                let (mem, x) = (mem.unwrap_or(self.stack(0)), R::XMM0 + number(regs[0]));
+                let code = match self.avx512 {
+                    true => C::EVEX_Vextractps_rm32_xmm_imm8,
+                    false => C::VEX_Vextractps_rm32_xmm_imm8,
+                };
+                self.put(I::with3(code, mem, x, u32::from(l)))
+            }
+            Op::Four(n) => {
+                let (d, x) = (R::XMM0 + number(def), self.vector(regs[0]));
+                let code = match self.avx512 {
+                    true => C::EVEX_Vextractf32x4_xmmm128_k1z_zmm_imm8,
+                    false => C::VEX_Vextractf128_xmmm128_ymm_imm8,
+                };
+                self.put(I::with3(code, d, x, u32::from(n)))
+            }
             Op::Zero => {
                 let d = self.vector(def);
                 self.put(if self.avx512 {
