@@ -5,6 +5,7 @@ use lenetc::nest::Nest;
 use lenetc::ops::*;
 
 /// An operator on operands of these types.
+#[derive(Clone, Debug)]
 pub struct Case {
     pub name: &'static str,
     pub op: Op,
@@ -20,10 +21,31 @@ impl Case {
         self.op.lower(&self.inputs, &outputs)
     }
 
-    /// Operands for a batch of so many images.
+    /// Operands for a batch of so many images; a data set has as many examples.
+    #[allow(
+        dead_code,
+        reason = "each test is a program of its own and uses what it needs"
+    )]
     pub fn values(&self, batch: usize) -> Vec<Vec<f64>> {
+        self.values_of(batch, batch)
+    }
+
+    /// Operands for a batch of so many images, taken from so many examples.
+    pub fn values_of(&self, batch: usize, examples: usize) -> Vec<Vec<f64>> {
         let numbered = self.inputs.iter().zip(3..);
-        numbered.map(|(t, salt)| data(t, salt, batch)).collect()
+        let mut all: Vec<Vec<f64>> = numbered
+            .map(|(t, salt)| data(t, salt, batch, examples))
+            .collect();
+        if let Op::MaxPool2dGrad(MaxPool2dGrad { window, .. }) = &self.op {
+            let taps = f64::from(window.kernel[0] * window.kernel[1]);
+            let position = |x: &mut f64| *x = ((*x + 1.0) / 2.0 * taps).floor().min(taps - 1.0);
+            all[1].iter_mut().for_each(position);
+        }
+        // Windows whose greatest elements are equal.
+        if matches!(self.op, Op::MaxPool2d(_)) {
+            all[0].iter_mut().for_each(|x| *x = (*x * 3.0).round());
+        }
+        all
     }
 }
 
@@ -46,22 +68,29 @@ fn noise(salt: u64, n: usize) -> Vec<f64> {
         s = s
             .wrapping_mul(6364136223846793005)
             .wrapping_add(1442695040888963407);
-        (s >> 33) as f64 / (1u64 << 30) as f64 - 1.0
+        // As f32 has it.
+        f64::from((s >> 33) as f32 / (1u64 << 30) as f32 - 1.0)
     };
     (0..n).map(|_| next()).collect()
 }
 
-fn data(ty: &TensorType, salt: u64, batch: usize) -> Vec<f64> {
+fn data(ty: &TensorType, salt: u64, batch: usize, examples: usize) -> Vec<f64> {
+    let images = match ty.leading {
+        Leading::Batch => batch,
+        Leading::Dataset => examples,
+        Leading::None => 1,
+    };
+    let n = ty.elements() as usize * images;
     match (ty.dtype, ty.leading) {
-        (DType::I32, _) => (0..batch).map(|k| ((k * 5 + 2) % batch) as f64).collect(),
-        (DType::U8, _) => noise(salt, ty.elements() as usize * batch)
+        (DType::I32, Leading::Batch) => (0..n).map(|k| ((k * 5 + 2) % examples) as f64).collect(),
+        (DType::I32, _) => noise(salt, n).iter().map(|x| (x * 1e6).round()).collect(),
+        (DType::U8, _) => noise(salt, n)
             .iter()
             .map(|x| (x * 127.0).round() + 128.0)
             .collect(),
         // Labels, in the range of the classes of the cases below.
-        (_, Leading::Batch) if ty.dims.is_empty() => (0..batch).map(|k| (k % 3) as f64).collect(),
-        (_, Leading::Batch) => noise(salt, ty.elements() as usize * batch),
-        _ => noise(salt, ty.elements() as usize),
+        (_, Leading::Batch) if ty.dims.is_empty() => (0..n).map(|k| (k % 3) as f64).collect(),
+        _ => noise(salt, n),
     }
 }
 
@@ -92,31 +121,55 @@ fn windows() -> Vec<(&'static str, Window)> {
     ]
 }
 
+impl Cases {
+    /// A convolution of an image, and both of its gradients.
+    fn with_gradients(&mut self, name: &'static str, conv: Conv2d, input: [u32; 3]) {
+        let x = image(input);
+        let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
+        let fixed = |p: &Parameter| TensorType::fixed(p.dims.clone());
+        let parameters: Vec<TensorType> = conv.parameters(&x).iter().map(fixed).collect();
+        let w = parameters[0].clone();
+        let forward: Vec<TensorType> = [x.clone()].into_iter().chain(parameters).collect();
+        self.add(name, conv.clone(), &forward);
+        let back = Conv2dGradInput {
+            conv: conv.clone(),
+            input,
+        };
+        self.add(name, back, &[w, y.clone()]);
+        self.add(name, Conv2dGradWeight { conv }, &[y, x]);
+    }
+}
+
 pub fn convolutions() -> Vec<Case> {
     let mut cases = Cases::default();
     for (name, window) in windows() {
-        for (groups, channels, out) in [(1, 3, 5), (2, 4, 6), (4, 4, 4)] {
-            let input = [channels, 9, 13];
+        for (groups, channels, out_channels) in [(1, 3, 5), (2, 4, 6), (4, 4, 4)] {
             let conv = Conv2d {
-                out_channels: out,
+                out_channels,
                 window,
                 groups,
                 bias: true,
             };
-            let x = image(input);
-            let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
-            let [w, b] = [0, 1].map(|k| TensorType::fixed(conv.parameters(&x)[k].dims.clone()));
-            cases.add(name, conv.clone(), &[x.clone(), w.clone(), b]);
-            cases.add(
-                name,
-                Conv2dGradInput {
-                    conv: conv.clone(),
-                    input,
-                },
-                &[w, y.clone()],
-            );
-            cases.add(name, Conv2dGradWeight { conv }, &[y, x]);
+            cases.with_gradients(name, conv, [channels, 9, 13]);
         }
+    }
+    // Results that no product adds to; more taps than results, not all of which meet an element.
+    for (name, kernel, stride, dilation, [channels, out_channels]) in [
+        ("subsampled", [1, 1], [1, 3], [1, 1], [1, 2]),
+        ("few results", [1, 6], [1, 1], [1, 2], [4, 1]),
+    ] {
+        let conv = Conv2d {
+            out_channels,
+            window: Window {
+                kernel,
+                stride,
+                padding: Padding::Sides([[0; 2]; 2]),
+                dilation,
+            },
+            groups: 1,
+            bias: false,
+        };
+        cases.with_gradients(name, conv, [channels, 1, 13]);
     }
     cases.0
 }
@@ -135,19 +188,7 @@ pub fn wide_images_with_wide_borders() -> Vec<Case> {
         groups: 1,
         bias: false,
     };
-    let x = image([2, 3, 40]);
-    let w = TensorType::fixed(conv.parameters(&x)[0].dims.clone());
-    let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
-    cases.add("wide", conv.clone(), &[x.clone(), w.clone()]);
-    cases.add(
-        "wide",
-        Conv2dGradInput {
-            conv: conv.clone(),
-            input: [2, 3, 40],
-        },
-        &[w, y.clone()],
-    );
-    cases.add("wide", Conv2dGradWeight { conv }, &[y, x]);
+    cases.with_gradients("wide", conv, [2, 3, 40]);
     cases.0
 }
 
@@ -174,17 +215,7 @@ pub fn rows_of_many_widths() -> Vec<Case> {
             groups: 1,
             bias: false,
         };
-        let input = [channels, 4, width];
-        let x = image(input);
-        let w = TensorType::fixed(conv.parameters(&x)[0].dims.clone());
-        let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
-        cases.add("row", conv.clone(), &[x.clone(), w.clone()]);
-        let back = Conv2dGradInput {
-            conv: conv.clone(),
-            input,
-        };
-        cases.add("row", back, &[w, y.clone()]);
-        cases.add("row", Conv2dGradWeight { conv }, &[y, x]);
+        cases.with_gradients("row", conv, [channels, 4, width]);
     }
     cases.0
 }

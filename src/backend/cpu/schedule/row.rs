@@ -199,20 +199,12 @@ impl Scheduler<'_> {
         let channel = self.sides(s, p, l.0).0;
         let positions = choose::coupled(p, l.0).first().copied();
         let width = positions.map_or(1, |x| x.1);
-        let most = (i64::from(self.options.registers) - 2 - width) / width;
-        let height = channel.map_or(1, |c| {
-            even(
-                c.1,
-                most.clamp(
-                    1,
-                    if positions.is_some() {
-                        MOST_SUMS
-                    } else {
-                        STREAMS
-                    },
-                ),
-            )
-        });
+        let fitting = (i64::from(self.options.registers) - 2 - width) / width;
+        let most = match positions {
+            Some(_) => MOST_SUMS,
+            None => STREAMS,
+        };
+        let height = channel.map_or(1, |c| even(c.1, fitting.clamp(1, most)));
         let size = TileSize {
             channels: height,
             positions: width,

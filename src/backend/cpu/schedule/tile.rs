@@ -119,10 +119,13 @@ impl Scheduler<'_> {
                     _ => bounded(v, n, &rows),
                 });
             }
+            let alone = t.x.is_none_or(|x| x.1 == 1);
             let whole = [Part::whole()];
             for part in t.parts.as_deref().unwrap_or(&whole) {
                 let guarded = |body| if part.inside { body } else { guarded(body) };
                 let mut body = match self.products(&place, acc[0], &index, channels, rest) {
+                    // What the channels pick may not exist either.
+                    Some(p) if alone => guarded(p.body(channels, rest, |body| body)),
                     Some(p) => p.body(channels, rest, guarded),
                     None => nested(guarded(self.step(&place, &acc, &index))),
                 };

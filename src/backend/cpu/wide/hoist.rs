@@ -59,17 +59,23 @@ fn hoist(f: &mut Function, b: BlockId, before: BlockId, registers: usize) {
         f.at(before).insts.extend(load);
         held.insert(l, v);
     }
-    let renamed = |v: &Value| {
-        names
-            .get(v)
-            .and_then(|l| held.get(l))
-            .copied()
-            .unwrap_or(*v)
-    };
     let insts = &mut f.at(b).insts;
     insts.retain(|i| literal(i).is_none_or(|l| !held.contains_key(&l)));
-    for i in insts {
-        i.args.iter_mut().for_each(|v| *v = renamed(v));
+    let renamed = names.iter().filter_map(|(v, l)| Some((*v, *held.get(l)?)));
+    rename(f, &renamed.collect());
+}
+
+/// Reads values under other names wherever they are read: a loop passes some of its constants on.
+fn rename(f: &mut Function, names: &BTreeMap<Value, Value>) {
+    for block in &mut f.blocks {
+        let passed = match &mut block.end {
+            End::Jump(_, args) => args.as_mut_slice(),
+            End::Less(..) | End::Return => &mut [],
+        };
+        let read = block.insts.iter_mut().flat_map(|i| &mut i.args);
+        for v in read.chain(passed) {
+            *v = names.get(v).copied().unwrap_or(*v);
+        }
     }
 }
 

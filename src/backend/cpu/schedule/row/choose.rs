@@ -42,7 +42,7 @@ impl Scheduler<'_> {
         let sums = p
             .reduce
             .iter()
-            .filter(|&&(v, n)| n > 1 && self.summable(s, p, v));
+            .filter(|&&(v, n)| n > 1 && terms > 0 && self.summable(s, p, v));
         let sums = sums.map(|&l| {
             let steps = terms / l.1 * ((l.1 + lanes - 1) / lanes);
             (spent(l.1) * (steps + REDUCTION) / steps, Along::Reduced(l))

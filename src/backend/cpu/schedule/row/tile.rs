@@ -8,7 +8,7 @@ use super::super::{Home, Place, Scheduler, Trips, unrolled};
 use super::{End, InRow, Segment, Tile};
 use crate::backend::combine;
 use crate::backend::pieces::{Piece, bounded};
-use crate::nest::loops::{At, Dim, Expr as V, Kind, RegId, Stmt, ValueId, Var, Write};
+use crate::nest::loops::{At, BufId, Dim, Expr as V, Kind, RegId, Stmt, ValueId, Var, Write};
 use crate::nest::{Affine, AxisId, Binary, Combine, Stage};
 
 /// The variables of a tile: unrolled loops over its channels, rows and vectors.
@@ -222,13 +222,7 @@ impl Scheduler<'_> {
         vec![self.row_store(place, buf, &at, place.acc[0])]
     }
 
-    fn row_store(
-        &self,
-        place: &Place,
-        buf: crate::nest::loops::BufId,
-        at: &At,
-        value: ValueId,
-    ) -> Stmt {
+    fn row_store(&self, place: &Place, buf: BufId, at: &At, value: ValueId) -> Stmt {
         let (at, how) = match &place.row {
             Some(row) => match at.coefficient(row.lane) {
                 0 => (row.start(at), Write::First),

@@ -1,0 +1,258 @@
+//! One step of training of a model: operators one by one in f64, fused groups in f64, and the compiled program in f32.
+//!
+//! The oracle is [`lenetc::ops::evaluate`], which runs each operator's nest. The groups after folding, merging and
+//! fusion must give the same numbers but for rounding in f64; the program the same but for rounding in f32. Does not know
+//! where models come from.
+
+use std::collections::BTreeMap;
+
+use lenetc::backend::cpu::Plan;
+use lenetc::driver::{self, Model};
+use lenetc::ir::{NodeKind, Role, Scalar, Source, Value};
+use lenetc::nest::interp::{self, Env};
+use lenetc::ops::{Graph, evaluate};
+use lenetc::passes::build::Built;
+use lenetc::passes::config::Loss;
+use lenetc::passes::fuse::storage;
+use lenetc_runtime::exec::{Bytes, Examples, Machine, Mode};
+use lenetc_runtime::rng::{Purpose, Stream};
+
+use super::isas;
+
+const EXAMPLES: usize = 11;
+const RATE: f32 = 0.25;
+
+/// What a step reads.
+struct Feed {
+    images: Vec<f32>,
+    /// The images in the place of those, where a data set holds bytes.
+    bytes: Option<Vec<u8>>,
+    targets: Vec<f32>,
+    classes: Vec<i32>,
+    indices: Vec<u32>,
+    parameters: Vec<Vec<f32>>,
+}
+
+fn noise(place: u32, n: usize, scale: f32) -> Vec<f32> {
+    let s = Stream::new(5, place, 1, Purpose::Init);
+    (0..n as u32)
+        .map(|i| (s.uniform(i) * 2.0 - 1.0) * scale)
+        .collect()
+}
+
+fn value(feed: &Feed, classes: bool, s: &Source) -> Vec<f64> {
+    match s {
+        Source::Images => match &feed.bytes {
+            Some(bytes) => bytes.iter().map(|&x| x.into()).collect(),
+            None => feed.images.iter().map(|&x| x.into()).collect(),
+        },
+        Source::Targets if classes => feed.classes.iter().map(|&x| x.into()).collect(),
+        Source::Targets => feed.targets.iter().map(|&x| x.into()).collect(),
+        Source::Indices => feed.indices.iter().map(|&x| x.into()).collect(),
+        Source::Parameter { place, .. } => feed.parameters[*place as usize]
+            .iter()
+            .map(|&x| x.into())
+            .collect(),
+        Source::Scalar(Scalar::LearningRate) => vec![RATE.into()],
+        Source::Scalar(Scalar::InverseBatch) => vec![1.0 / feed.indices.len() as f64],
+        Source::Constant(bits) => vec![f32::from_bits(*bits).into()],
+    }
+}
+
+/// The next value of each parameter and the losses, from the groups.
+fn by_groups(
+    g: &mut Graph,
+    join: bool,
+    feed: &Feed,
+    classes: bool,
+    env: Env,
+) -> BTreeMap<Role, Vec<f64>> {
+    let groups = driver::group(g, join);
+    let mut values: BTreeMap<Value, Vec<f64>> = BTreeMap::new();
+    for id in g.topological() {
+        if let NodeKind::Source(s) = &g.node(id).kind {
+            values.insert(
+                Value {
+                    node: id,
+                    output: 0,
+                },
+                value(feed, classes, s),
+            );
+        }
+    }
+    for group in &groups {
+        let empty = Vec::new();
+        let inputs: Vec<&[f64]> = group
+            .inputs
+            .iter()
+            .map(|v| values.get(v).unwrap_or(&empty).as_slice())
+            .collect();
+        let results = interp::run(&group.nest, &inputs, env);
+        for (&v, data) in group.outputs.iter().zip(results) {
+            values.insert(v, data);
+        }
+    }
+    let outputs = g.outputs.clone();
+    outputs
+        .iter()
+        .map(|o| (o.role, values[&storage(g, o.value)].clone()))
+        .collect()
+}
+
+fn norm(x: impl Iterator<Item = f64>) -> f64 {
+    x.map(|v| v * v).sum::<f64>().sqrt()
+}
+
+fn compare(what: &str, a: &[f64], b: &[f64], start: &[f64], tolerance: f64) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let difference = norm(a.iter().zip(b).map(|(a, b)| a - b));
+    let zero = vec![0.0; b.len()];
+    let from = if start.len() == b.len() { start } else { &zero };
+    let change = norm(b.iter().zip(from).map(|(b, w)| b - w));
+    // What is updated by less than it can express is rounded.
+    let rounded = tolerance.min(f64::from(f32::EPSILON)) * norm(from.iter().copied());
+    assert!(
+        difference <= tolerance * (change + 1e-9) + rounded,
+        "{what}: {difference:e} of {change:e}"
+    );
+}
+
+/// The position of the parameter that an output updates.
+fn place(g: &Graph, r: Role) -> Option<usize> {
+    let Role::Update(id) = r else { return None };
+    match &g.node(id).kind {
+        NodeKind::Source(Source::Parameter { place, .. }) => Some(*place as usize),
+        _ => None,
+    }
+}
+
+impl Feed {
+    fn new(built: &Built, batch: usize, bytes: bool) -> Self {
+        let per = |dims: &[u32]| dims.iter().map(|&d| d as usize).product::<usize>();
+        let outputs = per(&built.output);
+        let images = noise(1000, EXAMPLES * per(&built.input), 1.0);
+        let byte = |x: &f32| (x * 127.0 + 128.0).round() as u8;
+        let parameters = built.parameters.iter();
+        Self {
+            bytes: bytes.then(|| images.iter().map(byte).collect()),
+            images,
+            targets: noise(1001, EXAMPLES * outputs, 1.0),
+            classes: (0..EXAMPLES as i32).map(|i| i % outputs as i32).collect(),
+            indices: (0..batch as u32)
+                .map(|i| (i * 7 + 3) % EXAMPLES as u32)
+                .collect(),
+            parameters: parameters
+                .map(|p| noise(p.place, per(&p.dims), 0.3))
+                .collect(),
+        }
+    }
+
+    fn examples(&self, classes: bool) -> Examples<'_> {
+        Examples {
+            inputs: match &self.bytes {
+                Some(bytes) => Bytes::U8(bytes),
+                None => Bytes::F32(&self.images),
+            },
+            targets: if classes {
+                Bytes::I32(&self.classes)
+            } else {
+                Bytes::F32(&self.targets)
+            },
+            len: EXAMPLES,
+        }
+    }
+}
+
+/// Checks a step on `batch` images; `bytes` says that the data set holds bytes. `None` where the model does not build.
+pub fn check(name: &str, model: &Model, batch: usize, bytes: bool) -> Option<()> {
+    let built = model.build(bytes).ok()?;
+    let feed = Feed::new(&built, batch, bytes);
+    let classes = model.config.loss == Loss::CrossEntropy;
+    let env = Env {
+        batch,
+        learning_rate: RATE.into(),
+    };
+    let g = model.differentiate(built.graph);
+    let oracle = evaluate(&g, env, |s| value(&feed, classes, s));
+    for join in [false, true] {
+        let got = by_groups(&mut g.clone(), join, &feed, classes, env);
+        for o in &g.outputs {
+            let start: Vec<f64> = place(&g, o.role).map_or(vec![], |p| {
+                feed.parameters[p].iter().map(|&x| x.into()).collect()
+            });
+            compare(
+                &format!("{name} {:?}, joined: {join}", o.role),
+                &got[&o.role],
+                &oracle[&o.value],
+                &start,
+                1e-9,
+            );
+        }
+        for isa in isas::here() {
+            let plan = driver::plan(g.clone(), join, batch as u32, isa);
+            on_machine(
+                &format!("{name} on {isa}, joined: {join}"),
+                &plan,
+                &feed,
+                classes,
+                &g,
+                &oracle,
+            );
+        }
+    }
+    Some(())
+}
+
+/// One step of the compiled program.
+fn on_machine(
+    name: &str,
+    plan: &Plan,
+    feed: &Feed,
+    classes: bool,
+    g: &Graph,
+    oracle: &BTreeMap<Value, Vec<f64>>,
+) {
+    let mut machine = Machine::new(plan.compile().expect("Cranelift compiles it"), 1);
+    for p in &plan.parameters {
+        let data = &feed.parameters[p.place as usize];
+        machine
+            .parameter_mut(p.offset_bytes, data.len())
+            .copy_from_slice(data);
+    }
+    let examples = feed.examples(classes);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .expect("a thread");
+    // A step taken apart, at a rate of 0, gives the same losses and changes nothing.
+    pool.install(|| machine.profile(examples, &feed.indices));
+    let apart = machine.losses().to_vec();
+    pool.install(|| machine.run(Mode::Train, examples, &feed.indices, RATE));
+    assert_eq!(machine.losses(), apart, "{name}");
+    for o in &g.outputs {
+        let (got, start): (Vec<f64>, Vec<f64>) = match (o.role, place(g, o.role)) {
+            (Role::Loss, _) => (machine.losses().iter().map(|&x| x.into()).collect(), vec![]),
+            (_, Some(k)) => {
+                let p = plan
+                    .parameters
+                    .iter()
+                    .find(|p| p.place as usize == k)
+                    .expect("planned");
+                let data = &feed.parameters[k];
+                let now = machine.parameter(p.offset_bytes, data.len());
+                (
+                    now.iter().map(|&x| x.into()).collect(),
+                    data.iter().map(|&x| x.into()).collect(),
+                )
+            }
+            _ => continue,
+        };
+        compare(
+            &format!("{name} {:?}", o.role),
+            &got,
+            &oracle[&o.value],
+            &start,
+            2e-4,
+        );
+    }
+}
