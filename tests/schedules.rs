@@ -1,8 +1,10 @@
 //! Every operator's loops and their machine code against its nest in f64, for full and partial blocks, with
 //! each instruction set that this machine runs.
 
-use lenetc::backend::cpu::{Isa, Options};
+use lenetc::backend::cpu::{Isa, Options, schedule, wide};
+use lenetc::ir::TensorType;
 use lenetc::nest::Nest;
+use lenetc::ops::{Layer, Operator};
 
 #[path = "common/cases.rs"]
 mod cases;
@@ -50,6 +52,26 @@ fn convolutions() {
 #[test]
 fn wide_images_with_wide_borders() {
     run(cases::wide_images_with_wide_borders());
+}
+
+/// Code does not grow with the width of a border, image by image or not.
+#[test]
+fn borders_take_no_more_code() {
+    for isa in [Isa::Avx2, Isa::Avx512] {
+        for block in [1, isa.lanes()] {
+            let [less, more] = [1000, 9000].map(|padding| {
+                let (conv, input) = cases::borders(padding);
+                let x = TensorType::batch(input);
+                let w = TensorType::fixed(conv.parameters(&x)[0].dims.clone());
+                let y = conv.infer(std::slice::from_ref(&x)).expect("fits");
+                let nest = conv.lower(&[x, w], &y);
+                let (k, _) = schedule(&nest, Options::new(isa, block));
+                let code = wide::compile(&k).unwrap_or_else(|e| panic!("{}", e.0));
+                code.instructions
+            });
+            assert!(more < 2 * less, "{isa}, {block}: {more} for {less}");
+        }
+    }
 }
 
 #[test]

@@ -174,22 +174,34 @@ pub fn convolutions() -> Vec<Case> {
     cases.0
 }
 
-pub fn wide_images_with_wide_borders() -> Vec<Case> {
-    let mut cases = Cases::default();
-    let window = Window {
-        kernel: [3, 11],
-        stride: [1, 1],
-        padding: Padding::Sides([[1, 1], [30, 30]]),
-        dilation: [1, 6],
-    };
+/// A convolution with so much more padding than its image that most of its results are borders.
+fn bordered(width: u32, kernel: [u32; 2], padding: u32, dilation: u32) -> (Conv2d, [u32; 3]) {
     let conv = Conv2d {
         out_channels: 3,
-        window,
+        window: Window {
+            kernel,
+            stride: [1, 1],
+            padding: Padding::Sides([[1, 1], [padding; 2]]),
+            dilation: [1, dilation],
+        },
         groups: 1,
         bias: false,
     };
-    cases.with_gradients("wide", conv, [2, 3, 40]);
+    (conv, [2, 3, width])
+}
+
+pub fn wide_images_with_wide_borders() -> Vec<Case> {
+    let mut cases = Cases::default();
+    let (conv, input) = bordered(40, [3, 11], 30, 6);
+    cases.with_gradients("wide", conv, input);
+    let (conv, input) = borders(150);
+    cases.with_gradients("borders", conv, input);
     cases.0
+}
+
+/// A small image in so wide a border on either side.
+pub fn borders(padding: u32) -> (Conv2d, [u32; 3]) {
+    bordered(5, [1, 3], padding, 1)
 }
 
 /// Rows that fill one tile of registers, that are cut in two, and sums over many channels with a single tap.

@@ -16,6 +16,7 @@ const MOST_TERMS: u64 = 40_000;
 pub fn case() -> impl Strategy<Value = Case> {
     prop_oneof![
         8 => convolution(),
+        2 => large_sum(),
         3 => pool(),
         3 => linear(),
         2 => gather(),
@@ -117,6 +118,28 @@ fn convolution() -> impl Strategy<Value = Case> {
             1 => named(Conv2dGradInput { conv, input }, &[w, y]),
             _ => named(Conv2dGradWeight { conv }, &[y, x]),
         })
+    })
+}
+
+/// The weight gradient of a convolution over an image that is summed in parts.
+fn large_sum() -> impl Strategy<Value = Case> {
+    let window = window(5, 1).prop_map(|w| Window {
+        stride: [1, 1],
+        ..w
+    });
+    let drawn = (window, 1u32..=2, 1u32..=3, 1u32..=40, 30u32..=50);
+    drawn.prop_filter_map("it is small", |(window, from, to, h, w)| {
+        let conv = Conv2d {
+            out_channels: to,
+            window,
+            groups: 1,
+            bias: false,
+        };
+        let x = TensorType::batch([from, h, w]);
+        let y = conv.infer(std::slice::from_ref(&x)).ok()?.remove(0);
+        let taps = window.kernel[0] * window.kernel[1];
+        let terms = y.elements() * u64::from(from * taps);
+        (terms <= MOST_TERMS).then(|| named(Conv2dGradWeight { conv }, &[y, x]))
     })
 }
 

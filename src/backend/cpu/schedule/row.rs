@@ -4,7 +4,8 @@
 //! piece of a stage, by how many lanes are of use: an own axis along which results lie side by side, as the columns of
 //! a convolution's result; or a reduction axis along which a product's factors do, as Linear's inputs, whose lanes are
 //! added up at the end; or nothing, so that all lanes compute the same and one is stored. Where a window reaches into
-//! the padding, and at the end of a row, lanes that do not exist are not read and count as 0.
+//! the padding, and at the end of terms, lanes that do not exist are not read and count as 0. Behind the end of a row of
+//! results lanes may hold anything: they are not stored.
 //!
 //! Does not know operators or instructions.
 
@@ -256,15 +257,11 @@ impl Scheduler<'_> {
     /// Runs of vectors along the lanes' axis, `most` in each tile. In a masked one some lanes do not take part.
     fn segments(&self, p: &Piece, l: Trips, taps: &[Trips], most: i64) -> Vec<Segment> {
         let lanes = i64::from(self.options.lanes);
-        let inside = |v: i64| {
-            let (first, last) = (v * lanes, v * lanes + lanes - 1);
-            last < l.1 && choose::inside(p, l.0, taps, first, last)
-        };
         let mut out: Vec<Segment> = Vec::new();
         let vectors = self.vectors(l);
         for v in (0..vectors).step_by(most as usize) {
             let size = most.min(vectors - v);
-            let masked = !(v..v + size).all(inside);
+            let masked = !(v..v + size).all(|v| self.whole(p, l, taps, v));
             match out.last_mut() {
                 Some(s) if !masked && !s.masked && s.vectors == size => s.tiles += 1,
                 _ => out.push(Segment {

@@ -18,6 +18,8 @@ pub(super) enum Along {
 
 /// Results that lie apart are stored one by one, which makes them so many times as dear.
 const APART: i64 = 2;
+/// Vectors whose lanes do not all take part are each written out, up to so many: a row may have padding without end.
+const MOST_MASKED: usize = 32;
 /// Operations that add up lanes.
 const REDUCTION: i64 = 10;
 
@@ -26,23 +28,18 @@ impl Scheduler<'_> {
     pub(super) fn lanes(&self, s: &Stage, p: &Piece) -> Option<Along> {
         let lanes = i64::from(self.options.lanes);
         let spent = |n: i64| 100 * ((n + lanes - 1) / lanes * lanes) / n;
-        let own = p
-            .own
-            .iter()
-            .filter(|&&(v, n)| n > 1 && self.side_by_side(s, p, v, &all(s)) && self.peels(s, p, v));
+        let own = p.own.iter().filter(|&&(v, n)| {
+            n > 1 && self.side_by_side(s, p, v, &all(s)) && self.peels(s, p, (v, n))
+        });
         let place = self.plain(s, p);
         let apart = |v: Var| s.outs.iter().any(|a| self.spacing(&place, a, v) > 1);
-        let own = own.map(|&l| {
-            (
-                spent(l.1) * if apart(l.0) { APART } else { 1 },
-                Along::Own(l),
-            )
-        });
+        let dear = |v: Var| if apart(v) { APART } else { 1 };
+        let own = own.map(|&l| (spent(l.1) * dear(l.0), Along::Own(l)));
         let terms: i64 = p.reduce.iter().map(|r| r.1).product();
         let sums = p
             .reduce
             .iter()
-            .filter(|&&(v, n)| n > 1 && terms > 0 && self.summable(s, p, v));
+            .filter(|&&(v, n)| n > 1 && terms > 0 && self.summable(s, p, (v, n)));
         let sums = sums.map(|&l| {
             let steps = terms / l.1 * ((l.1 + lanes - 1) / lanes);
             (spent(l.1) * (steps + REDUCTION) / steps, Along::Reduced(l))
@@ -96,18 +93,34 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Whether the conditions on lanes along the own axis `v` are known once taps are written out, and lanes that they
-    /// leave out add 0.
-    fn peels(&self, s: &Stage, p: &Piece, v: Var) -> bool {
+    /// Whether the conditions on lanes along the own axis `l` are known once taps are written out, few vectors have lanes
+    /// that they leave out, and those add 0.
+    fn peels(&self, s: &Stage, p: &Piece, l: Trips) -> bool {
+        let v = l.0;
         let others = |c: &At| p.own.iter().all(|o| o.0 == v || !c.uses(o.0));
         let free = p.conditions.iter().all(|c| !c.uses(v));
         let taps: i64 = coupled(p, v).iter().map(|t| t.1).product();
         let known = p.conditions.iter().filter(|c| c.uses(v)).all(others);
-        free || known && taps <= MOST_UNROLLED && self.adds_zero(s, p, v)
+        let few = || self.masked(p, l, &coupled(p, v)) <= MOST_MASKED;
+        free || known && taps <= MOST_UNROLLED && self.adds_zero(s, p, v) && few()
     }
 
-    /// Whether terms along `v` can be summed in lanes.
-    fn summable(&self, s: &Stage, p: &Piece, v: Var) -> bool {
+    /// Whether a vector's lanes along `l` all exist and meet the conditions, whatever the taps are.
+    pub(super) fn whole(&self, p: &Piece, l: Trips, taps: &[Trips], vector: i64) -> bool {
+        let lanes = i64::from(self.options.lanes);
+        let (first, last) = (vector * lanes, vector * lanes + lanes - 1);
+        last < l.1 && inside(p, l.0, taps, first, last)
+    }
+
+    /// Vectors along `l` in which lanes do not take part.
+    fn masked(&self, p: &Piece, l: Trips, taps: &[Trips]) -> usize {
+        let all = 0..self.vectors(l);
+        all.filter(|&v| !self.whole(p, l, taps, v)).count()
+    }
+
+    /// Whether terms along `l` can be summed in lanes.
+    fn summable(&self, s: &Stage, p: &Piece, l: Trips) -> bool {
+        let v = l.0;
         let place = self.plain(s, p);
         let mut with = coupled(p, v).into_iter();
         let position = with.next();
@@ -122,6 +135,7 @@ impl Scheduler<'_> {
             && alone
             && s.exprs.iter().all(|e| self.readable(&place, e, v))
             && self.adds_zero(s, p, v)
+            && self.masked(p, l, position.as_slice()) <= MOST_MASKED
     }
 
     /// Whether a lane adds nothing where what differs along `v` is read as 0: terms are elements or products of two, and
@@ -249,7 +263,7 @@ pub(super) fn taps(p: &Piece, v: Var) -> Vec<Trips> {
 }
 
 /// Whether the conditions on `v` hold for all taps from `first` to `last`.
-pub(super) fn inside(p: &Piece, v: Var, taps: &[Trips], first: i64, last: i64) -> bool {
+fn inside(p: &Piece, v: Var, taps: &[Trips], first: i64, last: i64) -> bool {
     p.conditions.iter().filter(|c| c.uses(v)).all(|c| {
         let least = c.terms.iter().fold(c.constant, |sum, &(x, f)| {
             let trips = taps.iter().find(|t| t.0 == x).map_or(1, |t| t.1);
