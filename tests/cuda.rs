@@ -15,6 +15,8 @@ use lenetc_runtime::exec::{Bytes, Examples, Mode};
 #[macro_use]
 #[path = "common/cases.rs"]
 mod cases;
+#[path = "common/tolerance.rs"]
+mod tolerance;
 use cases::Case;
 
 /// Images of a full batch, valid ones, multiprocessors.
@@ -40,6 +42,8 @@ struct Family {
     values: Vec<f32>,
     outputs: Vec<Region>,
     wanted: Vec<Vec<Vec<f64>>>,
+    /// How far each case's results may be off.
+    tolerances: Vec<f64>,
     /// The data set, for the one case that reads it.
     data: Vec<u8>,
     order: Vec<u32>,
@@ -64,6 +68,7 @@ impl Family {
             values: vec![],
             outputs: vec![],
             wanted: vec![],
+            tolerances: vec![],
             data: vec![0; valid],
             order: (0..valid as u32).collect(),
         };
@@ -84,6 +89,7 @@ impl Family {
             learning_rate: f64::from(LEARNING_RATE),
         };
         self.wanted.push(interp::run(&nest, &refs, env));
+        self.tolerances.push(tolerance::of(&nest, valid));
         let (kernel, shards) = single(&nest, options);
         let tensors = (0..).map(TensorId).zip(&nest.tensors);
         let tensors = tensors.filter(|(_, t)| t.role != TensorRole::Temp);
@@ -164,7 +170,7 @@ impl Family {
                 let got: f64 = parts.sum();
                 let same = got == w || (got.is_nan() && w.is_nan());
                 assert!(
-                    same || (got - w).abs() <= 2e-5 * (1.0 + w.abs()),
+                    same || (got - w).abs() <= self.tolerances[r.case] * (1.0 + w.abs()),
                     "{} (case {}, order {order}) at {at}: {got} for {w}",
                     cases[r.case].name,
                     r.case

@@ -21,6 +21,8 @@ mod kernels;
 mod random;
 #[path = "common/runner.rs"]
 mod runner;
+#[path = "common/tolerance.rs"]
+mod tolerance;
 
 /// Cases of one run.
 const CASES: u32 = 150;

@@ -12,6 +12,8 @@ mod cases;
 mod guard;
 #[path = "common/kernels.rs"]
 mod kernels;
+#[path = "common/tolerance.rs"]
+mod tolerance;
 use cases::Case;
 
 fn check(isa: Isa, c: &Case, nest: &Nest, valid: usize, block: u32) {

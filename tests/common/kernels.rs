@@ -13,6 +13,7 @@ use lenetc::nest::{self, Extent, Nest, Tensor, TensorRole};
 use lenetc_runtime::exec::{Entry, Uniforms};
 
 use super::guard::Guarded;
+use super::tolerance;
 
 /// What idle memory may hold: the bits of nothing, of a number that overflows in a product, of a NaN that signals.
 const IDLE: [u32; 3] = [0, 0x7f7f_ffff, 0x7fa0_0001];
@@ -58,7 +59,7 @@ pub fn check(
     interp::run_kernel(&k, &mut buffers, 0, valid, env);
     close(&name, &results(&name, nest, &buffers, block), &want, 1e-9);
     if isa.available() {
-        let tolerance = 2e-5 * (terms(nest, valid) / 256.0).max(1.0).sqrt();
+        let tolerance = tolerance::of(nest, valid);
         let found = machine(isa, &name, nest, &k, &start, block);
         found.iter().for_each(|f| close(&name, f, &want, tolerance));
     }
@@ -218,16 +219,6 @@ fn close(name: &str, got: &[Vec<f64>], want: &[Vec<f64>], tolerance: f64) {
             );
         }
     }
-}
-
-/// The longest sum: the error of rounding grows with the root of its terms.
-fn terms(nest: &Nest, valid: usize) -> f64 {
-    let size = |a: &nest::AxisId| match nest.extent(*a) {
-        Extent::Static(n) => f64::from(n),
-        Extent::Batch => valid as f64,
-    };
-    let sums = nest.stages.iter().map(|s| s.reduce.iter().map(size));
-    sums.map(Iterator::product).fold(1.0, f64::max)
 }
 
 /// What was encoded is what the decoder reads, one instruction for each.
