@@ -291,7 +291,8 @@ fn drop_expressions(s: &mut Stage) {
     s.exprs.retain(|_| needed.next() == Some(true));
 }
 
-fn operands(e: &Expr) -> impl Iterator<Item = ExprId> {
+/// The expressions that this one reads.
+pub fn operands(e: &Expr) -> impl Iterator<Item = ExprId> {
     let [a, b, c, d] = match e {
         Expr::Unary(_, x) => [Some(*x), None, None, None],
         Expr::Binary(_, a, b) => [Some(*a), Some(*b), None, None],

@@ -317,8 +317,7 @@ impl Machine<'_> {
                     let (width, step) = match how {
                         Write::Vector => (v.len(), 1),
                         Write::First => (1, 1),
-                        Write::Row(lanes) => (self.at(lanes) as usize, 1),
-                        Write::Apart(lanes, step) => (self.at(lanes) as usize, *step as usize),
+                        Write::Row(lanes, step) => (self.at(lanes) as usize, *step as usize),
                     };
                     for (l, x) in v.into_iter().take(width).enumerate() {
                         self.buffers[buf.0 as usize][at + l * step] = x;

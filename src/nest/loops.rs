@@ -188,10 +188,9 @@ pub enum Write {
     Vector,
     /// The first lane alone.
     First,
-    /// So many of the first lanes, at most all: a constant once unrolled loops are written out.
-    Row(At),
-    /// The same, so many elements apart.
-    Apart(At, i64),
+    /// So many of the first lanes, at most all, and so many elements apart: constants once unrolled loops are written
+    /// out.
+    Row(At, i64),
 }
 
 /// A statement.

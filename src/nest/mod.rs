@@ -16,7 +16,7 @@ mod verify;
 
 pub use affine::{Affine, Symbol};
 pub use formula::*;
-pub use fuse::{append, drop_unused, inline, prune};
+pub use fuse::{append, drop_unused, inline, operands, prune};
 pub use substitute::substitute;
 pub use text::text;
 pub use verify::verify;

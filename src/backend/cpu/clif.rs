@@ -324,11 +324,7 @@ impl Emitter<'_> {
                     let value = match how {
                         Write::Vector => value,
                         Write::First => self.b.ins().extractlane(value, 0),
-                        Write::Row(lanes) => {
-                            self.store_row(*buf, at, (lanes, 1), value);
-                            continue;
-                        }
-                        Write::Apart(lanes, step) => {
+                        Write::Row(lanes, step) => {
                             self.store_row(*buf, at, (lanes, *step), value);
                             continue;
                         }

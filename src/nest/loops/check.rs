@@ -122,8 +122,7 @@ fn body(k: &Kernel, stmts: &[Stmt], scope: &mut Scope) -> Result<(), String> {
                 match how {
                     Write::Vector => within(k, *buf, at, i64::from(k.lanes), scope)?,
                     Write::First => within(k, *buf, at, 1, scope)?,
-                    Write::Row(lanes) => stored(k, *buf, at, (lanes, 1), scope)?,
-                    Write::Apart(lanes, step) => stored(k, *buf, at, (lanes, *step), scope)?,
+                    Write::Row(lanes, step) => stored(k, *buf, at, (lanes, *step), scope)?,
                 }
                 expr(k, *value, scope)?;
             }

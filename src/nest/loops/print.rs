@@ -79,8 +79,8 @@ impl Printer<'_> {
                     let how = match how {
                         Write::Vector => String::new(),
                         Write::First => " (first lane)".into(),
-                        Write::Row(lanes) => format!(" (first {} lanes)", self.at(lanes)),
-                        Write::Apart(lanes, step) => {
+                        Write::Row(lanes, 1) => format!(" (first {} lanes)", self.at(lanes)),
+                        Write::Row(lanes, step) => {
                             format!("+{step}*lane (first {} lanes)", self.at(lanes))
                         }
                     };

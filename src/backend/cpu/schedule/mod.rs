@@ -199,8 +199,13 @@ impl Scheduler<'_> {
         self.n.extent(*a) == Extent::Batch
     }
 
+    /// Whether the stage sums over the images of the batch, so that its results are added to what is there.
+    fn sums_images(&self, s: &Stage) -> bool {
+        s.reduce.iter().any(|a| self.is_batch(a))
+    }
+
     fn stage(&mut self, s: &Stage, shared: Option<Var>) -> Vec<Stmt> {
-        let summed = s.reduce.iter().any(|a| self.is_batch(a));
+        let summed = self.sums_images(s);
         if !summed && shared.is_none() && !s.own.iter().any(|a| self.is_batch(a)) {
             return self.parameters(s);
         }
@@ -223,7 +228,7 @@ impl Scheduler<'_> {
             acc: vec![],
             row: None,
         };
-        let body = self.finish(&place, false);
+        let body = self.finish(&place);
         let lanes = i64::from(self.options.lanes);
         vec![serial(Dim::range(v, 0, len, lanes), body)]
     }
@@ -317,7 +322,7 @@ impl Scheduler<'_> {
                 }
                 body = loop_over(positions, x_from, x_tiles, x_size, body);
                 if summed {
-                    body = around(p, channel, positions, body);
+                    body = around(p, &[channel, positions], body);
                 }
                 tiled.extend(loop_over(channel, a_from, a_tiles, a_size, body));
             }
@@ -326,7 +331,7 @@ impl Scheduler<'_> {
             if self.finishes_apart(s) {
                 tiled.push(self.finish_apart(s, p, channel, positions));
             }
-            tiled = around(p, channel, positions, tiled);
+            tiled = around(p, &[channel, positions], tiled);
         }
         if let Some(b) = band {
             tiled = vec![serial(Dim::range(b.start, 0, b.of.1, b.rows), tiled)];
@@ -437,15 +442,10 @@ fn cut(n: i64, width: i64) -> Vec<(i64, i64, i64)> {
     parts
 }
 
-/// Loops over the own axes that are neither channel nor position.
-fn around(
-    p: &Piece,
-    channel: Option<Trips>,
-    positions: Option<Trips>,
-    mut body: Vec<Stmt>,
-) -> Vec<Stmt> {
+/// Loops over the own axes that no tile runs along.
+fn around(p: &Piece, inside: &[Option<Trips>], mut body: Vec<Stmt>) -> Vec<Stmt> {
     for &(v, n) in p.own.iter().rev() {
-        if channel.is_none_or(|c| c.0 != v) && positions.is_none_or(|x| x.0 != v) {
+        if !inside.iter().flatten().any(|t| t.0 == v) {
             body = vec![serial(Dim::count(v, n), body)];
         }
     }

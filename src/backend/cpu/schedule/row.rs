@@ -10,11 +10,11 @@
 //! Does not know operators or instructions.
 
 use super::choice::{Lanes, TileSize};
-use super::{Home, Scheduler, Trips, cut, even, loop_over, serial};
+use super::{Home, Scheduler, Trips, around, cut, even, loop_over};
 use crate::backend::pieces::{self, Piece};
 use crate::ir::DType;
-use crate::nest::loops::{At, Dim, Edge, Entry, Read, Row, Stmt, Var};
-use crate::nest::{Access, Affine, Combine, Expr, Index, Stage, Unary};
+use crate::nest::loops::{At, Edge, Entry, Read, Row, Stmt, Var, Write};
+use crate::nest::{Access, Affine, Index, Stage};
 
 mod choose;
 mod tile;
@@ -56,6 +56,15 @@ impl InRow {
         })
     }
 
+    /// Where the first lane's result lies, and which others are stored beside it.
+    pub(super) fn written(&self, at: &At) -> (At, Write) {
+        let how = match at.coefficient(self.lane) {
+            0 => Write::First,
+            step => Write::Row(self.valid.clone(), step),
+        };
+        (self.start(at), how)
+    }
+
     /// Whether the index differs from lane to lane.
     pub(super) fn varies(&self, at: &At) -> bool {
         at.uses(self.lane)
@@ -68,10 +77,8 @@ impl Scheduler<'_> {
         let mut body = Vec::new();
         let lane = self.k.var("lane");
         for s in &self.n.stages {
-            let batch = |a: &&crate::nest::AxisId| self.is_batch(a);
-            let image =
-                !self.n.shared.is_empty() || s.own.iter().chain(&s.reduce).any(|a| batch(&a));
-            if !image {
+            let mut axes = self.n.shared.iter().chain(&s.own).chain(&s.reduce);
+            if !axes.any(|a| self.is_batch(a)) {
                 body.extend(self.parameters(s));
                 continue;
             }
@@ -121,7 +128,7 @@ impl Scheduler<'_> {
     }
 
     fn row_piece(&mut self, s: &Stage, p: &Piece, lane: Var) -> Vec<Stmt> {
-        let apart = s.combine == Combine::Sum && self.elementary(s) && !self.sums_images(s);
+        let apart = self.finishes_apart(s);
         let end = if apart { End::Kept } else { End::Finished };
         let mut out = match self.lanes(s, p) {
             Some(Along::Own(l)) => match self.wrapped(s, p, l, lane) {
@@ -132,14 +139,14 @@ impl Scheduler<'_> {
             None => self.alone(s, p, lane, end),
         };
         if apart {
-            let p = self.joined(s, finishing(p), &used(s, &s.finish));
+            let read = used(s, &s.finish);
+            let p = self.joined(s, finishing(p), &read);
             let last = p.own.last().copied();
-            out.extend(
-                match last.filter(|l| self.side_by_side(s, &p, l.0, &used(s, &s.finish))) {
-                    Some(l) => self.results(s, &p, l, lane, End::Apart),
-                    None => self.alone(s, &p, lane, End::Apart),
-                },
-            );
+            let last = last.filter(|l| self.side_by_side(s, &p, l.0, &read));
+            out.extend(match last {
+                Some(l) => self.results(s, &p, l, lane, End::Apart),
+                None => self.alone(s, &p, lane, End::Apart),
+            });
         }
         out
     }
@@ -150,7 +157,7 @@ impl Scheduler<'_> {
             End::Apart => (None, None),
             _ => self.sides(s, p, l.0),
         };
-        let vectors = self.vectors(l);
+        let vectors = self.vectors(l.1);
         let most = match channel {
             Some(_) => vectors.min(2),
             None if p.reduce.is_empty() || end == End::Apart => 1,
@@ -191,8 +198,7 @@ impl Scheduler<'_> {
                 tiled,
             ));
         }
-        let inside = [Some(l), channel, rows].into_iter().flatten();
-        outside(p, &inside.map(|t| t.0).collect::<Vec<_>>(), body)
+        around(p, &[Some(l), channel, rows], body)
     }
 
     /// All results of a piece, the terms along `l` in the lanes.
@@ -225,8 +231,7 @@ impl Scheduler<'_> {
             let tile = loop_over(positions, 0, 1, width, tile);
             body.extend(loop_over(channel, from, tiles, size, tile));
         }
-        let inside = [channel, positions].into_iter().flatten();
-        outside(p, &inside.map(|t| t.0).collect::<Vec<_>>(), body)
+        around(p, &[channel, positions], body)
     }
 
     /// One result at a time, the same in all lanes.
@@ -246,19 +251,20 @@ impl Scheduler<'_> {
             masked: false,
         };
         let tile = self.row_tile(s, p, &t, &whole, &[]);
-        outside(p, &[], tile)
+        around(p, &[], tile)
     }
 
-    fn vectors(&self, l: Trips) -> i64 {
+    /// Vectors that hold so many elements.
+    fn vectors(&self, n: i64) -> i64 {
         let lanes = i64::from(self.options.lanes);
-        (l.1 + lanes - 1) / lanes
+        (n + lanes - 1) / lanes
     }
 
     /// Runs of vectors along the lanes' axis, `most` in each tile. In a masked one some lanes do not take part.
     fn segments(&self, p: &Piece, l: Trips, taps: &[Trips], most: i64) -> Vec<Segment> {
         let lanes = i64::from(self.options.lanes);
         let mut out: Vec<Segment> = Vec::new();
-        let vectors = self.vectors(l);
+        let vectors = self.vectors(l.1);
         for v in (0..vectors).step_by(most as usize) {
             let size = most.min(vectors - v);
             let masked = !(v..v + size).all(|v| self.whole(p, l, taps, v));
@@ -273,21 +279,6 @@ impl Scheduler<'_> {
             }
         }
         out
-    }
-
-    /// Whether the stage sums over the images of the batch, so that its results are added to what is there.
-    fn sums_images(&self, s: &Stage) -> bool {
-        s.reduce.iter().any(|a| self.is_batch(a))
-    }
-
-    /// Whether results are an elementary function of sums: they are then stored and finished by a loop of their own, since
-    /// its constants would take the accumulators' registers.
-    fn elementary(&self, s: &Stage) -> bool {
-        let function = |e: &Expr| matches!(e, Expr::Unary(f, _) if *f != Unary::Neg);
-        let [out] = &s.outs[..] else { return false };
-        self.n.shared.is_empty()
-            && matches!(self.tensors[out.tensor.0 as usize], Home::Memory(_))
-            && s.exprs.iter().any(function)
     }
 }
 
@@ -337,14 +328,4 @@ fn finishing(p: &Piece) -> Piece {
         conditions: vec![],
         ..p.clone()
     }
-}
-
-/// Loops over the own axes that no tile runs along.
-fn outside(p: &Piece, inside: &[Var], mut body: Vec<Stmt>) -> Vec<Stmt> {
-    for &(v, n) in p.own.iter().rev() {
-        if !inside.contains(&v) {
-            body = vec![serial(Dim::count(v, n), body)];
-        }
-    }
-    body
 }

@@ -9,9 +9,11 @@ use super::{Home, Place, Scheduler, Tile, Trips, serial, unrolled};
 use crate::backend::combine;
 use crate::backend::pieces::{Piece, bounded};
 use crate::nest::loops::{
-    At, Dim, Expr as V, Kind, Read, RegId, Stmt, Uniform, ValueId, Var, Write,
+    At, BufId, Dim, Expr as V, Kind, RegId, Stmt, Uniform, ValueId, Var, Write,
 };
-use crate::nest::{Affine, Binary, Combine, Compare, Expr, Stage, TensorRole, Unary};
+use crate::nest::{
+    Access, Affine, Binary, Combine, Compare, Expr, Stage, Tensor, TensorRole, Unary,
+};
 
 /// A loop with fewer taps written out than these is unrolled further,
 const MOST_TAPS: i64 = 3;
@@ -148,7 +150,7 @@ impl Scheduler<'_> {
         let finish = if self.finishes_apart(s) {
             self.keep(&place)
         } else {
-            self.finish(&place, summed)
+            self.finish(&place)
         };
         out.extend(nested(finish));
         out
@@ -159,7 +161,7 @@ impl Scheduler<'_> {
     /// for its chain of operations, where a row has many independent ones.
     pub(super) fn finishes_apart(&self, s: &Stage) -> bool {
         let function = |e: &Expr| matches!(e, Expr::Unary(f, _) if *f != Unary::Neg);
-        let batch = !s.reduce.iter().any(|a| self.is_batch(a)) && self.n.shared.is_empty();
+        let batch = !self.sums_images(s) && self.n.shared.is_empty();
         let [out] = &s.outs[..] else { return false };
         batch
             && s.combine == Combine::Sum
@@ -169,17 +171,12 @@ impl Scheduler<'_> {
     }
 
     /// Stores sums where the results will be.
-    fn keep(&mut self, place: &Place) -> Vec<Stmt> {
+    pub(super) fn keep(&self, place: &Place) -> Vec<Stmt> {
         let out = &place.stage.outs[0];
         let Home::Memory(buf) = self.tensors[out.tensor.0 as usize] else {
             unreachable!("only sums in memory are finished apart")
         };
-        vec![Stmt::Store {
-            buf,
-            at: self.address(place, out),
-            how: Write::Vector,
-            value: place.acc[0],
-        }]
+        vec![self.stored(place, out, buf, place.acc[0])]
     }
 
     /// Replaces a row of stored sums, of all channels, by the results.
@@ -200,7 +197,7 @@ impl Scheduler<'_> {
         };
         let sum = self.load(&place, &s.outs[0]);
         place.acc = vec![self.k.value(sum)];
-        let mut body = unrolled(y, self.groups(), self.finish(&place, false));
+        let mut body = unrolled(y, self.groups(), self.finish(&place));
         for (v, n) in [positions, channel].into_iter().flatten() {
             body = serial(Dim::count(v, n), vec![body]);
         }
@@ -293,13 +290,10 @@ impl Scheduler<'_> {
         self.k.value(V::Number(flat))
     }
 
-    pub(super) fn finish(&mut self, place: &Place, summed: bool) -> Vec<Stmt> {
+    /// Stores the finished results, or adds them to those of the images before.
+    pub(super) fn finish(&mut self, place: &Place) -> Vec<Stmt> {
         let s = place.stage;
-        let per_image = self
-            .n
-            .tensors
-            .iter()
-            .any(|t| t.ty.is_batch() && t.ty.dims.is_empty() && t.role != TensorRole::Temp);
+        let summed = self.sums_images(s);
         let mut out = Vec::new();
         let mut stores = Vec::new();
         for (access, &value) in s.outs.iter().zip(&s.finish) {
@@ -311,30 +305,60 @@ impl Scheduler<'_> {
                     value: v,
                 }),
                 Home::Memory(buf) => {
-                    let at = self.address(place, access);
-                    let mut how = Write::Vector;
                     if summed {
-                        v = self.k.value(V::ReduceLanes(v));
-                        let old = self.k.value(V::Load(buf, at.clone(), Read::Splat));
-                        v = self.k.binary(Binary::Add, old, v);
-                        how = Write::First;
-                    } else if per_image {
-                        let lane = self.k.value(V::Lane(place.image.clone()));
-                        let valid = self.k.value(V::Uniform(Uniform::Valid));
-                        let zero = self.k.constant(0.0);
-                        v = self.k.value(V::Select(Compare::Lt, [lane, valid, v, zero]));
+                        v = self.added(place, access, v);
+                    } else if place.row.is_none() && self.counts_images() {
+                        v = self.valid(place, v);
                     }
-                    stores.push(Stmt::Store {
-                        buf,
-                        at,
-                        how,
-                        value: v,
-                    });
+                    stores.push(self.stored(place, access, buf, v));
                 }
             }
         }
         out.extend(stores);
         out
+    }
+
+    /// The value added to what is there; images in lanes are summed first.
+    fn added(&mut self, place: &Place, a: &Access, value: ValueId) -> ValueId {
+        let value = match place.row {
+            None => self.k.value(V::ReduceLanes(value)),
+            Some(_) => value,
+        };
+        let old = self.load(place, a);
+        let old = self.k.value(old);
+        self.k.binary(Binary::Add, old, value)
+    }
+
+    /// Whether the nest has a number for each image, which is 0 beyond the last one.
+    fn counts_images(&self) -> bool {
+        let single = |t: &Tensor| t.ty.is_batch() && t.ty.dims.is_empty();
+        let mut tensors = self.n.tensors.iter();
+        tensors.any(|t| single(t) && t.role != TensorRole::Temp)
+    }
+
+    /// The value in the lanes of images, 0 beyond the last one.
+    fn valid(&mut self, place: &Place, value: ValueId) -> ValueId {
+        let lane = self.k.value(V::Lane(place.image.clone()));
+        let valid = self.k.value(V::Uniform(Uniform::Valid));
+        let zero = self.k.constant(0.0);
+        self.k
+            .value(V::Select(Compare::Lt, [lane, valid, value, zero]))
+    }
+
+    /// Stores a value where the lanes' results lie.
+    fn stored(&self, place: &Place, a: &Access, buf: BufId, value: ValueId) -> Stmt {
+        let at = self.address(place, a);
+        let (at, how) = match &place.row {
+            Some(row) => row.written(&at),
+            None if self.sums_images(place.stage) => (at, Write::First),
+            None => (at, Write::Vector),
+        };
+        Stmt::Store {
+            buf,
+            at,
+            how,
+            value,
+        }
     }
 }
 

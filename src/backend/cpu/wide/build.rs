@@ -133,21 +133,12 @@ impl Builder<'_> {
                     let op = match how {
                         Write::Vector => Op::Store,
                         Write::First => Op::StoreFirst,
-                        Write::Row(lanes) => {
-                            self.store_row(value, mem, lanes)?;
-                            continue;
-                        }
-                        Write::Apart(lanes, step) => {
-                            self.store_apart(value, mem, lanes, *step)?;
+                        Write::Row(lanes, step) => {
+                            self.store_row(value, mem, lanes, *step)?;
                             continue;
                         }
                     };
-                    self.push(Inst {
-                        op,
-                        defs: vec![],
-                        args: vec![value],
-                        mem: Some(mem),
-                    });
+                    self.store(op, &[value], mem);
                 }
                 Stmt::Note(_) => {}
                 Stmt::SetRow { .. } | Stmt::StoreRow { .. } | Stmt::Barrier => {
@@ -156,6 +147,15 @@ impl Builder<'_> {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn store(&mut self, op: Op, args: &[Value], mem: Mem) {
+        self.push(Inst {
+            op,
+            defs: vec![],
+            args: args.to_vec(),
+            mem: Some(mem),
+        });
     }
 
     pub(super) fn push(&mut self, i: Inst) {

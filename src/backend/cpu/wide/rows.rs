@@ -23,17 +23,29 @@ impl Builder<'_> {
         }
         let read = row.lanes(self.k.lanes, |a| self.known(a));
         let read = read.ok_or(CHANGING)?;
-        if dtype != DType::F32 && row.step != 1 {
+        self.side_by_side(dtype, mem, row.step, &read)
+    }
+
+    /// Elements `step` apart as numbers, in the lanes that are read.
+    pub(super) fn side_by_side(
+        &mut self,
+        dtype: DType,
+        mem: Mem,
+        step: i64,
+        read: &[bool],
+    ) -> Result<Value, Declined> {
+        if dtype != DType::F32 && step != 1 {
             return Err(Declined("numbers of another type that lie apart"));
         }
-        let x = self.elements(dtype, mem, row.step, &read)?;
+        let x = self.elements(dtype, mem, step, read)?;
         Ok(match dtype {
             DType::F32 => x,
             _ => self.vector(Op::Number, &[x], None),
         })
     }
 
-    fn in_all_lanes(&mut self, dtype: DType, mem: Mem) -> Value {
+    /// One element in all lanes.
+    pub(super) fn in_all_lanes(&mut self, dtype: DType, mem: Mem) -> Value {
         match dtype {
             DType::F32 => self.vector(Op::Splat, &[], Some(mem)),
             DType::I32 => {
@@ -99,8 +111,7 @@ impl Builder<'_> {
 
     /// The vector where lanes are read, 0 elsewhere.
     fn only(&mut self, x: Value, read: &[bool]) -> Value {
-        let bits = read.iter().map(|r| if *r { u32::MAX } else { 0 });
-        let lanes = self.lanes(bits.collect());
+        let lanes = self.lanes(bits(read));
         self.vector(Op::And, &[x, lanes], None)
     }
 
@@ -135,12 +146,13 @@ impl Builder<'_> {
 
     /// The lanes that take part: a mask at 512 bits, a vector of ones and zeros at 256.
     fn mask(&mut self, read: &[bool]) -> Value {
-        let lanes = read.iter().zip(0..);
         if self.k.lanes == 8 {
-            let bits = lanes.map(|(r, _)| if *r { u32::MAX } else { 0 });
-            return self.lanes(bits.collect());
+            return self.lanes(bits(read));
         }
-        let bits = lanes.fold(0, |sum, (r, l)| sum | u32::from(*r) << l);
+        let bits = read
+            .iter()
+            .zip(0..)
+            .fold(0, |sum, (r, l)| sum | u32::from(*r) << l);
         if let Some(known) = self.masks.iter().find(|m| m.0 == bits) {
             return known.1;
         }
@@ -166,37 +178,21 @@ impl Builder<'_> {
         v
     }
 
+    /// The mask of so many of the first lanes.
+    fn first(&mut self, count: i64) -> Value {
+        let taken: Vec<bool> = (0..i64::from(self.k.lanes)).map(|l| l < count).collect();
+        self.mask(&taken)
+    }
+
     /// The first lanes of the one and the rest of the other.
     pub(super) fn parted(&mut self, first: &At, x: Value, y: Value) -> Result<Value, Declined> {
         let first = self.known(first).ok_or(CHANGING)?;
-        let taken: Vec<bool> = (0..i64::from(self.k.lanes)).map(|l| l < first).collect();
-        let mask = self.mask(&taken);
+        let mask = self.first(first);
         Ok(self.vector(Op::Blend, &[mask, y, x], None))
     }
 
-    /// Writes the first lanes.
-    pub(super) fn store_row(&mut self, value: Value, mem: Mem, lanes: &At) -> Result<(), Declined> {
-        let lanes = self.known(lanes);
-        let lanes = lanes.ok_or(CHANGING)?;
-        let mut i = Inst {
-            op: Op::Store,
-            defs: vec![],
-            args: vec![value],
-            mem: Some(mem),
-        };
-        if lanes < i64::from(self.k.lanes) {
-            let first: Vec<bool> = (0..i64::from(self.k.lanes)).map(|l| l < lanes).collect();
-            i.op = Op::StoreMasked;
-            i.args.push(self.mask(&first));
-        }
-        self.push(i);
-        Ok(())
-    }
-}
-
-impl Builder<'_> {
-    /// Writes the first lanes one by one, so many elements apart.
-    pub(super) fn store_apart(
+    /// Writes the first lanes, so many elements apart.
+    pub(super) fn store_row(
         &mut self,
         value: Value,
         mem: Mem,
@@ -205,6 +201,26 @@ impl Builder<'_> {
     ) -> Result<(), Declined> {
         let lanes = self.known(lanes).ok_or(CHANGING)?;
         let lanes = lanes.min(i64::from(self.k.lanes));
+        if step > 1 {
+            return self.store_apart(value, mem, lanes, step);
+        }
+        if lanes == i64::from(self.k.lanes) {
+            self.store(Op::Store, &[value], mem);
+        } else {
+            let mask = self.first(lanes);
+            self.store(Op::StoreMasked, &[value, mask], mem);
+        }
+        Ok(())
+    }
+
+    /// Writes lanes one by one.
+    fn store_apart(
+        &mut self,
+        value: Value,
+        mem: Mem,
+        lanes: i64,
+        step: i64,
+    ) -> Result<(), Declined> {
         for four in 0..(lanes + 3) / 4 {
             let x = match four {
                 0 => value,
@@ -213,16 +229,17 @@ impl Builder<'_> {
             for l in 0..(lanes - 4 * four).min(4) {
                 let skip = small(4 * step * (4 * four + l))?;
                 let disp = mem.disp.checked_add(skip).ok_or(FAR)?;
-                self.push(Inst {
-                    op: Op::StoreLane(l as u8),
-                    defs: vec![],
-                    args: vec![x],
-                    mem: Some(Mem { disp, ..mem }),
-                });
+                self.store(Op::StoreLane(l as u8), &[x], Mem { disp, ..mem });
             }
         }
         Ok(())
     }
+}
+
+/// All bits of the lanes that are read, none of the others.
+fn bits(read: &[bool]) -> Vec<u32> {
+    let lanes = read.iter().map(|r| if *r { u32::MAX } else { 0 });
+    lanes.collect()
 }
 
 const CHANGING: Declined = Declined("lanes that change from round to round");

@@ -126,29 +126,23 @@ impl Builder<'_> {
 
     fn load(&mut self, buf: BufId, at: &At, how: &Read) -> Result<Value, Declined> {
         let dtype = self.k.buffers[buf.0 as usize].dtype;
-        if let Read::Lookup {
-            index,
-            index_at,
-            stride,
-        } = how
-        {
-            return self.lookup(buf, at, (*index, index_at), *stride);
+        match how {
+            Read::Lookup {
+                index,
+                index_at,
+                stride,
+            } => self.lookup(buf, at, (*index, index_at), *stride),
+            Read::Row(row) => self.row(buf, at, row),
+            Read::Splat => {
+                let mem = self.address(buf, at)?;
+                Ok(self.in_all_lanes(dtype, mem))
+            }
+            Read::Vector => {
+                let mem = self.address(buf, at)?;
+                let all = vec![true; self.k.lanes as usize];
+                self.side_by_side(dtype, mem, 1, &all)
+            }
         }
-        if let Read::Row(row) = how {
-            return self.row(buf, at, row);
-        }
-        let mem = Some(self.address(buf, at)?);
-        let op = match (dtype, how) {
-            (DType::U8, Read::Vector) => Op::LoadBytes,
-            (DType::U8, _) => return Err(Declined("one byte in all lanes")),
-            (_, Read::Vector) => Op::Load,
-            _ => Op::Splat,
-        };
-        let x = self.vector(op, &[], mem);
-        Ok(match dtype {
-            DType::F32 => x,
-            _ => self.number(x),
-        })
     }
 
     /// Elements of rows: 32 bits are gathered, which hold the byte where elements are bytes.

@@ -6,7 +6,7 @@ use super::super::{Home, MOST_UNROLLED, Place, Scheduler, Trips};
 use super::MOST_APART;
 use crate::backend::pieces::Piece;
 use crate::nest::loops::{At, Var};
-use crate::nest::{Access, Affine, Binary, Combine, Expr, ExprId, Stage};
+use crate::nest::{Access, Affine, Binary, Combine, Expr, ExprId, Stage, operands};
 
 /// What is in the lanes.
 pub(super) enum Along {
@@ -27,7 +27,7 @@ impl Scheduler<'_> {
     /// The axis that leaves fewest lanes idle; none where one lane of use is as good.
     pub(super) fn lanes(&self, s: &Stage, p: &Piece) -> Option<Along> {
         let lanes = i64::from(self.options.lanes);
-        let spent = |n: i64| 100 * ((n + lanes - 1) / lanes * lanes) / n;
+        let spent = |n: i64| 100 * (self.vectors(n) * lanes) / n;
         let own = p.own.iter().filter(|&&(v, n)| {
             n > 1 && self.side_by_side(s, p, v, &all(s)) && self.peels(s, p, (v, n))
         });
@@ -41,7 +41,7 @@ impl Scheduler<'_> {
             .iter()
             .filter(|&&(v, n)| n > 1 && terms > 0 && self.summable(s, p, (v, n)));
         let sums = sums.map(|&l| {
-            let steps = terms / l.1 * ((l.1 + lanes - 1) / lanes);
+            let steps = terms / l.1 * self.vectors(l.1);
             (spent(l.1) * (steps + REDUCTION) / steps, Along::Reduced(l))
         });
         let best = own.rev().chain(sums.rev()).min_by_key(|c| c.0);
@@ -114,7 +114,7 @@ impl Scheduler<'_> {
 
     /// Vectors along `l` in which lanes do not take part.
     fn masked(&self, p: &Piece, l: Trips, taps: &[Trips]) -> usize {
-        let all = 0..self.vectors(l);
+        let all = 0..self.vectors(l.1);
         all.filter(|&v| !self.whole(p, l, taps, v)).count()
     }
 
@@ -227,12 +227,7 @@ pub(super) fn used<'a>(s: &'a Stage, roots: &[ExprId]) -> Vec<&'a Expr> {
     while let Some(e) = list.pop() {
         let e = &s.exprs[e.0 as usize];
         out.push(e);
-        match e {
-            Expr::Unary(_, x) => list.push(*x),
-            Expr::Binary(_, x, y) => list.extend([*x, *y]),
-            Expr::Select(_, xs) => list.extend(xs),
-            Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => {}
-        }
+        list.extend(operands(e));
     }
     out
 }

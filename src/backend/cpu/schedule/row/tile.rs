@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Home, Place, Scheduler, Trips, unrolled};
+use super::super::tile::run;
+use super::super::{Place, Scheduler, Trips, unrolled};
 use super::{End, InRow, Segment, Tile};
 use crate::backend::combine;
 use crate::backend::pieces::{Piece, bounded};
-use crate::nest::loops::{At, BufId, Dim, Expr as V, Kind, RegId, Stmt, ValueId, Var, Write};
-use crate::nest::{Affine, AxisId, Binary, Combine, Stage};
+use crate::nest::loops::{At, Dim, Expr as V, Kind, RegId, Stmt, Var};
+use crate::nest::{Affine, AxisId, Combine, Stage};
 
 /// The variables of a tile: unrolled loops over its channels, rows and vectors.
 struct Frame {
@@ -109,7 +110,7 @@ impl Scheduler<'_> {
                 body = vec![unrolled(v, n, body)];
             }
             let dims = self.rounds_of(p, t, |r| taps.contains(r));
-            out.extend(super::super::tile::run(dims, body));
+            out.extend(run(dims, body));
             let index = f.index().0;
             place.acc = acc.iter().map(|&r| self.k.get(r, &index)).collect();
         }
@@ -140,14 +141,14 @@ impl Scheduler<'_> {
             let mut dims = self.rounds_of(p, t, |r| r.0 == l);
             out.extend(if segment.tiles > 1 {
                 dims.push(dim);
-                super::super::tile::run(dims, body)
+                run(dims, body)
             } else {
                 let fixed = Stmt::For {
                     dims: vec![dim],
                     kind: Kind::Unrolled,
                     body,
                 };
-                super::super::tile::run(dims, vec![fixed])
+                run(dims, vec![fixed])
             });
         }
         let index = f.index().0;
@@ -205,68 +206,15 @@ impl Scheduler<'_> {
 
     /// What becomes of a tile's sums.
     pub(super) fn row_end(&mut self, place: &mut Place, end: End) -> Vec<Stmt> {
-        let out = &place.stage.outs[0];
         match end {
-            End::Finished => return self.row_finish(place),
+            End::Kept => return self.keep(place),
+            End::Finished => {}
             End::Apart => {
-                let sum = self.load(place, out);
+                let sum = self.load(place, &place.stage.outs[0]);
                 place.acc = vec![self.k.value(sum)];
-                return self.row_finish(place);
             }
-            End::Kept => {}
         }
-        let Home::Memory(buf) = self.tensors[out.tensor.0 as usize] else {
-            unreachable!("only sums in memory are finished apart")
-        };
-        let at = self.address(place, out);
-        vec![self.row_store(place, buf, &at, place.acc[0])]
-    }
-
-    fn row_store(&self, place: &Place, buf: BufId, at: &At, value: ValueId) -> Stmt {
-        let (at, how) = match &place.row {
-            Some(row) => match at.coefficient(row.lane) {
-                0 => (row.start(at), Write::First),
-                1 => (row.start(at), Write::Row(row.valid.clone())),
-                n => (row.start(at), Write::Apart(row.valid.clone(), n)),
-            },
-            None => (at.clone(), Write::Vector),
-        };
-        Stmt::Store {
-            buf,
-            at,
-            how,
-            value,
-        }
-    }
-
-    /// Stores the finished results, or adds them to those of the images before.
-    fn row_finish(&mut self, place: &Place) -> Vec<Stmt> {
-        let s = place.stage;
-        let sums_images = self.sums_images(s);
-        let (mut out, mut stores) = (vec![], vec![]);
-        for (access, &value) in s.outs.iter().zip(&s.finish) {
-            let mut value = self.value(place, value);
-            let buf = match self.tensors[access.tensor.0 as usize] {
-                Home::Memory(buf) => buf,
-                Home::Register(reg) => {
-                    out.push(Stmt::Set {
-                        reg,
-                        index: vec![],
-                        value,
-                    });
-                    continue;
-                }
-            };
-            if sums_images {
-                let old = self.load(place, access);
-                let old = self.k.value(old);
-                value = self.k.binary(Binary::Add, old, value);
-            }
-            let at = self.address(place, access);
-            stores.push(self.row_store(place, buf, &at, value));
-        }
-        out.extend(stores);
-        out
+        self.finish(place)
     }
 }
 

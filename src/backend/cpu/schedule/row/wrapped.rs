@@ -6,12 +6,12 @@
 
 use super::super::choice::{Lanes, Priced, TileSize, priced};
 use super::super::tile::run;
-use super::super::{HIDES_LATENCY, Place, Scheduler, Trips, cut, loop_over, unrolled};
-use super::choose::used;
-use super::{End, InRow, outside};
+use super::super::{HIDES_LATENCY, Place, Scheduler, Trips, around, cut, loop_over, unrolled};
+use super::choose::{taps, used};
+use super::{End, InRow};
 use crate::backend::pieces::{Piece, bounded};
 use crate::nest::loops::{At, Dim, Expr as V, RegId, Stmt, ValueId, Var};
-use crate::nest::{Access, Affine, Binary, Combine, Expr, Stage};
+use crate::nest::{Access, Affine, Binary, Combine, Expr, ExprId, Stage};
 
 /// Vectors of an image at most: each is written out.
 const MOST_VECTORS: i64 = 16;
@@ -30,6 +30,7 @@ pub(super) struct Wrapped<'a> {
     columns: Trips,
     lane: Var,
     taps: Vec<Trips>,
+    vectors: i64,
 }
 
 impl Scheduler<'_> {
@@ -41,13 +42,12 @@ impl Scheduler<'_> {
         columns: Trips,
         lane: Var,
     ) -> Option<Wrapped<'a>> {
-        let lanes = i64::from(self.options.lanes);
         let (channel, rows) = self.sides(s, piece, columns.0);
         let (channel, rows) = (channel?, rows?);
-        let vectors = (rows.1 * columns.1 + lanes - 1) / lanes;
-        let fewer = 10 * vectors < 9 * rows.1 * self.vectors(columns);
+        let vectors = self.vectors(rows.1 * columns.1);
+        let fewer = 10 * vectors < 9 * rows.1 * self.vectors(columns.1);
         let [out] = &s.outs[..] else { return None };
-        let load = |e: &crate::nest::ExprId| match &s.exprs[e.0 as usize] {
+        let load = |e: &ExprId| match &s.exprs[e.0 as usize] {
             Expr::Load(a) => Some(a),
             _ => None,
         };
@@ -77,15 +77,14 @@ impl Scheduler<'_> {
             rows,
             columns,
             lane,
-            taps: super::choose::taps(piece, columns.0),
+            taps: taps(piece, columns.0),
+            vectors,
         })
     }
 
     /// All results of the piece.
     pub(super) fn wrapped_results(&mut self, w: &Wrapped, end: End) -> Vec<Stmt> {
-        let lanes = i64::from(self.options.lanes);
-        let vectors = (w.rows.1 * w.columns.1 + lanes - 1) / lanes;
-        let ranked = self.spans(w.channel.1, vectors);
+        let ranked = self.spans(w.channel.1, w.vectors);
         let (height, width) = self.pick(&ranked);
         let size = TileSize {
             channels: height,
@@ -95,7 +94,7 @@ impl Scheduler<'_> {
         let mut body = Vec::new();
         for (a_from, a_tiles, a_size) in cut(w.channel.1, height) {
             let mut tiled = Vec::new();
-            for (from, tiles, size) in cut(vectors, width) {
+            for (from, tiles, size) in cut(w.vectors, width) {
                 for t in 0..tiles {
                     let first = from + t * size;
                     tiled.extend(self.wrapped_tile(w, a_size, first..first + size, end));
@@ -103,7 +102,7 @@ impl Scheduler<'_> {
             }
             body.extend(loop_over(Some(w.channel), a_from, a_tiles, a_size, tiled));
         }
-        outside(w.piece, &[w.channel.0, w.rows.0, w.columns.0], body)
+        around(w.piece, &[w.channel, w.rows, w.columns].map(Some), body)
     }
 
     /// The tiles of channels × vectors that fit, the cheapest first: a vector is dear to put together.
