@@ -175,6 +175,23 @@ pub fn drop_idle(p: &mut Piece) {
     p.conditions.retain(|_| needed.next() == Some(true));
 }
 
+/// Whether the conditions on `v` hold from `first` to `last`, whatever the others are, which all conditions on it are
+/// about.
+pub fn hold(p: &Piece, v: Var, others: &[(Var, i64)], first: i64, last: i64) -> bool {
+    p.conditions.iter().filter(|c| c.uses(v)).all(|c| {
+        let least = c.terms.iter().fold(c.constant, |sum, &(x, f)| {
+            let trips = others.iter().find(|t| t.0 == x).map_or(1, |t| t.1);
+            let (low, high) = if x == v {
+                (first, last)
+            } else {
+                (0, trips - 1)
+            };
+            sum + (f * low).min(f * high)
+        });
+        least >= 0
+    })
+}
+
 /// The piece with its own variables renamed, in order, to these.
 pub fn renamed(p: &Piece, own: &[(Var, i64)]) -> Piece {
     let new = |a: &At| {

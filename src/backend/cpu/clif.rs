@@ -401,11 +401,8 @@ impl Emitter<'_> {
     fn register(&self, reg: RegId, index: &[At]) -> Variable {
         let dims = &self.k.regs[reg.0 as usize].dims;
         let slot = index.iter().zip(dims).fold(0, |s, (i, &d)| {
-            let i = i.eval(|v| match self.vars[&v] {
-                Index::Known(i) => i,
-                Index::Run(_) => panic!("a register is indexed by what is known when compiling"),
-            });
-            s * i64::from(d) + i
+            let i = self.constant(i);
+            s * i64::from(d) + i.expect("a register is indexed by what is known when compiling")
         });
         self.regs[reg.0 as usize][slot as usize]
     }

@@ -12,7 +12,7 @@ const LANES: u32 = 4;
 
 impl Emitter<'_> {
     /// An index whose variables are those of unrolled loops.
-    fn constant(&self, at: &At) -> Option<i64> {
+    pub(super) fn constant(&self, at: &At) -> Option<i64> {
         at.terms
             .iter()
             .try_fold(at.constant, |sum, (v, c)| match self.vars[v] {

@@ -8,9 +8,9 @@
 //! Does not know how a tile computes. The sizes are constants: they decide the order of sums.
 
 use super::{MOST_UNROLLED, Scheduler, Trips};
-use crate::backend::pieces::Piece;
+use crate::backend::pieces::{Piece, hold};
 use crate::nest::Affine;
-use crate::nest::loops::{Dim, Kind, Quotient, Stmt, Var};
+use crate::nest::loops::{At, Dim, Kind, Quotient, Stmt, Var};
 
 /// Channels of a tile, or about so many.
 const CHANNELS: i64 = 8;
@@ -54,14 +54,9 @@ impl Part {
 /// The runs of a row of columns whose conditions know the positions `x`; none where its ends are long.
 pub(super) fn parts(p: &Piece, column: Trips, x: Trips) -> Option<Vec<Part>> {
     let (v, n) = column;
-    let inside = |at: i64| {
-        p.conditions.iter().filter(|c| c.uses(v)).all(|c| {
-            let rest = c.constant + c.coefficient(v) * at;
-            rest + (c.coefficient(x.0) * (x.1 - 1)).min(0) >= 0
-        })
-    };
-    let alone = |c: &&crate::nest::loops::At| c.terms.iter().all(|t| t.0 == v || t.0 == x.0);
-    let known = p.conditions.iter().filter(|c| c.uses(v)).all(|c| alone(&c));
+    let inside = |at: i64| hold(p, v, &[x], at, at);
+    let alone = |c: &At| c.terms.iter().all(|t| t.0 == v || t.0 == x.0);
+    let known = p.conditions.iter().filter(|c| c.uses(v)).all(alone);
     let from = (0..n).find(|&at| inside(at))?;
     let to = (0..n).rev().find(|&at| inside(at))? + 1;
     let short = from <= MOST_UNROLLED && n - to <= MOST_UNROLLED && x.1 <= MOST_UNROLLED;

@@ -115,19 +115,32 @@ impl Scheduler<'_> {
     /// The tiles of channels × positions that fit, the cheapest over all of them first, narrow rests counted: the
     /// narrower side of a tile is held in registers while the other one passes by. A position is `each` vectors.
     pub(super) fn squares(&self, channels: i64, positions: i64, each: i64) -> Vec<Priced> {
+        let filled = |a: i64, x: i64| a * x + a.min(x);
+        self.ranked([channels, positions], each, filled, cost)
+    }
+
+    /// The tiles whose sums and held values, as many as `filled` says, leave a register, the cheapest first. `cost` is of
+    /// one tile of channels × vectors, in quarters of a multiply-add.
+    pub(super) fn ranked(
+        &self,
+        [channels, positions]: [i64; 2],
+        each: i64,
+        filled: impl Fn(i64, i64) -> i64,
+        cost: impl Fn(i64, i64) -> i64,
+    ) -> Vec<Priced> {
         let most = i64::from(self.options.registers);
         let sides = |n: i64| 1..=n.min(most);
         let shapes = sides(channels).flat_map(|a| sides(positions).map(move |x| (a, x)));
-        let fitting = shapes.filter(|&(a, x)| a * x * each + a.min(x * each) < most);
-        let mut all: Vec<(i64, i64, i64)> = fitting
-            .map(|(a, x)| (total(channels, positions, a, x, each), a, x))
+        let mut fitting: Vec<(i64, i64)> = shapes
+            .filter(|&(a, x)| filled(a, x * each) < most)
             .collect();
-        all.sort_by_key(|&(total, a, x)| (total, -a * x));
-        if all.is_empty() {
-            all.push((total(channels, positions, 1, 1, each), 1, 1));
+        if fitting.is_empty() {
+            fitting.push((1, 1));
         }
-        let priced = |(total, a, x)| priced(total, channels * positions * each, a, x);
-        all.into_iter().map(priced).collect()
+        let total = |a, x| total([channels, positions], [a, x], |a, x| cost(a, x * each));
+        fitting.sort_by_cached_key(|&(a, x)| (total(a, x), -a * x));
+        let priced = |(a, x)| priced(total(a, x), channels * positions * each, a, x);
+        fitting.into_iter().map(priced).collect()
     }
 
     /// The numbers of channels that fit beside so many vectors of images: first the most that leave no narrow rest,
@@ -135,16 +148,10 @@ impl Scheduler<'_> {
     pub(super) fn heights(&self, channels: i64, groups: i64) -> Vec<Priced> {
         let most = (i64::from(self.options.registers) - 1) / groups - 1;
         let chosen = even(channels, most).min(channels);
+        let total = |a: i64| total([channels, groups], [a, groups], cost);
         let mut all: Vec<i64> = (1..=most.clamp(1, channels)).collect();
-        all.sort_by_key(|&a| (a != chosen, total(channels, groups, a, groups, 1), -a));
-        let priced = |a| {
-            priced(
-                total(channels, groups, a, groups, 1),
-                channels * groups,
-                a,
-                1,
-            )
-        };
+        all.sort_by_key(|&a| (a != chosen, total(a), -a));
+        let priced = |a| priced(total(a), channels * groups, a, 1);
         all.into_iter().map(priced).collect()
     }
 
@@ -177,14 +184,14 @@ impl Scheduler<'_> {
     }
 }
 
-/// The cost of all tiles, in quarters of a multiply-add.
-fn total(channels: i64, positions: i64, a: i64, x: i64, each: i64) -> i64 {
-    let rows = cut(channels, a).into_iter();
-    let tiles = rows.flat_map(|r| cut(positions, x).into_iter().map(move |c| (r, c)));
-    tiles.map(|(r, c)| r.1 * c.1 * cost(r.2, c.2 * each)).sum()
+/// The cost of all tiles, rests included.
+fn total(sides: [i64; 2], tile: [i64; 2], cost: impl Fn(i64, i64) -> i64) -> i64 {
+    let rows = cut(sides[0], tile[0]).into_iter();
+    let tiles = rows.flat_map(|r| cut(sides[1], tile[1]).into_iter().map(move |c| (r, c)));
+    tiles.map(|(r, c)| r.1 * c.1 * cost(r.2, c.2)).sum()
 }
 
-pub(super) fn priced(total: i64, results: i64, channels: i64, positions: i64) -> Priced {
+fn priced(total: i64, results: i64, channels: i64, positions: i64) -> Priced {
     Priced {
         size: TileSize {
             channels,

@@ -394,21 +394,7 @@ impl Scheduler<'_> {
                 .map(|(f, t, w)| (f, t, w, false))
                 .collect();
         }
-        let inside = |at: i64| {
-            p.conditions.iter().filter(|c| c.uses(x)).all(|c| {
-                let least = c.terms.iter().fold(c.constant, |sum, &(v, f)| {
-                    let trips = columns.iter().find(|c| c.0 == v).map_or(1, |c| c.1);
-                    sum + if v == x {
-                        f * at
-                    } else if f < 0 {
-                        f * (trips - 1)
-                    } else {
-                        0
-                    }
-                });
-                least >= 0
-            })
-        };
+        let inside = |at: i64| pieces::hold(p, x, columns, at, at);
         let mut tiles: Vec<(i64, i64, i64, bool)> = Vec::new();
         for from in (0..n).step_by(width as usize) {
             let size = width.min(n - from);

@@ -4,7 +4,7 @@
 
 use super::super::{Home, MOST_UNROLLED, Place, Scheduler, Trips};
 use super::MOST_APART;
-use crate::backend::pieces::Piece;
+use crate::backend::pieces::{Piece, hold};
 use crate::nest::loops::{At, Var};
 use crate::nest::{Access, Affine, Binary, Combine, Expr, ExprId, Stage, operands};
 
@@ -109,7 +109,7 @@ impl Scheduler<'_> {
     pub(super) fn whole(&self, p: &Piece, l: Trips, taps: &[Trips], vector: i64) -> bool {
         let lanes = i64::from(self.options.lanes);
         let (first, last) = (vector * lanes, vector * lanes + lanes - 1);
-        last < l.1 && inside(p, l.0, taps, first, last)
+        last < l.1 && hold(p, l.0, taps, first, last)
     }
 
     /// Vectors along `l` in which lanes do not take part.
@@ -255,20 +255,4 @@ pub(super) fn taps(p: &Piece, v: Var) -> Vec<Trips> {
         out.insert(0, t);
     }
     out
-}
-
-/// Whether the conditions on `v` hold for all taps from `first` to `last`.
-fn inside(p: &Piece, v: Var, taps: &[Trips], first: i64, last: i64) -> bool {
-    p.conditions.iter().filter(|c| c.uses(v)).all(|c| {
-        let least = c.terms.iter().fold(c.constant, |sum, &(x, f)| {
-            let trips = taps.iter().find(|t| t.0 == x).map_or(1, |t| t.1);
-            let (low, high) = if x == v {
-                (first, last)
-            } else {
-                (0, trips - 1)
-            };
-            sum + (f * low).min(f * high)
-        });
-        least >= 0
-    })
 }

@@ -4,7 +4,7 @@
 //! operands of lanes in different rows lie apart, so that a vector of them is put together of one for each row. That
 //! pays where several channels use it.
 
-use super::super::choice::{Lanes, Priced, TileSize, priced};
+use super::super::choice::{Lanes, Priced, TileSize};
 use super::super::tile::run;
 use super::super::{HIDES_LATENCY, Place, Scheduler, Trips, around, cut, loop_over, unrolled};
 use super::choose::{taps, used};
@@ -105,26 +105,12 @@ impl Scheduler<'_> {
         around(w.piece, &[w.channel, w.rows, w.columns].map(Some), body)
     }
 
-    /// The tiles of channels × vectors that fit, the cheapest first: a vector is dear to put together.
+    /// The tiles of channels × vectors that fit, the cheapest first: a vector is dear to put together, and all of a tile
+    /// are held.
     fn spans(&self, channels: i64, vectors: i64) -> Vec<Priced> {
-        let most = i64::from(self.options.registers);
-        let spent = |a: i64, x: i64| {
-            let high = cut(channels, a).into_iter();
-            let tiles = high.flat_map(|h| cut(vectors, x).into_iter().map(move |w| (h, w)));
-            let tiles = tiles.map(|(h, w)| {
-                let sums = (h.2 * w.2).max(HIDES_LATENCY);
-                h.1 * w.1 * (4 * sums + h.2 + SPANNED * w.2)
-            });
-            tiles.sum::<i64>()
-        };
-        let sides = |n: i64| 1..=n.min(most);
-        let shapes = sides(channels).flat_map(|a| sides(vectors).map(move |x| (a, x)));
-        let fitting = shapes.filter(|&(a, x)| a * x + x + 1 < most);
-        let mut all: Vec<Priced> = fitting
-            .map(|(a, x)| priced(spent(a, x), channels * vectors, a, x))
-            .collect();
-        all.sort_by(|p, q| p.cost.total_cmp(&q.cost));
-        all
+        let filled = |a: i64, x: i64| a * x + x + 1;
+        let cost = |a: i64, x: i64| 4 * (a * x).max(HIDES_LATENCY) + a + SPANNED * x;
+        self.ranked([channels, vectors], 1, filled, cost)
     }
 
     fn wrapped_tile(
