@@ -236,6 +236,17 @@ fn every_stage_is_printed() {
 }
 
 #[test]
+fn machine_code_stands_beside_the_layers_that_it_is_of() {
+    for isa in isas::here() {
+        let args = ["emit", "models/lenet.nn", "--stage", "asm", "--isa"];
+        let text = stdout(&run(&[&args[..], &[isa.name()]].concat()));
+        for title in ["; Conv2d (3) + Sigmoid (4)\n", "; Linear (11)\n"] {
+            assert!(text.contains(title), "{title} with {isa}");
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_crash() {
     let mut child = lenetc()
         .args(["emit", "models/lenet.nn", "--stage", "asm"])

@@ -123,8 +123,12 @@ pub fn text(
             let p = plan(g, optimise, model.config.batch_size, Isa::Cranelift);
             clif::text(&p.kernels, &target().map_err(unavailable)?)
         }
-        Stage::Asm => asm_text(&planned(g), &target().map_err(unavailable)?)
-            .map_err(|e| unavailable(e.to_string()))?,
+        Stage::Asm => {
+            let groups = group(&mut g, optimise);
+            let plan = cpu::plan(&g, &groups, model.config.batch_size, isa);
+            let text = asm_text(&g, &plan, &target().map_err(unavailable)?);
+            text.map_err(|e| unavailable(e.to_string()))?
+        }
         Stage::Cuda => cuda_text(&on_gpu(g).program()),
         Stage::Ptx => {
             ptx::text(&on_gpu(g).program(), capability).map_err(|e| unavailable(e.to_string()))?
@@ -133,24 +137,25 @@ pub fn text(
     })
 }
 
+/// The operators of a kernel, each with the layer of the source that it is of.
+fn operators_text(g: &Graph, nodes: &[ir::NodeId]) -> String {
+    let named = nodes.iter().map(|&n| {
+        let layer = &g.node(n).layer;
+        let name = g.operation(n).map_or("", ir::Operation::name);
+        match layer.is_empty() {
+            true => name.to_string(),
+            false => format!("{name} ({layer})"),
+        }
+    });
+    named.collect::<Vec<String>>().join(" + ")
+}
+
 /// Groups as text: the operators of each, what `next` says of it, then its nest.
 fn groups_text(g: &Graph, groups: &[Group], mut next: impl FnMut() -> Option<String>) -> String {
     let mut out = String::new();
     for (k, group) in groups.iter().enumerate() {
-        let ops: Vec<String> = group
-            .nodes
-            .iter()
-            .map(|&n| {
-                let node = g.node(n);
-                let name = g.operation(n).map_or("", ir::Operation::name);
-                if node.layer.is_empty() {
-                    name.to_string()
-                } else {
-                    format!("{name} ({})", node.layer)
-                }
-            })
-            .collect();
-        out.push_str(&format!("# {k}: {}\n", ops.join(" + ")));
+        let operators = operators_text(g, &group.nodes);
+        out.push_str(&format!("# {k}: {operators}\n"));
         for line in next().iter().flat_map(|t| t.lines()) {
             out.push_str(&format!("# {line}\n"));
         }
@@ -174,10 +179,11 @@ fn cuda_text(program: &Program) -> String {
     format!("{out}\n{}", program.source)
 }
 
-/// Machine code of each kernel.
-fn asm_text(p: &cpu::Plan, target: &clif::Target) -> Result<String, CodegenError> {
+/// Machine code of each kernel, behind the operators and layers that it computes.
+fn asm_text(g: &Graph, p: &cpu::Plan, target: &clif::Target) -> Result<String, CodegenError> {
     let mut out = String::new();
-    for (k, code) in p.kernels.iter().zip(&p.code) {
+    for ((k, code), nodes) in p.kernels.iter().zip(&p.code).zip(&p.operators) {
+        out.push_str(&format!("; {}\n", operators_text(g, nodes)));
         out.push_str(&match code {
             Some(code) => format!("; {} {}\n{}\n", k.name, p.isa, wide::text(code)),
             None => clif::assembly(std::slice::from_ref(k), target)?,
