@@ -8,16 +8,19 @@ use std::sync::Mutex;
 use lenetc::backend::cuda::{Options, Plan, Unit, single};
 use lenetc::ir::{DType, Leading};
 use lenetc::nest::interp::{self, Env};
-use lenetc::nest::{TensorId, TensorRole};
+use lenetc::nest::{Nest, TensorId, TensorRole};
 use lenetc_runtime::cuda::{Choice, Device, Engine, Place, software_configure, software_report};
 use lenetc_runtime::exec::{Bytes, Examples, Mode};
 
 #[macro_use]
 #[path = "common/cases.rs"]
 mod cases;
+#[path = "common/hard.rs"]
+mod hard;
 #[path = "common/tolerance.rs"]
 mod tolerance;
 use cases::Case;
+use hard::{Function, Hard};
 
 /// Images of a full batch, valid ones, multiprocessors.
 const BATCHES: [(u32, usize, u32); 2] = [(9, 4, 132), (40, 37, 16)];
@@ -36,14 +39,26 @@ struct Region {
     shards: usize,
 }
 
+/// What the results of a nest must be.
+enum Check {
+    /// Each of them, off by no more than the tolerance relative to one or more.
+    Near {
+        name: &'static str,
+        wanted: Vec<Vec<f64>>,
+        tolerance: f64,
+    },
+    /// The first, at points that are hard.
+    Hard(Hard),
+    /// The first, a function at its points.
+    Function(&'static Function),
+}
+
 /// A family as one program.
 struct Family {
     plan: Plan,
     values: Vec<f32>,
     outputs: Vec<Region>,
-    wanted: Vec<Vec<Vec<f64>>>,
-    /// How far each case's results may be off.
-    tolerances: Vec<f64>,
+    checks: Vec<Check>,
     /// The data set, for the one case that reads it.
     data: Vec<u8>,
     order: Vec<u32>,
@@ -67,30 +82,27 @@ impl Family {
             },
             values: vec![],
             outputs: vec![],
-            wanted: vec![],
-            tolerances: vec![],
+            checks: vec![],
             data: vec![0; valid],
             order: (0..valid as u32).collect(),
         };
-        for (k, c) in cases.iter().enumerate() {
-            f.add(k, c, valid, options);
+        for c in cases {
+            let (nest, inputs) = (c.nest(), c.values(valid));
+            let check = Check::Near {
+                name: c.name,
+                wanted: interpreted(&nest, &inputs, valid),
+                tolerance: tolerance::of(&nest, valid),
+            };
+            f.add(&nest, &inputs, check);
         }
-        f.plan.train.push(Unit::close(options));
-        f.plan.parameter_bytes = 4 * f.values.len() as u64;
         f
     }
 
-    fn add(&mut self, number: usize, c: &Case, valid: usize, options: Options) {
-        let nest = c.nest();
-        let inputs = c.values(valid);
-        let refs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
-        let env = Env {
-            batch: valid,
-            learning_rate: f64::from(LEARNING_RATE),
-        };
-        self.wanted.push(interp::run(&nest, &refs, env));
-        self.tolerances.push(tolerance::of(&nest, valid));
-        let (kernel, shards) = single(&nest, options);
+    /// Adds a launch of a nest's kernel.
+    fn add(&mut self, nest: &Nest, inputs: &[Vec<f64>], check: Check) {
+        let number = self.checks.len();
+        self.checks.push(check);
+        let (kernel, shards) = single(nest, self.plan.options);
         let tensors = (0..).map(TensorId).zip(&nest.tensors);
         let tensors = tensors.filter(|(_, t)| t.role != TensorRole::Temp);
         let mut places = Vec::new();
@@ -137,7 +149,14 @@ impl Family {
         first
     }
 
-    fn check(&self, cases: &[Case], order: u32) {
+    /// Runs all launches under the sanitizers, and holds their results to what they must be.
+    fn check(&mut self, order: u32) {
+        let options = self.plan.options;
+        if self.plan.train.last().is_none_or(|u| u.extra.is_none()) {
+            self.plan.train.push(Unit::close(options));
+        }
+        self.plan.parameter_bytes = 4 * self.values.len() as u64;
+
         let settings = format!("reset=1;sanitize=all;warp_order={order}");
         let device = Device::open(Choice::Software)
             .unwrap_or_else(|e| panic!("tests/run builds what is missing: {e}"));
@@ -164,28 +183,99 @@ impl Family {
         });
         let found = engine.parameters().expect("memory");
         for r in &self.outputs {
-            let want = &self.wanted[r.case][r.output];
-            for (at, &w) in want.iter().enumerate() {
-                let parts = (0..r.shards).map(|p| f64::from(found[r.first + p * want.len() + at]));
-                let got: f64 = parts.sum();
-                let same = got == w || (got.is_nan() && w.is_nan());
-                assert!(
-                    same || (got - w).abs() <= self.tolerances[r.case] * (1.0 + w.abs()),
-                    "{} (case {}, order {order}) at {at}: {got} for {w}",
-                    cases[r.case].name,
-                    r.case
-                );
+            let on = format!("the software GPU, order {order}");
+            let at = |at: usize, len: usize| -> f64 {
+                let parts = (0..r.shards).map(|p| f64::from(found[r.first + p * len + at]));
+                parts.sum()
+            };
+            let all = |len: usize| -> Vec<f64> { (0..len).map(|k| at(k, len)).collect() };
+            match &self.checks[r.case] {
+                Check::Near {
+                    name,
+                    wanted,
+                    tolerance,
+                } => {
+                    let want = &wanted[r.output];
+                    for (k, (got, &w)) in all(want.len()).into_iter().zip(want).enumerate() {
+                        let same = got == w || (got.is_nan() && w.is_nan());
+                        assert!(
+                            same || (got - w).abs() <= tolerance * (1.0 + w.abs()),
+                            "{name} (case {}) on {on} at {k}: {got} for {w}",
+                            r.case
+                        );
+                    }
+                }
+                Check::Hard(hard) if r.output == 0 => hard.hold(&all(hard.wanted.len()), &on),
+                Check::Hard(_) => {}
+                Check::Function(f) => {
+                    let points = f.all();
+                    for (x, y) in points.iter().zip(all(points.len())) {
+                        let off = hard::ulps(y as f32, (f.exact)(f64::from(*x)));
+                        assert!(
+                            off <= hard::GPU_ULPS,
+                            "{:?}({x:e}) = {y:e} is off by {off} ulp on {on}",
+                            f.unary
+                        );
+                    }
+                }
             }
         }
     }
 }
 
+/// What a nest's results are in f64.
+fn interpreted(nest: &Nest, inputs: &[Vec<f64>], images: usize) -> Vec<Vec<f64>> {
+    let refs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    let env = Env {
+        batch: images,
+        learning_rate: f64::from(LEARNING_RATE),
+    };
+    interp::run(nest, &refs, env)
+}
+
+/// Losses, slopes and functions where their obvious forms fail.
+#[test]
+fn hard_points() {
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let rows = hard::rows_with_gradients();
+    let mut all = hard::cross_entropies();
+    all.extend(hard::elementwise());
+    for (rows, loss) in rows.iter().zip(hard::cross_entropies_of(&rows)) {
+        let saved = interpreted(&nest_of(&loss), &loss.operands, loss.images);
+        all.push(hard::cross_entropy_gradient(rows, saved[1..].to_vec()));
+    }
+    // Images of an operator are a batch, so operators with as many images are one program.
+    let mut sizes: Vec<usize> = all.iter().map(|h| h.images).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    for images in sizes {
+        let mut family = Family::new(&[], (images as u32, images, 132));
+        for function in &hard::FUNCTIONS {
+            let points: Vec<f64> = function.all().iter().map(|&x| f64::from(x)).collect();
+            let nest = function.nest(points.len());
+            family.add(&nest, &[points], Check::Function(function));
+        }
+        let (now, later): (Vec<Hard>, _) = all.into_iter().partition(|h| h.images == images);
+        all = later;
+        for hard in now {
+            family.add(&nest_of(&hard), &hard.operands.clone(), Check::Hard(hard));
+        }
+        family.check(0);
+    }
+}
+
+fn nest_of(hard: &Hard) -> Nest {
+    let outputs = hard.op.infer(&hard.types);
+    let outputs = outputs.unwrap_or_else(|e| panic!("{}", e.rule));
+    hard.op.lower(&hard.types, &outputs)
+}
+
 fn run(cases: Vec<Case>) {
     let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for batch in BATCHES {
-        let family = Family::new(&cases, batch);
+        let mut family = Family::new(&cases, batch);
         for order in ORDERS {
-            family.check(&cases, order);
+            family.check(order);
         }
     }
 }

@@ -134,8 +134,9 @@ pub struct TrainArgs {
 pub struct EvalArgs {
     #[command(flatten)]
     pub run: RunArgs,
+    /// Weights of the model (safetensors); left out where it has no parameters
     #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
+    pub weights: Option<PathBuf>,
 }
 
 #[derive(Args, Debug, Clone)]

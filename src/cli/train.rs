@@ -127,6 +127,7 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
         c.seed = a.seed.unwrap_or(c.seed);
         c.shuffle &= !a.no_shuffle;
     })?;
+    session.trainable()?;
     if let Some(note) = session.data.note.as_ref().filter(|_| !a.quiet) {
         anstream::eprintln!("note: {note}");
     }
@@ -159,7 +160,15 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
 /// Evaluates.
 pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
     let (mut session, _) = session(&a.run, |_| ())?;
-    session.load_weights(&a.weights)?;
+    match &a.weights {
+        Some(path) => session.load_weights(path)?,
+        None if session.parameters.is_empty() => {}
+        None => {
+            let file = a.run.model.file.display();
+            let message = format!("{file} has parameters: name their file with --weights");
+            return Err(Stop::Message(message));
+        }
+    }
     let set = if session.data.test.is_some() {
         "test"
     } else {
@@ -192,21 +201,23 @@ fn place(s: &Session, threads: usize) -> String {
     }
 }
 
+/// A loss with so many decimal places, or the digits of one that would leave few of them.
+fn digits(loss: f64, places: usize) -> String {
+    if loss != 0.0 && loss < 1e-4 {
+        return format!("{loss:.5e}");
+    }
+    format!("{loss:.places$}")
+}
+
 /// The last two lines.
 fn closing(s: &Summary, place: &str) -> String {
     let e = &s.last;
-    let mut line = format!("loss {:.3}", e.train_loss);
+    let places = if e.train_loss < 0.001 { 6 } else { 3 };
+    let mut line = format!("loss {}", digits(e.train_loss, places));
     for (name, value) in [("train acc", e.train_acc), ("test acc", e.test_acc)] {
         if let Some(v) = value {
             line.push_str(&format!(", {name} {v:.3}"));
         }
-    }
-    if e.train_loss < 0.001 {
-        line = line.replacen(
-            &format!("{:.3}", e.train_loss),
-            &format!("{:.6}", e.train_loss),
-            1,
-        );
     }
     if s.covered < s.examples {
         line.push_str(&format!(
@@ -279,7 +290,7 @@ impl Watcher for Screen {
     }
 
     fn step(&mut self, step: u64, loss: f64) {
-        self.line(&format!("step {step}: loss {loss:.6}\n"));
+        self.line(&format!("step {step}: loss {}\n", digits(loss, 6)));
     }
 
     fn epoch(&mut self, e: &Epoch, of: u32) {

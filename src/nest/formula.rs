@@ -75,6 +75,8 @@ pub enum Unary {
     Neg,
     Exp,
     Log,
+    /// log(1 + x), exact in its digits where x is small
+    Log1p,
     Tanh,
     /// 1 / (1 + exp(−x))
     Sigmoid,

@@ -215,6 +215,7 @@ fn unary(f: Unary, x: f64) -> f64 {
         Unary::Neg => -x,
         Unary::Exp => x.exp(),
         Unary::Log => x.ln(),
+        Unary::Log1p => x.ln_1p(),
         Unary::Tanh => x.tanh(),
         Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
     }

@@ -153,6 +153,7 @@ pub(super) fn unary_name(f: Unary) -> &'static str {
         Unary::Neg => "neg",
         Unary::Exp => "exp",
         Unary::Log => "log",
+        Unary::Log1p => "log1p",
         Unary::Tanh => "tanh",
         Unary::Sigmoid => "sigmoid",
     }

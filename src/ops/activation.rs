@@ -2,7 +2,7 @@
 //! (Dive into Deep Learning, 5.1).
 //!
 //! sigmoid: y = 1 / (1 + e^−x), dx = dy · y · (1 − y); ReLU: y = max(x, 0), dx = dy where y > 0;
-//! tanh: dx = dy · (1 − y²). The gradient of ReLU at 0 is 0, as torch has it.
+//! tanh: dx = dy · (1 − y) (1 + y). The gradient of ReLU at 0 is 0, as torch has it.
 
 use super::{
     ArgError, Args, Formula, GradCx, Layer, Operator, Parameter, ShapeError, Signature, same_types,
@@ -56,9 +56,10 @@ fn relu_grad(s: &mut Stage, v: &[ExprId]) -> ExprId {
 }
 
 fn tanh_grad(s: &mut Stage, v: &[ExprId]) -> ExprId {
+    // 1 − y² by its factors: near ±1 the square alone is rounded to few digits of the difference.
     let one = s.constant(1.0);
-    let square = s.mul(v[0], v[0]);
-    let slope = s.sub(one, square);
+    let (less, more) = (s.sub(one, v[0]), s.add(one, v[0]));
+    let slope = s.mul(less, more);
     s.mul(v[1], slope)
 }
 

@@ -1,19 +1,22 @@
 //! Losses of each example, and whether its class is right.
 //!
-//! Cross-entropy of logits x and class t: lse − x\[t\], where lse = m + ln Σ_c e^(x\[c\]−m) and m = max x
-//! (Dive into Deep Learning, 4.1 and 4.4); dx\[c\] = g · (e^(x\[c\]−lse) − \[c = t\]).
+//! Cross-entropy of logits x and class t (Dive into Deep Learning, 4.1 and 4.4): with m = max x, e\[c\] = e^(x\[c\]−m),
+//! S = Σ_{c≠t} e\[c\] and Σ = S + e\[t\], the loss is ln Σ − (x\[t\]−m) = log1p(S + (e\[t\]−1)) − (x\[t\]−m), and
+//! dx\[c\] = g · e\[c\] / Σ for c ≠ t, dx\[t\] = −g · S / Σ. No number is rounded at the size of m, so nothing
+//! depends on a shift of all logits; of the others' sum nothing is lost beside 1, so small losses and small
+//! gradients keep their digits.
 //! Mean squared error: Σ (x − t)² / divisor; dx = g · 2 (x − t) / divisor, where the divisor is the number
 //! of elements for the mean and 1 for the sum. g is the gradient of the example's loss.
 
 use super::{GradCx, Operator, ShapeError};
 use crate::ir::{TensorType, Value};
-use crate::nest::{Combine, Compare, Expr, ExprId, Nest, Stage, TensorId, Unary, ax};
+use crate::nest::{AxisId, Combine, Compare, Expr, ExprId, Nest, Stage, TensorId, Unary, ax};
 
-/// (logits, classes) → (loss, lse)
+/// (logits, classes) → (loss, m, S, 1 / Σ)
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CrossEntropyLoss;
 
-/// (logits, classes, lse, g) → gradient of the logits
+/// (logits, classes, m, S, 1 / Σ, g) → gradient of the logits
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CrossEntropyGrad;
 
@@ -57,15 +60,17 @@ impl Operator for CrossEntropyLoss {
     }
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         logits(&inputs[0], "CrossEntropyLoss")?;
-        Ok(vec![per_example(), per_example()])
+        Ok(vec![per_example(); 4])
     }
     fn grad(&self, cx: &mut GradCx) -> Vec<Option<Value>> {
         let Some(g) = cx.dy() else {
             return vec![None, None];
         };
-        let (x, t, lse) = (cx.operands[0], cx.operands[1], cx.results[1]);
+        let mut operands = cx.operands.clone();
+        operands.extend(&cx.results[1..]);
+        operands.push(g);
         vec![
-            cx.when_wanted(0, |cx| cx.emit(CrossEntropyGrad, &[x, t, lse, g])),
+            cx.when_wanted(0, |cx| cx.emit(CrossEntropyGrad, &operands)),
             None,
         ]
     }
@@ -75,15 +80,17 @@ impl Operator for CrossEntropyLoss {
             (n.input(0), "x"),
             (n.input(1), "t"),
             (n.out(0), "loss"),
-            (n.out(1), "lse"),
+            (n.out(1), "max"),
+            (n.out(2), "others"),
+            (n.out(3), "share"),
         ] {
             n.rename(t, name);
         }
         let (b, c) = (n.batch(), n.axis("c", inputs[0].dims[0]));
         n.shared = vec![b];
-        let [m, sum] = ["m", "sum"].map(|t| n.temp(t));
+        let [m, target] = ["m", "target"].map(|t| n.temp(t));
         let row = |s: &mut Stage, t: TensorId| s.load_at(t, &[b]);
-        let x = n.input(0);
+        let (x, class) = (n.input(0), n.input(1));
 
         let mut s = Stage::new(&[]);
         let v = s.load_at(x, &[b, c]);
@@ -93,33 +100,46 @@ impl Operator for CrossEntropyLoss {
         n.stages.push(s);
 
         let mut s = Stage::new(&[]);
-        let (v, max) = (s.load_at(x, &[b, c]), row(&mut s, m));
-        let shifted = s.sub(v, max);
-        let e = s.unary(Unary::Exp, shifted);
-        s.reduce(Combine::Sum, &[c], e);
+        let (v, t) = (s.load_at(x, &[b, c]), row(&mut s, class));
+        let zero = s.constant(0.0);
+        let picked = of_class(&mut s, c, t, v, zero);
+        s.reduce(Combine::Sum, &[c], picked);
         let acc = s.acc(0);
-        s.store_at(sum, &[b], acc);
+        s.store_at(target, &[b], acc);
         n.stages.push(s);
 
         let mut s = Stage::new(&[]);
-        let (v, t) = (s.load_at(x, &[b, c]), row(&mut s, n.input(1)));
-        let here = s.push(Expr::Axis(ax(c)));
-        let zero = s.constant(0.0);
-        let picked = s.select(Compare::Eq, here, t, v, zero);
-        s.reduce(Combine::Sum, &[c], picked);
-        let (max, total) = (row(&mut s, m), row(&mut s, sum));
-        let log = s.unary(Unary::Log, total);
-        let lse = s.add(max, log);
-        let acc = s.acc(0);
-        let loss = s.sub(lse, acc);
-        s.store_at(n.out(0), &[b], loss);
-        s.store_at(n.out(1), &[b], lse);
+        let (v, t) = (s.load_at(x, &[b, c]), row(&mut s, class));
+        let max = row(&mut s, m);
+        let shifted = s.sub(v, max);
+        let (e, zero) = (s.unary(Unary::Exp, shifted), s.constant(0.0));
+        let other = of_class(&mut s, c, t, zero, e);
+        s.reduce(Combine::Sum, &[c], other);
+        let (others, target) = (s.acc(0), row(&mut s, target));
+        let below = s.sub(target, max);
+        let (own, one) = (s.unary(Unary::Exp, below), s.constant(1.0));
+        // 1 where the class has the greatest logit, so that the others alone are left.
+        let beyond = s.sub(own, one);
+        let beyond = s.add(others, beyond);
+        let log = s.unary(Unary::Log1p, beyond);
+        let loss = s.sub(log, below);
+        let total = s.add(others, own);
+        let share = s.div(one, total);
+        for (k, value) in [loss, max, others, share].into_iter().enumerate() {
+            s.store_at(n.out(k as u32), &[b], value);
+        }
         n.stages.push(s);
         n
     }
     fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
         0
     }
+}
+
+/// `yes` at the class `t` of the example, else `no`.
+fn of_class(s: &mut Stage, c: AxisId, t: ExprId, yes: ExprId, no: ExprId) -> ExprId {
+    let here = s.push(Expr::Axis(ax(c)));
+    s.select(Compare::Eq, here, t, yes, no)
 }
 
 impl Operator for CrossEntropyGrad {
@@ -134,21 +154,22 @@ impl Operator for CrossEntropyGrad {
     }
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
         let mut n = Nest::new("cross_entropy_grad", inputs, outputs);
-        for (k, name) in ["x", "t", "lse", "g"].into_iter().enumerate() {
+        for (k, name) in ["x", "t", "max", "others", "share", "g"]
+            .into_iter()
+            .enumerate()
+        {
             n.rename(n.input(k as u32), name);
         }
         n.rename(n.out(0), "dx");
         let (b, c) = (n.batch(), n.axis("c", inputs[0].dims[0]));
         let mut s = Stage::new(&[b, c]);
-        let [t, lse, g] = [1, 2, 3].map(|k| s.load_at(n.input(k), &[b]));
+        let [t, max, others, share, g] = [1, 2, 3, 4, 5].map(|k| s.load_at(n.input(k), &[b]));
         let x = s.load_at(n.input(0), &[b, c]);
-        let shifted = s.sub(x, lse);
-        let p = s.unary(Unary::Exp, shifted);
-        let here = s.push(Expr::Axis(ax(c)));
-        let (one, zero) = (s.constant(1.0), s.constant(0.0));
-        let hot = s.select(Compare::Eq, here, t, one, zero);
-        let diff = s.sub(p, hot);
-        let dx = s.mul(g, diff);
+        let shifted = s.sub(x, max);
+        let (e, minus) = (s.unary(Unary::Exp, shifted), s.unary(Unary::Neg, others));
+        let part = of_class(&mut s, c, t, minus, e);
+        let scale = s.mul(g, share);
+        let dx = s.mul(scale, part);
         s.store_at(n.out(0), &[b, c], dx);
         n.stages.push(s);
         n
@@ -162,7 +183,7 @@ fn divisor(mean: bool, ty: &TensorType) -> f32 {
     if mean { ty.elements() as f32 } else { 1.0 }
 }
 
-fn difference(s: &mut Stage, n: &Nest, axes: &[crate::nest::AxisId]) -> ExprId {
+fn difference(s: &mut Stage, n: &Nest, axes: &[AxisId]) -> ExprId {
     let (x, t) = (s.load_at(n.input(0), axes), s.load_at(n.input(1), axes));
     s.sub(x, t)
 }

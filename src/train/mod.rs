@@ -42,6 +42,11 @@ pub enum RunError {
     Write { path: String, reason: String },
     #[error("the loss of step {step} is {loss}: lower the learning rate, or look at the data")]
     NotFinite { step: u64, loss: f64 },
+    #[error(
+        "the model has no parameters, so there is nothing to train: a Conv2d or a Linear has some; \
+         `lenetc eval` gives the loss of the model as it is"
+    )]
+    NoParameters,
     #[error("the model needs {need} MiB of memory, the machine has {have} MiB")]
     Memory { need: u64, have: u64 },
     #[error("cannot generate code: {0}")]
@@ -244,13 +249,22 @@ impl Session {
         Ok(self.parameters.iter().map(tensor).collect())
     }
 
-    /// Trains; `stop` ends the run after the steps that are under way.
+    /// Whether there is something to train.
+    pub fn trainable(&self) -> Result<(), RunError> {
+        match self.parameters.is_empty() {
+            true => Err(RunError::NoParameters),
+            false => Ok(()),
+        }
+    }
+
+    /// Trains; `stop` ends the run after the steps that are under way. Fails where there is nothing to train.
     pub fn train(
         &mut self,
         o: &Options,
         stop: &AtomicBool,
         watcher: &mut (dyn Watcher + Send),
     ) -> Result<Summary, RunError> {
+        self.trainable()?;
         let mut metrics = Metrics::create(o.metrics.as_deref())?;
         self.execute(|executor, data, config| {
             Loop::new(executor, (data, config), stop, &mut metrics, watcher)

@@ -65,6 +65,25 @@ pub fn check(
     }
 }
 
+/// The results, as `[image][element]`, of each code that a nest's kernel becomes. None where an instruction set leaves
+/// the kernel to another.
+pub fn outcomes(
+    isa: Isa,
+    options: Options,
+    name: &str,
+    nest: &Nest,
+    inputs: &[Vec<f64>],
+    valid: usize,
+) -> Vec<Vec<Vec<f64>>> {
+    let (kernel, _) = schedule(nest, options);
+    let block = Block {
+        images: options.block as usize,
+        valid,
+    };
+    let start = starts(nest, &kernel, inputs, block);
+    machine(isa, name, nest, &kernel, &start, block)
+}
+
 /// The results of each code that the kernel becomes.
 fn machine(
     isa: Isa,

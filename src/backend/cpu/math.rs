@@ -1,4 +1,4 @@
-//! Functions of vectors: exp, log, tanh, sigmoid by range reduction and a polynomial, the same for every emitter.
+//! Functions of vectors: exp, log, log1p, tanh, sigmoid by range reduction and a polynomial, the same for every emitter.
 //!
 //! The polynomials of log and tanh are those of the Cephes library's single-precision functions. Knows no kernel,
 //! and of an emitter only what [`Vectors`] asks.
@@ -165,6 +165,20 @@ pub fn log<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     let p = b.select(Compare::Eq, x, zero, minus_infinity, p);
     let p = b.select(Compare::Lt, x, zero, nan, p);
     b.select(Compare::Ne, x, x, x, p)
+}
+
+/// ln(1 + x); −∞ at −1, NaN below. With u = 1 + x as it is rounded, ln u · x / (u − 1): what ln u is off for the
+/// rounding of u, the quotient makes good (Goldberg, What every computer scientist should know about floating-point
+/// arithmetic, theorem 4).
+pub fn log1p<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+    let (one, infinity) = (b.splat(1.0), b.splat(f32::INFINITY));
+    let u = b.binary(Binary::Add, one, x);
+    let near = b.binary(Binary::Sub, u, one);
+    let quotient = b.binary(Binary::Div, x, near);
+    let log = log(b, u);
+    let y = b.binary(Binary::Mul, log, quotient);
+    let y = b.select(Compare::Eq, u, infinity, u, y);
+    b.select(Compare::Eq, u, one, x, y)
 }
 
 /// 1 / (1 + e^−x); 0 below −88.4, where that is no normal number.

@@ -56,7 +56,7 @@ __device__ __forceinline__ void store4(float* to, const float* from) {
 
 /// Whether CUDA C has a function of this name already.
 pub fn is_taken(name: &str) -> bool {
-    ["exp", "log", "tanh", "sigmoid"].contains(&name)
+    ["exp", "log", "log1p", "tanh", "sigmoid"].contains(&name)
 }
 
 /// A kernel as CUDA C; its blocks, and its arguments in order.

@@ -82,7 +82,6 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
     train.run();
     let mut eval = Planner::new(g, &forward, options, &parameters);
     eval.run();
-    eval.close();
     Plan {
         options,
         arena_bytes: train.arena_bytes.max(eval.arena_bytes),
@@ -249,16 +248,10 @@ impl<'a> Planner<'a> {
         for launch in &launches {
             self.launch(launch);
         }
-        let trains = |l: &Launch| matches!(l, Launch::Gradients(_) | Launch::Update(_));
-        if launches.iter().any(trains) && self.units.iter().all(|u| u.extra != Some(Extra::Advance))
-        {
-            self.close();
+        // An update moves on to the next batch; where there is none, a launch of its own does.
+        if self.units.iter().all(|u| u.extra != Some(Extra::Advance)) {
+            self.units.push(Unit::close(self.options));
         }
-    }
-
-    /// Ends a step that has no update.
-    fn close(&mut self) {
-        self.units.push(Unit::close(self.options));
     }
 
     /// Places what has an entry for each image: alive from the launch that makes it to the last that reads it.

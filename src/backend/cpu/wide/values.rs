@@ -108,6 +108,7 @@ impl Builder<'_> {
             }
             Unary::Exp => math::exp(self, x),
             Unary::Log => math::log(self, x),
+            Unary::Log1p => math::log1p(self, x),
             Unary::Tanh => math::tanh(self, x),
             Unary::Sigmoid => math::sigmoid(self, x),
         }

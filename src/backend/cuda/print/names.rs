@@ -6,10 +6,37 @@ use std::collections::BTreeMap;
 
 use crate::nest::loops::{BufId, Kernel, RegId, Space, Var};
 
-/// What kernels call by these names is not theirs.
-const TAKEN: [&str; 12] = [
-    "step", "losses", "correct", "results", "shared", "thread", "valid", "sigmoid", "account",
-    "advance", "int", "float",
+/// What kernels call by these names is not theirs: a buffer of such a name would hide it.
+const TAKEN: [&str; 29] = [
+    "step",
+    "losses",
+    "correct",
+    "results",
+    "shared",
+    "thread",
+    "valid",
+    "sigmoid",
+    "account",
+    "advance",
+    "int",
+    "float",
+    "char",
+    "u8",
+    "u64",
+    "max",
+    "min",
+    "floor_div",
+    "fmaf",
+    "expf",
+    "logf",
+    "log1pf",
+    "tanhf",
+    "load2",
+    "load4",
+    "store2",
+    "store4",
+    "float2",
+    "float4",
 ];
 
 pub struct Names {
@@ -81,5 +108,33 @@ impl Names {
     }
     pub fn register(&self, r: RegId) -> &str {
         &self.regs[&r]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words before a parenthesis in the functions that kernels are given, and those that they call of CUDA's own.
+    #[test]
+    fn no_buffer_hides_a_function() {
+        let text = format!(
+            "{} {}",
+            lenetc_runtime::cuda::PRELUDE,
+            super::super::FUNCTIONS
+        );
+        let mut names = Names::new(&Kernel::new("k", 1));
+        let words = text.split('(').filter_map(|part| {
+            let word = |c: char| c.is_alphanumeric() || c == '_';
+            part.rsplit(|c| !word(c)).next()
+        });
+        let keywords = ["", "if", "for", "while", "return"];
+        for word in words
+            .filter(|w| !keywords.contains(w))
+            .chain(["max", "min", "log1pf"])
+        {
+            let marked = word.starts_with("__") || word.contains("make_") || word.contains("_as_");
+            assert!(marked || names.fresh(word) != word, "{word} is not taken");
+        }
     }
 }

@@ -105,6 +105,7 @@ impl Printer<'_> {
                 Unary::Neg => format!("(-{})", self.value(*x)),
                 Unary::Exp => format!("expf({})", self.bare(*x)),
                 Unary::Log => format!("logf({})", self.bare(*x)),
+                Unary::Log1p => format!("log1pf({})", self.bare(*x)),
                 Unary::Tanh => format!("tanhf({})", self.bare(*x)),
                 Unary::Sigmoid => format!("sigmoid({})", self.bare(*x)),
             },
