@@ -424,11 +424,11 @@ fn files_that_are_no_archives_are_called_by_their_names() {
     };
     let text = refused(&images().file());
     assert!(
-        text.contains("x.npz: the file is a single NumPy array (.npy)"),
+        text.contains("x.npz: it is a single NumPy array (.npy)"),
         "{text}"
     );
-    assert!(refused(b"\x1f\x8b\x08\0\0\0\0\0").contains("the file is compressed with gzip"));
-    assert!(refused(b"").contains("the file is empty"));
+    assert!(refused(b"\x1f\x8b\x08\0\0\0\0\0").contains("it is compressed with gzip"));
+    assert!(refused(b"").contains("it is empty"));
     let none = |name, shape: &[usize]| f32s(name, shape, []);
     case.npz(&[none("x", &[0, 2, 3, 4]), none("y", &[0])]);
     assert!(case.refused().contains("the shape [0] holds no element"));

@@ -66,7 +66,7 @@ pub enum DataError {
         path = path.display()
     )]
     NoArchive { path: PathBuf, problem: String },
-    #[error("{path}: the file is {what}\n  = help: {advice}", path = path.display())]
+    #[error("{path}: it is {what}\n  = help: {advice}", path = path.display())]
     Foreign {
         path: PathBuf,
         what: &'static str,

@@ -434,7 +434,7 @@ mod tests {
         ] {
             fs::write(&path, start).expect("writes");
             let text = load_npz(&path).expect_err("is refused").to_string();
-            assert!(text.contains(&format!("the file is {what}")), "{text}");
+            assert!(text.contains(&format!("it is {what}")), "{text}");
         }
         let text = load_npz(folder.path())
             .expect_err("is a folder")
