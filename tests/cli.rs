@@ -308,7 +308,7 @@ fn data_that_does_not_fit_is_refused_before_training() {
                 "Linear(2)",
                 "data = inline { x = [[1, 2], [3, 4]] y = [0, 2] }",
             ),
-            "class 2",
+            "label 1 is 2; the model has 2 classes, 0 to 1",
         ),
         (
             model(

@@ -127,7 +127,8 @@ fn model(learning_rate: f32) -> Model {
 
 fn data(model: &Model) -> Loaded {
     let source = model.config.data.as_ref().expect("the text names data");
-    train::load(source, Path::new("."), None, &[2]).unwrap_or_else(|e| panic!("{e}"))
+    let wanted = train::wanted(&[2], &[1], model.config.loss);
+    train::load(source, Path::new("."), None, &wanted).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn gpu(model: Model) -> Session {

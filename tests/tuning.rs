@@ -131,7 +131,8 @@ fn weights(path: &str, batch: u32, isa: Isa, other: bool) -> Vec<Vec<u32>> {
         }
     }
     let data = model.config.data.as_ref().expect("the model names data");
-    let data = train::load(data, Path::new("models"), None, &built.input);
+    let wanted = train::wanted(&built.input, &built.output, model.config.loss);
+    let data = train::load(data, Path::new("models"), None, &wanted);
     let data = data.unwrap_or_else(|e| panic!("{e}"));
     let mut session = Session::new(&plan, data, model.config, 2).unwrap_or_else(|e| panic!("{e}"));
     let drawn = session.initialise(&built.parameters);

@@ -5,6 +5,8 @@ pub mod code;
 pub mod cuda;
 pub mod data;
 pub mod exec;
+mod foreign;
+mod half;
 pub mod init;
 pub mod memory;
 pub mod rng;

@@ -55,13 +55,16 @@ impl Prepared {
                 a.model.file.display()
             )));
         };
-        let data = train::load(source, folder, a.data.as_deref(), &built.input)?;
+        let wanted = train::wanted(&built.input, &built.output, model.config.loss);
+        let data = train::load(source, folder, a.data.as_deref(), &wanted)?;
+        for warning in &data.warnings {
+            anstream::eprintln!("warning: {warning}");
+        }
         let built = if data.train.bytes() == driver::holds_bytes(&model.config) {
             built
         } else {
             model.build(data.train.bytes())?
         };
-        train::check_data(&data, &built, &model.config)?;
         Ok(Self { model, built, data })
     }
 
@@ -120,6 +123,12 @@ pub fn note(tuned: Option<Tuned>) {
     }
 }
 
+fn notes(notes: &[String]) {
+    for note in notes {
+        anstream::eprintln!("note: {note}");
+    }
+}
+
 /// Trains.
 pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
     let (mut session, built) = session(&a.run, |c| {
@@ -128,12 +137,12 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
         c.shuffle &= !a.no_shuffle;
     })?;
     session.trainable()?;
-    if let Some(note) = session.data.note.as_ref().filter(|_| !a.quiet) {
-        anstream::eprintln!("note: {note}");
+    if !a.quiet {
+        notes(&session.data.notes);
     }
     session.initialise(&built.parameters)?;
     if let Some(path) = &a.weights {
-        session.load_weights(path)?;
+        notes(&session.load_weights(path)?);
     }
     catch_signals()?;
     let options = Options {
@@ -153,7 +162,9 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
     if session.config.print_parameters {
         print(&parameters(&session.tensors()?))?;
     }
-    print(&closing(&summary, &place(&session, options.threads)))?;
+    let place = place(&session, options.threads);
+    let data = session.data.source.closing();
+    print(&closing(&summary, &format!("{place}, {data}")))?;
     Ok(if summary.interrupted { INTERRUPTED } else { 0 })
 }
 
@@ -161,7 +172,7 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
 pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
     let (mut session, _) = session(&a.run, |_| ())?;
     match &a.weights {
-        Some(path) => session.load_weights(path)?,
+        Some(path) => notes(&session.load_weights(path)?),
         None if session.parameters.is_empty() => {}
         None => {
             let file = a.run.model.file.display();
@@ -176,7 +187,8 @@ pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
     };
     let (loss, acc) = session.evaluate()?;
     let acc = acc.map_or(String::new(), |a| format!(", {set} acc {a:.3}"));
-    print(&format!("{set} loss {loss:.3}{acc}\n"))?;
+    let on = session.data.source.evaluated();
+    print(&format!("{set} loss {loss:.3}{acc} ({on})\n"))?;
     Ok(0)
 }
 

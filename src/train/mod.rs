@@ -10,26 +10,29 @@ mod executor;
 mod initial;
 mod metrics;
 mod rate;
+mod source;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use lenetc_runtime::cuda::{CudaError, Device, Engine, Program};
+use lenetc_runtime::data::TargetKind;
 use lenetc_runtime::exec::{Examples, Machine, Mode};
 use lenetc_runtime::init;
 use lenetc_runtime::weights::{self, Tensor};
 
 use crate::backend::ParameterPlace;
 use crate::backend::cpu::{Isa, Plan};
-use crate::passes::build::{Built, ParameterInfo};
-use crate::passes::config::{Config, Loss};
+use crate::passes::build::ParameterInfo;
+use crate::passes::config::Config;
 use epochs::{Loop, evaluate};
 use executor::{EVAL_BATCH, Executor, Gpu, Processor};
 use initial::{distribution, mismatches};
 
-pub use data::{Loaded, Set, load};
+pub use data::{Loaded, Set, load, wanted};
 pub use metrics::Metrics;
+pub use source::Source;
 
 /// Why a run ends early. Each is a sentence for the user.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,8 @@ pub enum RunError {
     Data(String),
     #[error("cannot use the weights in {path}: {reason}")]
     Weights { path: String, reason: String },
+    #[error("cannot use the weights: {0}")]
+    WeightsFile(#[from] weights::WeightsError),
     #[error("cannot write {path}: {reason}")]
     Write { path: String, reason: String },
     #[error("the loss of step {step} is {loss}: lower the learning rate, or look at the data")]
@@ -194,24 +199,25 @@ impl Session {
         })
     }
 
-    /// Takes all parameters from a file; names and shapes must match.
-    pub fn load_weights(&mut self, path: &std::path::Path) -> Result<(), RunError> {
-        let wrong = |reason: String| RunError::Weights {
-            path: path.display().to_string(),
-            reason,
-        };
-        let tensors = weights::load(path).map_err(|e| wrong(e.to_string()))?;
-        let problems = mismatches(&self.parameters, &tensors);
+    /// Takes all parameters from a file; names and shapes must match. What was converted, a sentence for each type.
+    pub fn load_weights(&mut self, path: &std::path::Path) -> Result<Vec<String>, RunError> {
+        let stored = weights::read(path)?;
+        let problems = mismatches(&self.parameters, &stored);
         if !problems.is_empty() {
-            return Err(wrong(problems.join("; ")));
+            return Err(RunError::Weights {
+                path: path.display().to_string(),
+                reason: problems.join("; "),
+            });
         }
+        let tensors = stored.tensors;
         let parameters = self.parameters.clone();
         self.set(|all| {
             for p in &parameters {
                 let from = tensors.iter().find(|t| t.name == p.name);
                 all[floats(p)].copy_from_slice(from.map_or(&[], |t| t.data.as_slice()));
             }
-        })
+        })?;
+        Ok(stored.notes)
     }
 
     /// Changes the parameters where they lie in their region.
@@ -345,7 +351,7 @@ fn floats(p: &ParameterPlace) -> std::ops::Range<usize> {
 }
 
 fn accuracy(c: &Config) -> bool {
-    c.loss == Loss::CrossEntropy
+    matches!(data::target_kind(c.loss, &[]), TargetKind::Classes(_))
 }
 
 /// Memory of the machine, where it says.
@@ -354,18 +360,4 @@ fn memory_bytes() -> Option<u64> {
     let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib << 10)
-}
-
-/// The shapes that the data must have, checked before anything runs.
-pub fn check_data(data: &Loaded, built: &Built, config: &Config) -> Result<(), RunError> {
-    for (what, set) in [
-        ("training", Some(&data.train)),
-        ("test", data.test.as_ref()),
-    ] {
-        if let Some(set) = set {
-            set.check(what, &built.input, &built.output, config.loss)
-                .map_err(RunError::Data)?;
-        }
-    }
-    Ok(())
 }
