@@ -36,6 +36,7 @@ pub enum Command {
         json: bool,
     },
     /// Show a stage of the compilation as text
+    #[command(override_usage = "lenetc emit --stage <STAGE> [OPTIONS] <FILE>")]
     Emit(EmitArgs),
     /// Loss and accuracy on the test set
     Eval(EvalArgs),

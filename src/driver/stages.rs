@@ -7,9 +7,11 @@ use std::str::FromStr;
 use super::{Failure, Model, group, holds_bytes};
 use crate::backend::cpu::{self, Isa, clif};
 use crate::backend::cuda::ptx;
+use crate::backend::origin::is_within;
+use crate::diag::Span;
 use crate::ir::{self, NodeId};
 use crate::ops::Graph;
-use crate::passes::build::Row;
+use crate::passes::build::{Row, UsedBlock};
 use crate::passes::fuse::Group;
 use crate::syntax;
 
@@ -168,11 +170,7 @@ pub fn text(
     }
     let c = Compilation::new(model, options)?;
     Ok(match options.stage {
-        Stage::Ast => {
-            let nodes = c.nodes(&c.step)?;
-            let spans: Vec<_> = nodes.iter().map(|&id| c.step.node(id).span).collect();
-            syntax::tree(&model.source, &model.file, Some(&spans))
-        }
+        Stage::Ast => syntax::tree(&model.source, &model.file, Some(&c.spans()?)),
         Stage::Ir => c.graph_text(&c.forward)?,
         Stage::Grad => c.graph_text(&c.step)?,
         Stage::Dot => c.drawing()?,
@@ -193,6 +191,7 @@ struct Compilation<'a> {
     options: &'a Options,
     pick: Pick,
     rows: Vec<Row>,
+    blocks: Vec<UsedBlock>,
     /// The forward pass and the loss.
     forward: Graph,
     /// A step.
@@ -214,6 +213,7 @@ impl<'a> Compilation<'a> {
             options,
             pick,
             rows: built.rows,
+            blocks: built.blocks,
             forward,
             step,
         })
@@ -242,6 +242,20 @@ impl<'a> Compilation<'a> {
         match nodes.is_empty() {
             true => Err(self.nothing()),
             false => Ok(nodes),
+        }
+    }
+
+    /// Where the layers are written that are asked for, and the blocks that they are in.
+    fn spans(&self) -> Result<Vec<Span>, NoStage> {
+        let nodes = self.nodes(&self.step)?;
+        let nodes = nodes.iter().map(|&id| self.step.node(id));
+        let layers: Vec<_> = nodes.filter(|n| !n.layer.is_empty()).collect();
+        let holds = |b: &&UsedBlock| layers.iter().any(|n| is_within(&n.layer, &b.path));
+        let blocks = self.blocks.iter().filter(holds).map(|b| b.span);
+        let spans: Vec<Span> = layers.iter().map(|n| n.span).chain(blocks).collect();
+        match spans.is_empty() {
+            true => Err(self.nothing()),
+            false => Ok(spans),
         }
     }
 

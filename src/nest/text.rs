@@ -215,3 +215,46 @@ pub(super) fn compare_name(c: Compare) -> &'static str {
         Compare::Ne => "!=",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(terms: [i64; 3], constant: i64) -> Affine<u32> {
+        let all = (0..).zip(terms);
+        all.fold(Affine::constant(constant), |sum, (v, c)| {
+            sum + Affine::var(v) * c
+        })
+    }
+
+    fn name(v: u32) -> String {
+        ["i", "r", "o"][v as usize].into()
+    }
+
+    #[test]
+    fn conditions_read_as_they_are_said() {
+        for (terms, constant, text) in [
+            ([-1, -1, 0], 29, "i + r <= 29"),
+            ([1, 1, 0], -2, "i + r >= 2"),
+            ([1, 0, 0], 2, "i >= -2"),
+            ([-2, 0, 0], -3, "2*i <= -3"),
+            ([1, -1, 0], -1, "r < i"),
+            ([1, -1, 0], 0, "r <= i"),
+            ([1, -1, -3], 4, "r + 3*o <= i + 4"),
+            ([1, -1, 0], -5, "r + 5 <= i"),
+            ([0, 0, 0], 7, "7 >= 0"),
+        ] {
+            let condition = sum(terms, constant).non_negative();
+            assert_eq!(condition_text(&condition, name), text);
+        }
+        for (terms, constant, text) in [
+            ([1, 0, -2], 0, "i = 2*o"),
+            ([1, 1, -2], 3, "i + r + 3 = 2*o"),
+            ([1, 1, -2], -3, "i + r = 2*o + 3"),
+            ([0, 0, 2], -4, "2*o = 4"),
+            ([-1, 0, 0], 4, "i = 4"),
+        ] {
+            assert_eq!(condition_text(&sum(terms, constant).zero(), name), text);
+        }
+    }
+}

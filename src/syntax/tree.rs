@@ -54,7 +54,12 @@ impl Tree<'_> {
 
     /// Whether a layer itself is asked for.
     fn chosen(&self, layer: &Layer) -> bool {
-        self.only.is_none_or(|only| only.contains(&layer.span))
+        let call = match &layer.kind {
+            LayerKind::Call(c) => c.span,
+            _ => layer.span,
+        };
+        self.only
+            .is_none_or(|only| only.contains(&layer.span) || only.contains(&call))
     }
 
     /// Whether a layer of the body, or one within it, is asked for.
@@ -226,7 +231,7 @@ model Net {
     repeat i in 0..3 { Linear(-i) }
     Add { { Identity } { Tanh } }
 }
-train { data = inline { x = [[1, -0.5], []] } init = normal(std=0.1) }
+train { data = inline { x = [[1, -0.5], []] }; init = normal(std=0.1) }
 ";
 
     const TREE: &str = "\
@@ -264,8 +269,8 @@ train { data = inline { x = [[1, -0.5], []] } init = normal(std=0.1) }
 11:25        x = list
 11:30          list 1 -0.5
 11:41          list
-11:47      init = normal
-11:61        std = 0.1
+11:48      init = normal
+11:62        std = 0.1
 ";
 
     fn read() -> (Source, File) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Compilation, NoStage};
 use crate::ir::{self, Drawing, NodeId, NodeKind, Role, Source};
 use crate::ops::Graph;
+use crate::passes::build::{Row, UsedBlock};
 
 impl Compilation<'_> {
     pub(super) fn drawing(&self) -> Result<String, NoStage> {
@@ -18,12 +19,13 @@ impl Compilation<'_> {
         if nodes.is_empty() {
             return Err(self.nothing());
         }
-        let row = |r: &crate::passes::build::Row| (r.path.clone(), r.text.clone());
+        let row = |r: &Row| (r.path.clone(), r.text.clone());
+        let block = |b: &UsedBlock| (b.path.clone(), b.name.clone());
         Ok(ir::dot(&Drawing {
             graph,
             nodes,
             layers: self.rows.iter().map(row).collect(),
-            clusters: Default::default(),
+            clusters: self.blocks.iter().map(block).collect(),
             net,
         }))
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::backend::Origin;
 use crate::backend::origin::is_within;
 use crate::ir::{NodeId, NodeKind};
+use crate::lines::{MESSAGE, wrap_to};
 use crate::ops::Graph;
 use crate::passes::fuse::Group;
 
@@ -30,14 +31,11 @@ impl Pick {
         };
         let nodes = g.topological();
         let nodes = nodes.iter().map(|&id| g.node(id).layer.as_str());
-        let known: BTreeSet<&str> = paths.chain(nodes).filter(|p| !p.is_empty()).collect();
+        let known = each_once(paths.chain(nodes).filter(|p| !p.is_empty()));
         if !layer.is_empty() && known.iter().any(|p| is_within(p, layer)) {
             return Ok(());
         }
-        let list = listed(known.into_iter());
-        Err(format!(
-            "there is no layer `{layer}`: the layers are {list}"
-        ))
+        Err(unknown("layer", layer, &known))
     }
 
     /// Whether a kernel is asked for, by its number in the step, its name, and what it computes.
@@ -102,11 +100,7 @@ impl Pick {
         if numbered.any(|(k, name)| self.calls(Some(k), name)) {
             return Ok(());
         }
-        let distinct: BTreeSet<&str> = names.into_iter().collect();
-        let list = listed(distinct.into_iter());
-        Err(format!(
-            "there is no kernel `{kernel}`: the kernels are {list}"
-        ))
+        Err(unknown("kernel", kernel, &each_once(names.into_iter())))
     }
 
     /// That a stage has nothing of what is asked for.
@@ -118,13 +112,19 @@ impl Pick {
     }
 }
 
-/// Names in a message: all of them, or the first ones.
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+/// Names in their order.
+fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.filter(|n| seen.insert(*n)).collect()
+}
+
+/// That there is nothing of this name, and what there is: all of it, or the first of it.
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     const MOST: usize = 40;
-    let names: Vec<&str> = names.collect();
-    let mut list = names[..names.len().min(MOST)].join(", ");
-    if names.len() > MOST {
-        list += &format!(" and {} more", names.len() - MOST);
+    let mut list = known[..known.len().min(MOST)].join(", ");
+    if known.len() > MOST {
+        list += &format!(" and {} more", known.len() - MOST);
     }
-    list
+    let list = wrap_to(MESSAGE, &format!("the {what}s are {list}"), "    ");
+    format!("there is no {what} `{name}`;\n{list}")
 }
