@@ -186,6 +186,18 @@ fn an_emitter_starts_from_a_text() {
     assert_eq!(out[..], want);
 }
 
+/// The example of the documentation is a kernel, printed as it stands there.
+#[test]
+fn the_documented_kernel_is_one() {
+    let page = include_str!("../docs/stages.md");
+    let start = page.find("kernel example").expect("is there");
+    let end = page[start..].find("```").expect("ends");
+    let example = &page[start..start + end];
+    let kernels = parse(example).unwrap_or_else(|e| panic!("{e}"));
+    verify(&kernels[0]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(text(&kernels[0]), example);
+}
+
 /// Each error names its line and what is wrong there.
 #[test]
 fn what_is_no_kernel_is_refused() {

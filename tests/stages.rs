@@ -79,8 +79,8 @@ fn models() -> Vec<PathBuf> {
 /// Every line of every stage that this program writes itself fits, of the models and of a deep one with long names.
 #[test]
 fn no_line_is_wide() {
-    let layers = "Linear(4); ".to_string() + &"Sigmoid; Tanh; ".repeat(40);
-    let branches = "{ Linear(3) } ".repeat(60);
+    let layers = "Linear(4); ".to_string() + &"Sigmoid; Tanh; ".repeat(15);
+    let branches = "{ Linear(3) } ".repeat(40);
     let deep = format!(
         "block B(n) {{ Add {{ {{ {layers} }} {{ Identity }} }} }}\n\
          block C(n) {{ first: B(n); Add {{ {branches} }} }}\n\
@@ -313,5 +313,19 @@ fn dot_draws_the_graph_of_a_step() {
         "2: Residual",
     ] {
         assert!(text.contains(drawn), "{drawn}");
+    }
+}
+
+/// The page about stages has each of them.
+#[test]
+fn every_stage_is_documented() {
+    let page = include_str!("../docs/stages.md");
+    for stage in Stage::ALL {
+        let row = format!(
+            "| `{}` | {}",
+            stage.name,
+            stage.shows.split(';').next().unwrap_or("")
+        );
+        assert!(page.contains(&row), "{row}");
     }
 }
