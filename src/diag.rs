@@ -247,13 +247,13 @@ fn label_json(label: &Label, lines: &Lines) -> Value {
 }
 
 /// Where each line starts, so that many places are found in one reading of the text.
-struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
 }
 
 impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         let behind = text.match_indices('\n').map(|(at, _)| at + 1);
         let starts = std::iter::once(0).chain(behind).collect();
         Lines { text, starts }
@@ -273,7 +273,7 @@ impl<'a> Lines<'a> {
         (start, bare.map_or(end, |bare| start + bare.len()))
     }
 
-    fn line_col(&self, offset: usize) -> (usize, usize) {
+    pub(crate) fn line_col(&self, offset: usize) -> (usize, usize) {
         let offset = self.text.floor_char_boundary(offset);
         let line = self.line(offset);
         let column = self.text[self.starts[line]..offset].chars().count();

@@ -3,7 +3,7 @@
 //! Knows every layer below it, but neither data nor the training loop; prints nothing.
 
 mod stages;
-pub use stages::{NoStage, Stage, text};
+pub use stages::{Described, NoStage, Options, Stage, text};
 
 use lenetc_runtime::cache::Cache;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use lenetc::driver::Stage;
 use sha2::{Digest, Sha256};
 
 #[path = "common/isas.rs"]
@@ -236,11 +237,83 @@ fn every_stage_is_printed() {
 }
 
 #[test]
+fn help_says_what_each_stage_is() {
+    for args in [["help", "emit"], ["emit", "--help"]] {
+        let help = stdout(&run(&args));
+        for stage in Stage::ALL {
+            let line = help.lines().find(|l| {
+                let l = l.trim_start().strip_prefix("- ");
+                l.is_some_and(|l| l.starts_with(&format!("{}:", stage.name)))
+            });
+            assert!(
+                line.is_some_and(|l| l.ends_with(stage.shows)),
+                "{}: {help}",
+                stage.name
+            );
+        }
+        assert!(help.lines().all(|l| l.chars().count() <= 100), "{help}");
+    }
+}
+
+#[test]
+fn without_a_stage_they_are_listed() {
+    let o = run(&["emit", "models/lenet.nn"]);
+    assert_eq!(o.status.code(), Some(2));
+    assert!(stderr(&o).contains(Stage::NAMES), "{}", stderr(&o));
+}
+
+#[test]
+fn a_stage_goes_to_a_file() {
+    let folder = std::env::temp_dir().join(format!("lenetc-emit-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("can be made");
+    let file = folder.join("net.dot");
+    let path = file.to_str().expect("is text");
+    let args = ["emit", "models/edge.nn", "--stage", "dot"];
+    let o = run(&[&args[..], &["--output", path]].concat());
+    assert!(o.status.success() && o.stdout.is_empty(), "{}", stderr(&o));
+    let written = std::fs::read_to_string(&file).expect("is written");
+    assert_eq!(written, stdout(&run(&args)));
+    let nowhere = folder.join("missing").join("net.dot");
+    let path = nowhere.to_str().expect("is text");
+    let o = run(&[&args[..], &["--output", path]].concat());
+    assert_eq!(o.status.code(), Some(1));
+    assert!(
+        stderr(&o).starts_with("error: cannot write "),
+        "{}",
+        stderr(&o)
+    );
+    std::fs::remove_dir_all(&folder).expect("is ours");
+}
+
+#[test]
+fn a_part_of_a_stage_is_shown() {
+    let args = ["emit", "models/lenet.nn", "--stage", "nest"];
+    let o = run(&[&args[..], &["--layer", "11", "--kernel", "linear"]].concat());
+    let text = stdout(&o);
+    assert!(
+        o.status.success() && text.contains("Linear (11)"),
+        "{}",
+        stderr(&o)
+    );
+    assert_eq!(text.matches("\nnest ").count(), 1, "{text}");
+    for [option, name] in [["--layer", "12"], ["--kernel", "conv3d"]] {
+        let o = run(&[&args[..], &[option, name]].concat());
+        assert_eq!(o.status.code(), Some(1));
+        assert!(
+            stderr(&o).starts_with("error: there is no "),
+            "{}",
+            stderr(&o)
+        );
+        assert!(o.stdout.is_empty());
+    }
+}
+
+#[test]
 fn machine_code_stands_beside_the_layers_that_it_is_of() {
     for isa in isas::here() {
         let args = ["emit", "models/lenet.nn", "--stage", "asm", "--isa"];
         let text = stdout(&run(&[&args[..], &[isa.name()]].concat()));
-        for title in ["; Conv2d (3) + Sigmoid (4)\n", "; Linear (11)\n"] {
+        for title in ["; 3: Conv2d (3) + Sigmoid (4)\n", ": Linear (11)\n"] {
             assert!(text.contains(title), "{title} with {isa}");
         }
     }

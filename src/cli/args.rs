@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use lenetc::backend::cpu::Isa;
@@ -36,21 +36,8 @@ pub enum Command {
         json: bool,
     },
     /// Show a stage of the compilation as text
-    Emit {
-        #[command(flatten)]
-        model: ModelArgs,
-        #[arg(long, value_parser = stages())]
-        stage: Stage,
-        /// The code generator; auto takes the best that the processor has
-        #[arg(long, value_enum, default_value_t = IsaChoice::Auto)]
-        isa: IsaChoice,
-        /// 0 leaves out the optional passes
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
-        opt: u8,
-        /// The compute capability that cuda and ptx are made for, as 90 for 9.0
-        #[arg(long, value_name = "NUMBER", default_value_t = ptx::CAPABILITY)]
-        arch: u32,
-    },
+    #[command(override_usage = "lenetc emit --stage <STAGE> [OPTIONS] <FILE>")]
+    Emit(EmitArgs),
     /// Loss and accuracy on the test set
     Eval(EvalArgs),
     /// Write files in the canonical layout
@@ -140,6 +127,36 @@ pub struct EvalArgs {
 }
 
 #[derive(Args, Debug, Clone)]
+pub struct EmitArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What is shown
+    #[arg(long, value_parser = stages(), value_name = Stage::NAMES)]
+    pub stage: Stage,
+    /// Show only what is of this layer, by its path, and of those within it
+    #[arg(long, value_name = "PATH")]
+    pub layer: Option<String>,
+    /// Show only what is of the kernels of this name, or of the one of this number
+    #[arg(long, value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// With --stage dot: the graph of a step in the place of the net
+    #[arg(long)]
+    pub grad: bool,
+    /// Write to a file in the place of stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The code generator; auto takes the best that the processor has
+    #[arg(long, value_enum, default_value_t = IsaChoice::Auto)]
+    pub isa: IsaChoice,
+    /// 0 leaves out the optional passes
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub opt: u8,
+    /// The compute capability that cuda and ptx are made for, as 90 for 9.0
+    #[arg(long, value_name = "NUMBER", default_value_t = ptx::CAPABILITY)]
+    pub arch: u32,
+}
+
+#[derive(Args, Debug, Clone)]
 pub struct BenchArgs {
     #[command(flatten)]
     pub run: RunArgs,
@@ -174,7 +191,8 @@ pub enum IsaChoice {
 
 /// The stages by their names.
 fn stages() -> impl TypedValueParser<Value = Stage> {
-    PossibleValuesParser::new(Stage::NAMES.map(|s| s.0)).try_map(|name| name.parse::<Stage>())
+    let named = Stage::ALL.map(|d| PossibleValue::new(d.name).help(d.shows));
+    PossibleValuesParser::new(named).try_map(|name| name.parse::<Stage>())
 }
 
 const COMMANDS: [&str; 8] = [

@@ -83,13 +83,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Command::Eval(a) => train::eval(a),
         Command::Check { model, json } => show::check(model, *json),
         Command::Fmt { files, check } => show::fmt(files, *check),
-        Command::Emit {
-            model,
-            stage,
-            isa,
-            opt,
-            arch,
-        } => emit::run(model, *stage, *isa, *opt, *arch),
+        Command::Emit(a) => emit::run(a),
         Command::Devices => devices::run(),
         Command::Bench(a) => bench::run(a),
     };

@@ -68,6 +68,17 @@ pub struct Built {
     pub output: Vec<u32>,
     pub rows: Vec<Row>,
     pub parameters: Vec<ParameterInfo>,
+    pub blocks: Vec<UsedBlock>,
+}
+
+/// A block where it is used.
+#[derive(Clone, Debug)]
+pub struct UsedBlock {
+    /// The path that its layers stand under.
+    pub path: String,
+    pub name: String,
+    /// The call.
+    pub span: Span,
 }
 
 /// Builds the graph of the file's model: forward pass, loss and count of right answers. `bytes` says that the data
@@ -87,6 +98,7 @@ pub fn run(file: &File, config: &Config, bytes: bool) -> (Option<Built>, Vec<Dia
         graph: Graph::new(&model.name.name),
         rows: vec![],
         parameters: vec![],
+        blocks_used: vec![],
         expanded: 0,
         stack: vec![],
     };
@@ -94,12 +106,14 @@ pub fn run(file: &File, config: &Config, bytes: bool) -> (Option<Built>, Vec<Dia
     let built = b.model(model, config, bytes);
     let ok = b.diags.is_empty();
     let (graph, rows, parameters) = (b.graph, b.rows, b.parameters);
+    let blocks = b.blocks_used;
     let built = built.filter(|_| ok).map(|(input, output)| Built {
         graph,
         input,
         output,
         rows,
         parameters,
+        blocks,
     });
     (built, b.diags)
 }
@@ -110,6 +124,7 @@ struct Builder<'a> {
     graph: Graph,
     rows: Vec<Row>,
     parameters: Vec<ParameterInfo>,
+    blocks_used: Vec<UsedBlock>,
     expanded: usize,
     /// The blocks that are being written out, outermost first.
     stack: Vec<&'a str>,
@@ -471,6 +486,11 @@ impl<'a> Builder<'a> {
             return Err(Box::new(d.at(c.span, format!("{chain} → {name}"))));
         }
         let inner = block_names(block, c, names)?;
+        self.blocks_used.push(UsedBlock {
+            path: path.into(),
+            name: name.into(),
+            span: c.span,
+        });
         self.stack.push(name);
         let mut index = 0;
         let y = self.body(&block.body, &inner, path, &mut index, x, false);

@@ -21,9 +21,11 @@ pub mod ast;
 mod format;
 pub mod lexer;
 mod parser;
+mod tree;
 
 pub use format::format;
 pub use parser::parse;
+pub use tree::tree;
 
 use crate::diag::{Diagnostic, Source, Span};
 

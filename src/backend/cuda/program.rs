@@ -13,8 +13,9 @@ use super::launches::{self, Launch};
 use super::print;
 use super::schedule::{self, Home, Images, Options, THREADS};
 use crate::backend::memory::{self, Interval};
+use crate::backend::origin::Origin;
 use crate::backend::values::{self, ParameterPlace, needed_for_eval};
-use crate::ir::{Leading, NodeKind, Role, Source, Value};
+use crate::ir::{Leading, NodeId, NodeKind, Role, Source, Value};
 use crate::nest::loops::{BufId, Dim, Kernel, Kind, Space, Stmt};
 use crate::nest::{Affine, Nest, TensorRole};
 use crate::ops::Graph;
@@ -42,6 +43,8 @@ pub struct Unit {
     pub kernel: Kernel,
     /// The places of the global buffers, in their order.
     pub places: Vec<Place>,
+    /// What it computes.
+    pub origin: Origin,
     pub extra: Option<Extra>,
     /// Whether it does nothing once a loss was not finite.
     pub stops: bool,
@@ -53,6 +56,7 @@ impl Unit {
         Self {
             kernel: kernel("close", options),
             places: vec![],
+            origin: Origin::default(),
             extra: Some(Extra::Close),
             stops: false,
         }
@@ -102,16 +106,21 @@ impl Plan {
         found.map(|u| u.kernel.name.as_str())
     }
 
-    /// The program: the text of its kernels, each once, and the launches of a step.
-    pub fn program(&self) -> Program {
-        let mut kernels: Vec<(String, String)> = Vec::new();
-        let launches = |units: &[Unit], kernels: &mut Vec<_>| {
-            units.iter().map(|u| launch(u, kernels)).collect()
+    /// The kernels of both steps, each once, in the order of their launches; and the program of those of them that
+    /// `keep` says.
+    pub fn printed(&self, keep: impl Fn(usize, &Printed) -> bool) -> (Vec<Printed>, Program) {
+        let mut kernels = Vec::new();
+        let mut launches = |units: &[Unit]| -> Vec<runtime::Launch> {
+            units.iter().map(|u| launch(u, &mut kernels)).collect()
         };
-        let train = launches(&self.train, &mut kernels);
-        let eval = launches(&self.eval, &mut kernels);
-        let texts = kernels.into_iter().map(|k| format!("\n{}", k.1));
-        Program {
+        let (mut train, mut eval) = (launches(&self.train), launches(&self.eval));
+        let kept = kernels.iter().enumerate().filter(|(at, k)| keep(*at, k));
+        let kept: Vec<&Printed> = kept.map(|(_, k)| k).collect();
+        for list in [&mut train, &mut eval] {
+            list.retain(|l| kept.iter().any(|k| k.name == l.kernel));
+        }
+        let texts = kept.iter().map(|k| format!("\n{}", k.text));
+        let program = Program {
             source: print::FUNCTIONS.to_string() + &texts.collect::<String>(),
             train,
             eval,
@@ -119,12 +128,27 @@ impl Plan {
             arena_bytes: self.arena_bytes as usize,
             parameter_bytes: self.parameter_bytes as usize,
             partial_bytes: self.partial_bytes as usize,
-        }
+        };
+        (kernels, program)
+    }
+
+    /// The program: the text of its kernels, each once, and the launches of a step.
+    pub fn program(&self) -> Program {
+        self.printed(|_, _| true).1
     }
 }
 
+/// A kernel as CUDA C.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Printed {
+    pub name: String,
+    pub text: String,
+    /// What all its launches compute.
+    pub origin: Origin,
+}
+
 /// A launch of a kernel, which joins the list unless one of the same text is there.
-fn launch(unit: &Unit, kernels: &mut Vec<(String, String)>) -> runtime::Launch {
+fn launch(unit: &Unit, kernels: &mut Vec<Printed>) -> runtime::Launch {
     let mut base = unit.kernel.name.clone();
     if print::is_taken(&base) {
         base.push_str("_each");
@@ -133,17 +157,18 @@ fn launch(unit: &Unit, kernels: &mut Vec<(String, String)>) -> runtime::Launch {
     let mut number = 1;
     loop {
         let printed = print::run(unit, &name);
-        let known = kernels
-            .iter()
-            .find(|k| k.0 == name)
-            .map(|k| k.1 == printed.text);
-        if known == Some(false) {
-            number += 1;
-            name = format!("{base}_{number}");
-            continue;
-        }
-        if known.is_none() {
-            kernels.push((name.clone(), printed.text));
+        match kernels.iter_mut().find(|k| k.name == name) {
+            Some(known) if known.text == printed.text => known.origin.join(&unit.origin),
+            Some(_) => {
+                number += 1;
+                name = format!("{base}_{number}");
+                continue;
+            }
+            None => kernels.push(Printed {
+                name: name.clone(),
+                text: printed.text,
+                origin: unit.origin.clone(),
+            }),
         }
         return runtime::Launch {
             kernel: name,
@@ -314,9 +339,12 @@ impl<'a> Planner<'a> {
             Launch::Update(_) => Some(Extra::Advance),
             _ => None,
         };
+        let nodes = groups.iter().flat_map(|&at| &self.groups[at].nodes);
+        let nodes: Vec<NodeId> = nodes.copied().collect();
         self.units.push(Unit {
             kernel: w.k,
             places,
+            origin: Origin::of(self.g, &nodes),
             extra,
             stops: matches!(launch, Launch::Update(_)),
         });
