@@ -124,6 +124,8 @@ pub struct Diagnostic {
     pub help: Vec<String>,
     /// Background.
     pub notes: Vec<String>,
+    /// Whether what stands there was read as it was meant, so that nothing else goes wrong because of it.
+    pub understood: bool,
 }
 
 impl Diagnostic {
@@ -146,6 +148,7 @@ impl Diagnostic {
             labels: Vec::new(),
             help: Vec::new(),
             notes: Vec::new(),
+            understood: false,
         }
     }
 
@@ -168,6 +171,12 @@ impl Diagnostic {
     /// Adds background.
     pub fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
+        self
+    }
+
+    /// Marks a slip whose meaning is plain: see [`Diagnostic::understood`].
+    pub fn understood(mut self) -> Self {
+        self.understood = true;
         self
     }
 

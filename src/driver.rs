@@ -32,7 +32,7 @@ pub struct Model {
     pub source: Source,
     pub file: File,
     pub config: Config,
-    /// Whether the file has a `train` block.
+    /// Whether there is something to train: the file has a `train` block, or an override stands for one.
     pub trained: bool,
     /// Messages that do not stop anything.
     pub warnings: Vec<Diagnostic>,
@@ -49,7 +49,8 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
     let (mut config, more) = config::read(entries.unwrap_or(&[]));
     diagnostics.extend(more);
     if has_errors(&diagnostics) {
-        diagnostics.extend(names_and_arguments(&source, &file, &config, &diagnostics));
+        let config = trained.then_some(&config);
+        diagnostics.extend(errors_of_layers(&source, &file, config, &diagnostics));
         return Err(fail(source, diagnostics));
     }
     for text in overrides {
@@ -59,28 +60,40 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
         source,
         file,
         config,
-        trained,
+        trained: trained || overrides.iter().any(|text| trains(text)),
         warnings: diagnostics,
     })
 }
 
+/// Whether an override stands for a `train` block. Kernels are made for a size of the batch without training too.
+fn trains(text: &str) -> bool {
+    let key = text.split('=').next().unwrap_or("");
+    key.trim() != "train.batch_size"
+}
+
 /// Errors of the layers in the same run: those that do not follow from what could not be read.
-fn names_and_arguments(
+fn errors_of_layers(
     source: &Source,
     file: &File,
-    config: &Config,
+    config: Option<&Config>,
     known: &[Diagnostic],
 ) -> Vec<Diagnostic> {
+    let bytes = config.is_some_and(holds_bytes);
+    let (_, mut found) = build::run(file, config, bytes);
+    let unread: Vec<&Diagnostic> = known.iter().filter(|d| !d.understood).collect();
+    if unread.is_empty() {
+        return found;
+    }
     let line = |d: &Diagnostic| d.span().map(|s| line_col(source, s.start).0);
-    let taken: Vec<_> = known.iter().map(line).collect();
-    let (_, mut found) = build::run(file, config, holds_bytes(config));
+    let taken: Vec<_> = unread.into_iter().map(line).collect();
     found.retain(|d| matches!(d.code, "E0401" | "E0402") && !taken.contains(&line(d)));
     found
 }
 
 fn fail(source: Source, mut diagnostics: Vec<Diagnostic>) -> Box<Failure> {
     diagnostics.sort_by_key(|d| d.span().map_or(0, |s| s.start));
-    diagnostics.dedup();
+    // A block that is used twice says the same twice.
+    diagnostics.dedup_by(|a, b| a.code == b.code && a.message == b.message && a.labels == b.labels);
     Box::new(Failure {
         source,
         diagnostics,
@@ -129,9 +142,11 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
 }
 
 impl Model {
-    /// The graph of the forward pass; `bytes` says that the data set holds bytes.
+    /// The graph of the forward pass, with the loss where there is something to train; `bytes` says that the data set
+    /// holds bytes.
     pub fn build(&self, bytes: bool) -> Result<Built, Box<Failure>> {
-        let (built, diagnostics) = build::run(&self.file, &self.config, bytes);
+        let config = self.trained.then_some(&self.config);
+        let (built, diagnostics) = build::run(&self.file, config, bytes);
         match built {
             Some(b) if !has_errors(&diagnostics) => {
                 verified(&b.graph, "build");
@@ -141,8 +156,11 @@ impl Model {
         }
     }
 
-    /// The graph of a step of training.
+    /// The graph of a step of training; the forward pass as it is where nothing is trained.
     pub fn differentiate(&self, mut g: Graph) -> Graph {
+        if !self.trained {
+            return g;
+        }
         let reduction = match self.config.loss {
             Loss::Mse { mean: false } => grad::Reduction::Sum,
             _ => grad::Reduction::Mean,

@@ -74,7 +74,7 @@ impl From<Box<Failure>> for NoStage {
     }
 }
 
-/// A stage of a model's training step, from the plan on for an instruction set; `clif` and `asm` of kernels that
+/// A stage of a model's training step, or of its forward pass where nothing is trained; from the plan on for an instruction set; `clif` and `asm` of kernels that
 /// are Cranelift's for the target that `target` makes, `cuda` and `ptx` for devices of a compute capability.
 pub fn text(
     model: &Model,
@@ -91,6 +91,9 @@ pub fn text(
     let built = model.build(holds_bytes(&model.config))?;
     if stage == Stage::Ir {
         return Ok(ir::text(&built.graph));
+    }
+    if stage == Stage::Grad && !model.trained {
+        return Err(unavailable(no_gradient(model)));
     }
     let mut g = model.differentiate(built.graph);
     let planned = |g| plan(g, optimise, model.config.batch_size, isa);
@@ -137,6 +140,14 @@ pub fn text(
     })
 }
 
+/// Why a model has no gradient.
+fn no_gradient(model: &Model) -> String {
+    format!(
+        "{} has no train block, so it has no loss to differentiate: add train {{ … }}",
+        model.source.name
+    )
+}
+
 /// The operators of a kernel, each with the layer of the source that it is of.
 fn operators_text(g: &Graph, nodes: &[ir::NodeId]) -> String {
     let named = nodes.iter().map(|&n| {
@@ -167,7 +178,8 @@ fn groups_text(g: &Graph, groups: &[Group], mut next: impl FnMut() -> Option<Str
 /// Launches as comments, then the kernels as CUDA C.
 fn cuda_text(program: &Program) -> String {
     let mut out = String::new();
-    for (title, launches) in [("training", &program.train), ("evaluation", &program.eval)] {
+    let lists = [("training", &program.train), ("evaluation", &program.eval)];
+    for (title, launches) in lists.into_iter().filter(|l| !l.1.is_empty()) {
         out.push_str(&format!("// A step of {title}:\n"));
         for l in launches {
             out.push_str(&format!(

@@ -71,8 +71,9 @@ pub struct Built {
 }
 
 /// Builds the graph of the file's model: forward pass, loss and count of right answers. `bytes` says that the data
-/// set holds bytes, which are divided by 255.
-pub fn run(file: &File, config: &Config, bytes: bool) -> (Option<Built>, Vec<Diagnostic>) {
+/// set holds bytes, which are divided by 255. Without `config` there is nothing to train on: the graph is the forward
+/// pass alone, of floats as they are.
+pub fn run(file: &File, config: Option<&Config>, bytes: bool) -> (Option<Built>, Vec<Diagnostic>) {
     let model = file.items.iter().find_map(|i| match i {
         Item::Model(m) => Some(m),
         _ => None,
@@ -91,7 +92,7 @@ pub fn run(file: &File, config: &Config, bytes: bool) -> (Option<Built>, Vec<Dia
         stack: vec![],
     };
     b.collect(file);
-    let built = b.model(model, config, bytes);
+    let built = b.model(model, config, bytes && config.is_some());
     let ok = b.diags.is_empty();
     let (graph, rows, parameters) = (b.graph, b.rows, b.parameters);
     let built = built.filter(|_| ok).map(|(input, output)| Built {
@@ -148,7 +149,7 @@ impl<'a> Builder<'a> {
     fn model(
         &mut self,
         m: &'a ModelDef,
-        config: &Config,
+        config: Option<&Config>,
         bytes: bool,
     ) -> Option<(Vec<u32>, Vec<u32>)> {
         let input = match self.input(m) {
@@ -163,7 +164,9 @@ impl<'a> Builder<'a> {
         let y = self.body(&m.body, &vec![], "", &mut index, x, true)?;
         let output = self.graph.ty(y).dims.clone();
         self.graph.output(Role::Logits, y);
-        self.loss(m, y, config);
+        if let Some(config) = config {
+            self.loss(m, y, config);
+        }
         input.map(|i| (i, output))
     }
 

@@ -11,7 +11,7 @@
 use crate::ir::{Leading, Value};
 use crate::nest::{self, Binary, Combine, Expr, ExprId, Index, Stage, TensorRole};
 use crate::ops::Graph;
-use crate::passes::fuse::{Group, number};
+use crate::passes::fuse::{Group, number, storage};
 
 use super::super::values::touches_batch;
 
@@ -59,7 +59,8 @@ fn is_source(g: &Graph, group: &Group) -> bool {
         let ty = g.ty(*v);
         ty.leading == Leading::Dataset || ty.dims.is_empty()
     };
-    let named = g.outputs.iter().any(|o| group.stores().contains(&o.value));
+    let mut outputs = g.outputs.iter().map(|o| storage(g, o.value));
+    let named = outputs.any(|v| group.stores().contains(&v));
     touches_batch(g, group) && group.reads().iter().all(cheap) && !named && group.outputs.len() == 1
 }
 

@@ -50,10 +50,19 @@ pub struct Unit {
 impl Unit {
     /// Ends a step: adds up the losses and moves on.
     pub fn close(options: Options) -> Self {
+        Self::alone("close", Extra::Close, options)
+    }
+
+    /// Moves on to the next batch: all that ends a step without losses.
+    pub fn advance(options: Options) -> Self {
+        Self::alone("next_batch", Extra::Advance, options)
+    }
+
+    fn alone(name: &str, extra: Extra, options: Options) -> Self {
         Self {
-            kernel: kernel("close", options),
+            kernel: kernel(name, options),
             places: vec![],
-            extra: Some(Extra::Close),
+            extra: Some(extra),
             stops: false,
         }
     }
@@ -70,7 +79,7 @@ pub struct Plan {
     pub partial_bytes: u64,
 }
 
-/// Plans the groups of a graph.
+/// Plans the groups of a graph. One without a loss is evaluated only: it has no step of training.
 pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
     let groups = launches::inline_sources(g, groups.to_vec());
     let needed = needed_for_eval(g, &groups);
@@ -78,11 +87,16 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
     let mut needed = needed.into_iter();
     forward.retain(|_| needed.next() == Some(true));
     let (parameters, parameter_bytes) = values::parameters(g);
-    let mut train = Planner::new(g, &groups, options, &parameters);
+    let trained = g.output_for(Role::Loss).is_some();
+    let steps = if trained { &groups[..] } else { &[] };
+    let mut train = Planner::new(g, steps, options, &parameters);
     train.run();
     let mut eval = Planner::new(g, &forward, options, &parameters);
     eval.run();
-    eval.close();
+    eval.units.push(match trained {
+        true => Unit::close(options),
+        false => Unit::advance(options),
+    });
     Plan {
         options,
         arena_bytes: train.arena_bytes.max(eval.arena_bytes),
