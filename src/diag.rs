@@ -2,6 +2,9 @@
 //!
 //! This module does not know the language, the passes that report, or where the output goes; it never prints.
 
+mod once;
+pub use once::told_once;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
@@ -174,6 +177,12 @@ impl Diagnostic {
         self
     }
 
+    /// Says that the same stands in further places of the text.
+    pub fn again(&mut self, places: &[Span], text: &str) {
+        self.notes
+            .push(once::stands_again(places, &Lines::new(text)));
+    }
+
     /// Marks a slip whose meaning is plain: see [`Diagnostic::understood`].
     pub fn understood(mut self) -> Self {
         self.understood = true;
@@ -280,6 +289,11 @@ impl<'a> Lines<'a> {
         let end = next.map_or(self.text.len(), |&next| next - 1);
         let bare = self.text[start..end].strip_suffix('\r');
         (start, bare.map_or(end, |bare| start + bare.len()))
+    }
+
+    /// The line from 1 in which a place begins.
+    fn of(&self, place: Span) -> usize {
+        self.line(place.start as usize) + 1
     }
 
     fn line_col(&self, offset: usize) -> (usize, usize) {

@@ -10,7 +10,7 @@ use lenetc_runtime::cache::Cache;
 use crate::backend::cpu::tune::{self, Tuned};
 use crate::backend::cpu::{self, Isa};
 use crate::backend::cuda;
-use crate::diag::{Diagnostic, Severity, Source, Span, line_col};
+use crate::diag::{self, Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
 use crate::ops::Graph;
 use crate::passes::build::{self, Built};
@@ -92,8 +92,7 @@ fn errors_of_layers(
 
 fn fail(source: Source, mut diagnostics: Vec<Diagnostic>) -> Box<Failure> {
     diagnostics.sort_by_key(|d| d.span().map_or(0, |s| s.start));
-    // A block that is used twice says the same twice.
-    diagnostics.dedup_by(|a, b| a.code == b.code && a.message == b.message && a.labels == b.labels);
+    let diagnostics = diag::told_once(diagnostics, &source.text);
     Box::new(Failure {
         source,
         diagnostics,
@@ -111,21 +110,20 @@ pub fn holds_bytes(c: &Config) -> bool {
 
 /// Applies one `--set`. The entry is read as if it stood in `train`.
 fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
-    let wrong = |message: &str, help: &str| {
+    let wrong = |message: &str, help: &[String]| {
         let source = Source {
             name: "--set".into(),
             text: text.into(),
         };
-        let d = Diagnostic::error("E0305", message)
-            .at(Span::new(0, text.len()), "")
-            .help(help);
-        fail(source, vec![d])
+        let d = Diagnostic::error("E0305", message).at(Span::new(0, text.len()), "");
+        fail(source, vec![help.iter().fold(d, |d, h| d.help(h.as_str()))])
     };
     let form = "it is written --set train.batch_size=32 or --set train.optimizer.lr=0.5";
+    let form = [form.to_string()];
     let (key, value) = text
         .strip_prefix("train.")
         .and_then(|t| t.split_once('='))
-        .ok_or_else(|| wrong("--set takes an entry of train", form))?;
+        .ok_or_else(|| wrong("--set takes an entry of train", &form))?;
     let source = Source {
         name: "--set".into(),
         text: format!("model M {{ input(1) }}\ntrain {{ value = {value} }}"),
@@ -135,10 +133,10 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
         Item::Train(t) if t.entries.len() == 1 && diags.is_empty() => t.entries.first(),
         _ => None,
     });
-    let entry = entry.ok_or_else(|| wrong("this value cannot be read", form))?;
+    let entry = entry.ok_or_else(|| wrong("this value cannot be read", &form))?;
     config
         .set(key.trim(), Span::ZERO, &entry.value)
-        .map_err(|d| wrong(&d.message, &d.help.join("; ")))
+        .map_err(|d| wrong(&d.message, &d.help))
 }
 
 impl Model {

@@ -21,6 +21,7 @@ pub mod ast;
 mod format;
 pub mod lexer;
 mod parser;
+mod written;
 
 pub use format::format;
 pub use parser::parse;

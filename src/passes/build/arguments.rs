@@ -2,9 +2,11 @@
 //!
 //! Does not know graphs or shapes.
 
+use super::order::{self, Context};
 use super::{Checked, Names, error};
 use crate::diag::Diagnostic;
 use crate::ops::{ArgError, ArgValue, Args, Signature};
+use crate::passes::known;
 use crate::syntax::ast::{Arg, BinaryOp, BlockDef, Call, Value as Written, ValueKind};
 
 /// An operator's complaint about an argument, at the place where it is written.
@@ -14,17 +16,16 @@ pub(super) fn bad_argument(e: ArgError, c: &Call, s: &Signature) -> Box<Diagnost
         Some(n) => n.name == e.argument,
         None => Some(*k) == position,
     });
-    let d = Diagnostic::error(e.code, e.message).at(arg.map_or(c.span, |(_, a)| a.span), "");
-    Box::new(
-        d.help(
-            e.help
-                .unwrap_or_else(|| format!("it is written {}", s.text())),
-        ),
-    )
+    let mut d = Diagnostic::error(e.code, e.message).at(arg.map_or(c.span, |(_, a)| a.span), "");
+    d.understood = e.understood;
+    let written = || format!("it is written {}", s.text());
+    Box::new(d.help(e.help.unwrap_or_else(written)))
 }
 
 /// The arguments of a layer by the names of its signature.
-pub(super) fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<Args> {
+pub(super) fn read_arguments(c: &Call, cx: &Context) -> Checked<Args> {
+    let s = cx.signature;
+    order::check(c, cx)?;
     let mut args = Args::default();
     for (k, a) in c.args.iter().enumerate() {
         let known = match &a.name {
@@ -32,7 +33,7 @@ pub(super) fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<
             None => s.arguments.get(k),
         };
         let Some(known) = known else {
-            return Err(no_such_argument(c, a, s));
+            return Err(no_such_argument(a, s));
         };
         if args.values.iter().any(|v| v.0 == known.name) {
             return Err(error(
@@ -41,7 +42,8 @@ pub(super) fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<
                 a.span,
             ));
         }
-        args.values.push((known.name, evaluate(&a.value, names)?));
+        args.values
+            .push((known.name, evaluate(&a.value, cx.names)?));
     }
     let given = |name: &str| args.values.iter().any(|v| v.0 == name);
     if let Some(missing) = s
@@ -56,29 +58,21 @@ pub(super) fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<
     Ok(args)
 }
 
-fn no_such_argument(c: &Call, a: &Arg, s: &Signature) -> Box<Diagnostic> {
-    let message = match &a.name {
-        Some(n) => format!("{} has no argument `{}`", c.name.name, n.name),
-        None => format!(
-            "{} takes at most {} arguments",
-            c.name.name,
-            s.arguments.len()
-        ),
+fn no_such_argument(a: &Arg, s: &Signature) -> Box<Diagnostic> {
+    let Some(name) = &a.name else {
+        let message = format!("{} takes at most {} arguments", s.name, s.arguments.len());
+        let d = Diagnostic::error("E0402", message).at(a.span, "one too many");
+        return Box::new(d.help(format!("it is written {}", s.text())));
     };
-    let at = a.name.as_ref().map_or(a.span, |n| n.span);
-    let d = Diagnostic::error("E0402", message).at(at, "");
-    let habits = [
-        ("in_channels", "channels in are inferred"),
-        ("in_features", "features in are inferred"),
-    ];
-    let habit = a
-        .name
-        .as_ref()
-        .and_then(|n| habits.iter().find(|h| h.0 == n.name));
-    Box::new(match habit {
-        Some(h) => d.help(format!("{}: it is written {}", h.1, s.text())),
-        None => d.help(format!("it is written {}", s.text())),
-    })
+    if let Some(missing) = known::argument(s.name, &name.name) {
+        let d = Diagnostic::error("E0402", missing.message).at(name.span, missing.label);
+        let d = d.understood();
+        let help = missing.help.map(String::from);
+        return Box::new(d.help(help.unwrap_or_else(|| format!("it is written {}", s.text()))));
+    }
+    let message = format!("{} has no argument `{}`", s.name, name.name);
+    let d = Diagnostic::error("E0402", message).at(name.span, "");
+    Box::new(d.help(format!("it is written {}", s.text())))
 }
 
 /// What the parameters of a block stand for in one use of it.
