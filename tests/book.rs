@@ -1,0 +1,249 @@
+//! The examples of the book's chapter on convolutional networks (Dive into Deep Learning, 6.2 to 6.6), as they lie in
+//! `models/book`: shapes and values that the book prints, and every stage of the compilation, though nothing is trained.
+//!
+//! Values are the interpreter's, in f64, of the nests that all code is made of.
+
+use std::path::{Path, PathBuf};
+
+use lenetc::backend::cpu::Isa;
+use lenetc::backend::cpu::clif::Target;
+use lenetc::backend::cuda::ptx;
+use lenetc::diag::{self, Source as Text};
+use lenetc::driver::{self, Failure, Model, NoStage, Stage};
+use lenetc::ir::{Role, Source};
+use lenetc::nest::interp::Env;
+use lenetc::ops::evaluate;
+use lenetc::passes::build::Built;
+
+/// The examples, each with the shapes of its layers' results.
+const EXAMPLES: [(&str, &[&[u32]]); 16] = [
+    ("corr2d", &[&[1, 2, 2]]),
+    ("edges", &[&[1, 6, 7]]),
+    ("padding", &[&[1, 8, 8]]),
+    ("padding_uneven", &[&[1, 8, 8]]),
+    ("stride", &[&[1, 4, 4]]),
+    ("stride_uneven", &[&[1, 2, 2]]),
+    ("channels_in", &[&[1, 2, 2]]),
+    ("channels_out", &[&[3, 2, 2]]),
+    ("one_by_one", &[&[2, 3, 3]]),
+    ("pool_max", &[&[1, 2, 2]]),
+    ("pool_avg", &[&[1, 2, 2]]),
+    ("pool_default", &[&[1, 1, 1]]),
+    ("pool_stride", &[&[1, 2, 2]]),
+    ("pool_uneven", &[&[1, 2, 2]]),
+    ("pool_channels", &[&[2, 2, 2]]),
+    (
+        "lenet",
+        &[
+            &[6, 28, 28],
+            &[6, 28, 28],
+            &[6, 14, 14],
+            &[16, 10, 10],
+            &[16, 10, 10],
+            &[16, 5, 5],
+            &[400],
+            &[120],
+            &[120],
+            &[84],
+            &[84],
+            &[10],
+        ],
+    ),
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/book")
+}
+
+fn shown(f: Box<Failure>) -> String {
+    diag::render(&f.diagnostics, &f.source, false)
+}
+
+fn read(name: &str, overrides: &[String]) -> Model {
+    let path = folder().join(name).with_extension("nn");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let name = name.into();
+    let model = driver::read(Text { name, text }, overrides);
+    model.unwrap_or_else(|f| panic!("{}", shown(f)))
+}
+
+fn build(model: &Model) -> Built {
+    let built = model.build(driver::holds_bytes(&model.config));
+    built.unwrap_or_else(|f| panic!("{}", shown(f)))
+}
+
+fn stage(model: &Model, stage: Stage, isa: Isa) -> Result<String, NoStage> {
+    let target = || Target::named("aarch64");
+    driver::text(model, stage, true, isa, target, ptx::CAPABILITY)
+}
+
+/// What a model makes of one image, its parameters given in source order.
+fn result(name: &str, image: &[f64], parameters: &[&[f64]]) -> Vec<f64> {
+    let g = build(&read(name, &[])).graph;
+    let env = Env {
+        batch: 1,
+        learning_rate: 0.0,
+    };
+    let values = evaluate(&g, env, |source| match source {
+        Source::Images => image.to_vec(),
+        Source::Indices => vec![0.0],
+        Source::Parameter { place, .. } => parameters[*place as usize].to_vec(),
+        other => panic!("a forward pass has no {other:?}"),
+    });
+    let logits = g.output_for(Role::Logits).expect("it yields something");
+    values[&logits].clone()
+}
+
+/// from, from + 1, …
+fn counted(from: u32, count: u32) -> Vec<f64> {
+    (from..from + count).map(f64::from).collect()
+}
+
+#[test]
+fn every_file_is_an_example() {
+    let files = std::fs::read_dir(folder()).expect("the folder is part of the repository");
+    let mut files: Vec<String> = files
+        .flatten()
+        .map(|f| {
+            f.path()
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into()
+        })
+        .collect();
+    files.sort();
+    let mut names = EXAMPLES.map(|e| e.0.to_string());
+    names.sort();
+    assert_eq!(files, names);
+}
+
+#[test]
+fn shapes_are_the_books() {
+    for (name, shapes) in EXAMPLES {
+        let built = build(&read(name, &[]));
+        let found: Vec<&[u32]> = built.rows.iter().map(|r| &r.ty.dims[..]).collect();
+        assert_eq!(found, shapes, "{name}");
+    }
+}
+
+#[test]
+fn lenet_has_the_books_size() {
+    let rows = build(&read("lenet", &[])).rows;
+    let parameters: u64 = rows.iter().map(|r| r.parameters).sum();
+    assert_eq!(parameters, 61_706);
+}
+
+/// Nothing is trained: a graph has what the network yields, and no loss.
+#[test]
+fn a_forward_pass_yields_its_last_layer() {
+    for (name, _) in EXAMPLES {
+        let g = build(&read(name, &[])).graph;
+        let roles: Vec<Role> = g.outputs.iter().map(|o| o.role).collect();
+        assert_eq!(roles, [Role::Logits], "{name}");
+    }
+}
+
+#[test]
+fn every_stage_of_the_forward_pass_can_be_shown() {
+    for (name, _) in EXAMPLES {
+        for batch in [1, 7, 64] {
+            let model = read(name, &[format!("train.batch_size={batch}")]);
+            for (stage_name, which) in Stage::NAMES {
+                // Those that need a compiler of CUDA, or have nothing to show, are tested below.
+                if matches!(which, Stage::Grad | Stage::Ptx) {
+                    continue;
+                }
+                for isa in Isa::ALL {
+                    let text = stage(&model, which, isa);
+                    let text = text.unwrap_or_else(|e| panic!("{name}, {stage_name}: {e:?}"));
+                    assert!(
+                        text.lines().count() > 2,
+                        "{name}, {stage_name}, {isa}: {text}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_become_ptx() {
+    for (name, _) in EXAMPLES {
+        let text = stage(&read(name, &[]), Stage::Ptx, Isa::Cranelift);
+        let text = text.unwrap_or_else(|e| panic!("{name}: tests/run installs NVRTC: {e:?}"));
+        assert!(text.contains(".entry next_batch("), "{name}: {text}");
+    }
+}
+
+#[test]
+fn what_is_not_trained_has_no_gradient() {
+    for (name, _) in EXAMPLES {
+        let Err(NoStage::Unavailable(why)) = stage(&read(name, &[]), Stage::Grad, Isa::Cranelift)
+        else {
+            panic!("{name} has a gradient")
+        };
+        let expected = format!("{name} has no train block, so it has no loss to differentiate");
+        assert!(why.starts_with(&expected), "{why}");
+    }
+}
+
+/// An entry of `train` stands for the block; the size of the batch alone does not.
+#[test]
+fn an_entry_of_train_asks_for_a_loss() {
+    let lenet = read("lenet", &["train.loss=CrossEntropyLoss".into()]);
+    let grad = stage(&lenet, Stage::Grad, Isa::Cranelift).expect("it is trained");
+    assert!(grad.contains("update 0.weight"), "{grad}");
+    assert!(!read("lenet", &["train.batch_size=3".into()]).trained);
+}
+
+#[test]
+fn cross_correlation() {
+    let x = counted(0, 9);
+    let k = counted(0, 4);
+    assert_eq!(result("corr2d", &x, &[&k]), [19.0, 25.0, 37.0, 43.0]);
+    let two = [x, counted(1, 9)].concat();
+    let kernels = [k.clone(), counted(1, 4)].concat();
+    let sums = [56.0, 72.0, 104.0, 120.0];
+    assert_eq!(result("channels_in", &two, &[&kernels]), sums);
+    // K, K + 1 and K + 2.
+    let stack: Vec<f64> = (0..3)
+        .flat_map(|n| kernels.iter().map(move |k| k + f64::from(n)))
+        .collect();
+    let all = result("channels_out", &two, &[&stack]);
+    assert_eq!(all[..4], sums);
+    assert_eq!(all[4..8], [76.0, 100.0, 148.0, 172.0]);
+    assert_eq!(all[8..], [96.0, 128.0, 192.0, 224.0]);
+}
+
+#[test]
+fn vertical_edges() {
+    let row = [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0];
+    let edges = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0];
+    let found = result("edges", &row.repeat(6), &[&[1.0, -1.0]]);
+    assert_eq!(found, edges.repeat(6));
+}
+
+#[test]
+fn a_convolution_of_one_by_one_is_a_product_of_matrices() {
+    let (x, k) = (counted(1, 27), counted(1, 6));
+    let product: Vec<f64> = (0..18)
+        .map(|at| (0..3).map(|c| k[at / 9 * 3 + c] * x[9 * c + at % 9]).sum())
+        .collect();
+    assert_eq!(result("one_by_one", &x, &[&k]), product);
+}
+
+#[test]
+fn pooling() {
+    let x = counted(0, 9);
+    assert_eq!(result("pool_max", &x, &[]), [4.0, 5.0, 7.0, 8.0]);
+    assert_eq!(result("pool_avg", &x, &[]), [2.0, 3.0, 5.0, 6.0]);
+    let x = counted(0, 16);
+    let quarters = [5.0, 7.0, 13.0, 15.0];
+    assert_eq!(result("pool_default", &x, &[]), [10.0]);
+    assert_eq!(result("pool_stride", &x, &[]), quarters);
+    assert_eq!(result("pool_uneven", &x, &[]), quarters);
+    let two = [x, counted(1, 16)].concat();
+    let both = [quarters, quarters.map(|q| q + 1.0)].concat();
+    assert_eq!(result("pool_channels", &two, &[]), both);
+}
