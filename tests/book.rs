@@ -4,6 +4,7 @@
 //! Values are the interpreter's, in f64, of the nests that all code is made of.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use lenetc::backend::cpu::Isa;
 use lenetc::backend::cpu::clif::Target;
@@ -128,6 +129,20 @@ fn shapes_are_the_books() {
 }
 
 #[test]
+fn the_command_line_checks_every_example() {
+    for (name, shapes) in EXAMPLES {
+        let file = folder().join(name).with_extension("nn");
+        let lenetc = Path::new(env!("CARGO_BIN_EXE_lenetc"));
+        let o = Command::new(lenetc).arg("check").arg(file).output();
+        let o = o.expect("lenetc starts");
+        let text = String::from_utf8_lossy(&o.stdout);
+        let dims: Vec<String> = shapes[0].iter().map(u32::to_string).collect();
+        assert!(o.status.success() && o.stderr.is_empty(), "{name}");
+        assert!(text.contains(&dims.join("×")), "{name}: {text}");
+    }
+}
+
+#[test]
 fn lenet_has_the_books_size() {
     let rows = build(&read("lenet", &[])).rows;
     let parameters: u64 = rows.iter().map(|r| r.parameters).sum();
@@ -183,7 +198,7 @@ fn what_is_not_trained_has_no_gradient() {
         else {
             panic!("{name} has a gradient")
         };
-        let expected = format!("{name} has no train block, so it has no loss to differentiate");
+        let expected = format!("{name} has no train block, so there is no gradient");
         assert!(why.starts_with(&expected), "{why}");
     }
 }

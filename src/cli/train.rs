@@ -85,7 +85,7 @@ fn no_data(model: &Model) -> String {
     match model.trained {
         true => format!("{file} names no data: add `data = …` to its train block"),
         false => format!(
-            "{file} has no train block, which names the data and the loss: add train {{ data = … }}\n\
+            "{file} has no train block, which names the data: add train {{ data = … }}\n\
              `lenetc check` and `lenetc emit` do without one"
         ),
     }

@@ -143,7 +143,7 @@ pub fn text(
 /// Why a model has no gradient.
 fn no_gradient(model: &Model) -> String {
     format!(
-        "{} has no train block, so it has no loss to differentiate: add train {{ … }}",
+        "{} has no train block, so there is no gradient: add train {{ … }}",
         model.source.name
     )
 }

@@ -154,6 +154,10 @@ impl Args {
                 let message = "is a name here, without quotes".into();
                 Err(wrong(name, message).meant(format!("write {name}=same")))
             }
+            Some(ArgValue::Name(n) | ArgValue::Text(n)) if n == "valid" => {
+                let message = "is a number, and `valid` is none".into();
+                Err(wrong(name, message).meant(format!("leave it out, or write {name}=0")))
+            }
             Some(ArgValue::Name(n) | ArgValue::Text(n)) if n == "same" => Err(wrong(
                 name,
                 "cannot be `same` here: only a convolution keeps its size so".into(),

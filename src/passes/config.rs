@@ -3,6 +3,9 @@
 //! Errors E03xx: E0301 an unknown key, E0302 a value of the wrong kind, E0303 a value out of range, E0304 a
 //! repeated key. Knows no graph and reads no file.
 
+#[cfg(test)]
+mod missing;
+
 use super::known::{self, Kind};
 use crate::diag::{Diagnostic, Span};
 use crate::syntax::ast::{Arg, Call, Entry, Value, ValueKind};

@@ -22,7 +22,7 @@ pub struct Answer {
     /// Why it is not there, where torch has it; else nothing more than that it is not there is known.
     pub missing: Option<String>,
     pub label: &'static str,
-    /// One or two ways on.
+    /// Ways on, where there are any.
     pub help: Vec<String>,
 }
 
@@ -40,13 +40,15 @@ pub fn unknown(kind: Kind, name: &str, known: &[&str]) -> Answer {
     }
     if let Some(torch) = kind.missing().iter().find(|k| plain(k) == plain(name)) {
         let hint = HINTS.iter().find(|h| h.0 == *torch);
+        // Layers are many: a model that misses some of them would repeat the list for each.
+        let list = (kind != Kind::Layer).then_some(list);
         return Answer {
             missing: Some(format!("{torch} is not supported yet")),
             label: LABEL,
             help: hint
                 .map(|h| h.1.to_string())
                 .into_iter()
-                .chain([list])
+                .chain(list)
                 .collect(),
         };
     }
@@ -158,7 +160,7 @@ const NEEDLESS: &[(&str, &str)] = &[
 ];
 
 /// Arguments by what takes them in torch.
-const ARGUMENTS: &[(&str, &[&str])] = &[
+pub(super) const ARGUMENTS: &[(&str, &[&str])] = &[
     ("Conv2d", &["padding_mode"]),
     ("MaxPool2d", &["dilation", "return_indices", "ceil_mode"]),
     (
