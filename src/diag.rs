@@ -177,12 +177,6 @@ impl Diagnostic {
         self
     }
 
-    /// Says that the same stands in further places of the text.
-    pub fn again(&mut self, places: &[Span], text: &str) {
-        self.notes
-            .push(once::stands_again(places, &Lines::new(text)));
-    }
-
     /// Marks a slip whose meaning is plain: see [`Diagnostic::understood`].
     pub fn understood(mut self) -> Self {
         self.understood = true;

@@ -1,20 +1,28 @@
 //! The examples of the book's chapter on convolutional networks (Dive into Deep Learning, 6.2 to 6.6), as they lie in
 //! `models/book`: shapes and values that the book prints, and every stage of the compilation, though nothing is trained.
 //!
-//! Values are the interpreter's, in f64, of the nests that all code is made of.
+//! Values are the interpreter's, in f64, of the nests that all code is made of; the code is held to the nests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lenetc::backend::cpu::Isa;
 use lenetc::backend::cpu::clif::Target;
+use lenetc::backend::cpu::{Isa, Options};
 use lenetc::backend::cuda::ptx;
 use lenetc::diag::{self, Source as Text};
 use lenetc::driver::{self, Failure, Model, NoStage, Stage};
-use lenetc::ir::{Role, Source};
+use lenetc::ir::{DType, Leading, Role, Source};
 use lenetc::nest::interp::Env;
+use lenetc::nest::{Nest, Tensor, TensorRole};
 use lenetc::ops::evaluate;
 use lenetc::passes::build::Built;
+
+#[path = "common/guard.rs"]
+mod guard;
+#[path = "common/kernels.rs"]
+mod kernels;
+#[path = "common/tolerance.rs"]
+mod tolerance;
 
 /// The examples, each with the shapes of its layers' results.
 const EXAMPLES: [(&str, &[&[u32]]); 16] = [
@@ -56,7 +64,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/book")
 }
 
-fn shown(f: Box<Failure>) -> String {
+fn shown(f: &Failure) -> String {
     diag::render(&f.diagnostics, &f.source, false)
 }
 
@@ -65,12 +73,12 @@ fn read(name: &str, overrides: &[String]) -> Model {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
     let name = name.into();
     let model = driver::read(Text { name, text }, overrides);
-    model.unwrap_or_else(|f| panic!("{}", shown(f)))
+    model.unwrap_or_else(|f| panic!("{}", shown(&f)))
 }
 
 fn build(model: &Model) -> Built {
     let built = model.build(driver::holds_bytes(&model.config));
-    built.unwrap_or_else(|f| panic!("{}", shown(f)))
+    built.unwrap_or_else(|f| panic!("{}", shown(&f)))
 }
 
 fn stage(model: &Model, stage: Stage, isa: Isa) -> Result<String, NoStage> {
@@ -117,6 +125,15 @@ fn every_file_is_an_example() {
     let mut names = EXAMPLES.map(|e| e.0.to_string());
     names.sort();
     assert_eq!(files, names);
+}
+
+#[test]
+fn every_file_is_in_the_layout() {
+    for (name, _) in EXAMPLES {
+        let model = read(name, &[]);
+        let formatted = lenetc::syntax::format(&model.source).expect("it has no errors");
+        assert_eq!(formatted, model.source.text, "{name}");
+    }
 }
 
 #[test]
@@ -176,6 +193,44 @@ fn every_stage_of_the_forward_pass_can_be_shown() {
                         text.lines().count() > 2,
                         "{name}, {stage_name}, {isa}: {text}"
                     );
+                }
+            }
+        }
+    }
+}
+
+/// What a nest reads, in a batch of `images`: small numbers, and images that exist.
+fn inputs(nest: &Nest, images: usize) -> Vec<Vec<f64>> {
+    let stored = images + 3;
+    let value = |t: &Tensor, k: usize| match t.ty.dtype {
+        DType::I32 => (k * 5 % stored) as f64,
+        _ => (k * 37 % 17) as f64 / 8.0 - 1.0,
+    };
+    let all = nest.tensors.iter();
+    let read = all.filter(|t| matches!(t.role, TensorRole::Input(_)));
+    let values = read.map(|t| {
+        let copies = match t.ty.leading {
+            Leading::None => 1,
+            Leading::Batch => images,
+            Leading::Dataset => stored,
+        };
+        let len = copies * t.ty.elements() as usize;
+        (0..len).map(|k| value(t, k)).collect()
+    });
+    values.collect()
+}
+
+#[test]
+fn code_computes_what_the_nests_say() {
+    for (name, _) in EXAMPLES {
+        let mut g = build(&read(name, &[])).graph;
+        for group in driver::group(&mut g, true) {
+            for isa in Isa::ALL {
+                let lanes = isa.lanes();
+                for (block, valid) in [(1, 1), (lanes, lanes - 1), (2 * lanes, 2 * lanes)] {
+                    let (valid, options) = (valid as usize, Options::new(isa, block));
+                    let inputs = inputs(&group.nest, valid);
+                    kernels::check(isa, options, name, &group.nest, &inputs, valid);
                 }
             }
         }

@@ -69,8 +69,14 @@ impl Told {
     }
 }
 
-/// Says that the same stands in further places of the text; there is at least one.
-pub(super) fn stands_again(places: &[Span], lines: &Lines) -> String {
+impl Diagnostic {
+    /// Says that the same stands in further places of the text; there is at least one.
+    pub fn again(&mut self, places: &[Span], text: &str) {
+        self.notes.push(stands_again(places, &Lines::new(text)));
+    }
+}
+
+fn stands_again(places: &[Span], lines: &Lines) -> String {
     let last = places.iter().map(|&p| lines.of(p)).max().unwrap_or(1);
     match places.len() {
         1 => format!("the same stands in line {last}"),

@@ -7,7 +7,7 @@ use super::{Checked, Names, error};
 use crate::diag::Diagnostic;
 use crate::ops::{ArgError, ArgValue, Args, Signature};
 use crate::passes::known;
-use crate::syntax::ast::{Arg, BinaryOp, BlockDef, Call, Value as Written, ValueKind};
+use crate::syntax::ast::{BinaryOp, BlockDef, Call, Ident, Value as Written, ValueKind};
 
 /// An operator's complaint about an argument, at the place where it is written.
 pub(super) fn bad_argument(e: ArgError, c: &Call, s: &Signature) -> Box<Diagnostic> {
@@ -25,25 +25,13 @@ pub(super) fn bad_argument(e: ArgError, c: &Call, s: &Signature) -> Box<Diagnost
 /// The arguments of a layer by the names of its signature.
 pub(super) fn read_arguments(c: &Call, cx: &Context) -> Checked<Args> {
     let s = cx.signature;
-    order::check(c, cx)?;
+    let mut given = c.args.iter().filter_map(|a| a.name.as_ref());
+    if let Some(name) = given.find(|name| !cx.knows(&name.name)) {
+        return Err(no_such_argument(name, s));
+    }
     let mut args = Args::default();
-    for (k, a) in c.args.iter().enumerate() {
-        let known = match &a.name {
-            Some(n) => s.arguments.iter().find(|x| x.name == n.name),
-            None => s.arguments.get(k),
-        };
-        let Some(known) = known else {
-            return Err(no_such_argument(a, s));
-        };
-        if args.values.iter().any(|v| v.0 == known.name) {
-            return Err(error(
-                "E0402",
-                format!("`{}` is given twice", known.name),
-                a.span,
-            ));
-        }
-        args.values
-            .push((known.name, evaluate(&a.value, cx.names)?));
+    for (name, a) in order::assign(c, cx)?.into_iter().zip(&c.args) {
+        args.values.push((name, evaluate(&a.value, cx.names)?));
     }
     let given = |name: &str| args.values.iter().any(|v| v.0 == name);
     if let Some(missing) = s
@@ -58,12 +46,7 @@ pub(super) fn read_arguments(c: &Call, cx: &Context) -> Checked<Args> {
     Ok(args)
 }
 
-fn no_such_argument(a: &Arg, s: &Signature) -> Box<Diagnostic> {
-    let Some(name) = &a.name else {
-        let message = format!("{} takes at most {} arguments", s.name, s.arguments.len());
-        let d = Diagnostic::error("E0402", message).at(a.span, "one too many");
-        return Box::new(d.help(format!("it is written {}", s.text())));
-    };
+fn no_such_argument(name: &Ident, s: &Signature) -> Box<Diagnostic> {
     if let Some(missing) = known::argument(s.name, &name.name) {
         let d = Diagnostic::error("E0402", missing.message).at(name.span, missing.label);
         let d = d.understood();

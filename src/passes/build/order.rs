@@ -17,8 +17,20 @@ pub(super) struct Context<'a> {
     pub inputs: Option<u32>,
 }
 
-/// Refuses a call in torch's order, and one whose arguments stand by position where they need names.
-pub(super) fn check(c: &Call, cx: &Context) -> Checked<()> {
+impl Context<'_> {
+    /// Whether torch's layer and this one take an argument of this name, or torch's alone to say what is inferred.
+    pub fn knows(&self, name: &str) -> bool {
+        let s = self.signature;
+        let inferred = s.inferred.iter().any(|i| i.name == name);
+        inferred || s.arguments.iter().any(|a| a.name == name)
+    }
+}
+
+/// Which of the layer's arguments each of the call is for.
+///
+/// Refuses a call in torch's order, one whose arguments stand by position where they need names, and one that gives an
+/// argument twice.
+pub(super) fn assign(c: &Call, cx: &Context) -> Checked<Vec<&'static str>> {
     let s = cx.signature;
     if let Some(inferred) = &s.inferred
         && let Some(arg) = c.args.iter().find(|a| is_named(a, inferred.name))
@@ -30,12 +42,19 @@ pub(super) fn check(c: &Call, cx: &Context) -> Checked<()> {
     if positional > s.positional {
         return Err(unnamed(c, cx));
     }
-    let taken = s.arguments.iter().take(positional);
-    let twice = taken.flat_map(|known| c.args.iter().find(|a| is_named(a, known.name)));
-    match twice.into_iter().next() {
-        Some(arg) => Err(twice_given(c, arg, cx)),
-        None => Ok(()),
+    let mut taken: Vec<&'static str> = Vec::new();
+    for (k, arg) in c.args.iter().enumerate() {
+        let known = match &arg.name {
+            Some(n) => s.arguments.iter().find(|x| x.name == n.name),
+            None => s.arguments.get(k),
+        };
+        match known {
+            None => return Err(unnamed(c, cx)),
+            Some(known) if taken.contains(&known.name) => return Err(twice_given(c, arg, cx)),
+            Some(known) => taken.push(known.name),
+        }
     }
+    Ok(taken)
 }
 
 fn is_named(a: &Arg, name: &str) -> bool {
