@@ -246,6 +246,41 @@ fn kernels_become_ptx() {
     }
 }
 
+/// On a GPU too there is no step of training and no loss to add up.
+#[test]
+fn launches_are_those_of_a_forward_pass() {
+    for (name, _) in EXAMPLES {
+        let text = stage(&read(name, &[]), Stage::Cuda, Isa::Cranelift).expect("it can be shown");
+        assert!(text.starts_with("// A step of evaluation:\n"), "{name}");
+        assert!(
+            !text.contains("losses") && !text.contains("correct"),
+            "{name}"
+        );
+    }
+}
+
+/// The last layer may be the input under another shape: what gathers the batch is then all that there is to do.
+#[test]
+fn a_layer_that_computes_nothing_is_a_model() {
+    for layers in [
+        "Flatten",
+        "Identity",
+        "Add { { Identity } { Identity } }",
+        "Concat { { Identity } { Identity } }",
+    ] {
+        let source = Text {
+            name: "view".into(),
+            text: format!("model View {{ input(1, 3, 3); {layers} }}"),
+        };
+        let model = driver::read(source, &[]).unwrap_or_else(|f| panic!("{}", shown(&f)));
+        for which in [Stage::Plan, Stage::Asm, Stage::Cuda] {
+            let text = stage(&model, which, Isa::Cranelift).expect("it can be shown");
+            let made = ["gather", "add", "concat"].iter().any(|k| text.contains(k));
+            assert!(made, "{layers}: {text}");
+        }
+    }
+}
+
 #[test]
 fn what_is_not_trained_has_no_gradient() {
     for (name, _) in EXAMPLES {

@@ -70,19 +70,29 @@ fn without(groups: &[Group], at: usize) -> Option<Vec<Group>> {
     let mut out = Vec::new();
     for (k, group) in groups.iter().enumerate().filter(|(k, _)| *k != at) {
         let mut group = group.clone();
-        let read = group.reads().contains(&source.outputs[0]);
-        if k > at && read {
-            let operand = group.inputs.iter().position(|v| *v == source.outputs[0])?;
+        // A join may read it as several of its operands.
+        while k > at && group.reads().contains(&source.outputs[0]) {
+            let operand = reading(&group, source.outputs[0])?;
             let numbers: Vec<u32> = source
                 .inputs
                 .iter()
                 .map(|v| number(&mut group.inputs, *v))
                 .collect();
-            group.nest = nest::substitute(&group.nest, operand as u32, &source.nest, &numbers)?;
+            group.nest = nest::substitute(&group.nest, operand, &source.nest, &numbers)?;
         }
         out.push(group);
     }
     Some(out)
+}
+
+/// The first operand through which a group reads a value.
+fn reading(group: &Group, v: Value) -> Option<u32> {
+    let tensors = group.nest.tensors.iter();
+    let mut operands = tensors.filter_map(|t| match t.role {
+        TensorRole::Input(k) => Some(k),
+        _ => None,
+    });
+    operands.find(|&k| group.inputs.get(k as usize) == Some(&v))
 }
 
 /// The launches of these groups, in order.
