@@ -2,6 +2,9 @@
 //!
 //! This module does not know the language, the passes that report, or where the output goes; it never prints.
 
+mod once;
+pub use once::told_once;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
@@ -124,6 +127,8 @@ pub struct Diagnostic {
     pub help: Vec<String>,
     /// Background.
     pub notes: Vec<String>,
+    /// Whether what stands there was read as it was meant, so that nothing else goes wrong because of it.
+    pub understood: bool,
 }
 
 impl Diagnostic {
@@ -146,6 +151,7 @@ impl Diagnostic {
             labels: Vec::new(),
             help: Vec::new(),
             notes: Vec::new(),
+            understood: false,
         }
     }
 
@@ -168,6 +174,12 @@ impl Diagnostic {
     /// Adds background.
     pub fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
+        self
+    }
+
+    /// Marks a slip whose meaning is plain: see [`Diagnostic::understood`].
+    pub fn understood(mut self) -> Self {
+        self.understood = true;
         self
     }
 
@@ -271,6 +283,11 @@ impl<'a> Lines<'a> {
         let end = next.map_or(self.text.len(), |&next| next - 1);
         let bare = self.text[start..end].strip_suffix('\r');
         (start, bare.map_or(end, |bare| start + bare.len()))
+    }
+
+    /// The line from 1 in which a place begins.
+    fn of(&self, place: Span) -> usize {
+        self.line(place.start as usize) + 1
     }
 
     pub(crate) fn line_col(&self, offset: usize) -> (usize, usize) {

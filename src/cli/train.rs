@@ -50,10 +50,7 @@ impl Prepared {
         let built = model.build(driver::holds_bytes(&model.config))?;
         let folder = a.model.file.parent().unwrap_or(Path::new("."));
         let Some(source) = &model.config.data else {
-            return Err(Stop::Message(format!(
-                "{} names no data: add `data = …` to its train block",
-                a.model.file.display()
-            )));
+            return Err(Stop::Message(no_data(&model)));
         };
         let wanted = train::wanted(&built.input, &built.output, model.config.loss);
         let data = train::load(source, folder, a.data.as_deref(), &wanted)?;
@@ -82,6 +79,18 @@ impl Prepared {
         let cache = Cache::of_user();
         let (plan, tuned) = driver::tuned_plan(graph, passes, batch, isa, cache.as_ref());
         Ok((plan, Some(tuned)))
+    }
+}
+
+/// What is missing where a run has no data.
+fn no_data(model: &Model) -> String {
+    let file = &model.source.name;
+    match model.trained {
+        true => format!("{file} names no data: add `data = …` to its train block"),
+        false => format!(
+            "{file} has no train block, which names the data: add train {{ data = … }}\n\
+             `lenetc check` and `lenetc emit` do without one"
+        ),
     }
 }
 

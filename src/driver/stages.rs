@@ -118,6 +118,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether the gradient itself is asked for, rather than whatever the model's step has.
+    fn wants_gradient(&self) -> bool {
+        self.stage == Stage::Grad || self.grad
+    }
+
     /// All of a stage, with the optional passes.
     pub fn new(stage: Stage, isa: Isa) -> Self {
         Self {
@@ -153,7 +158,7 @@ impl From<String> for NoStage {
     }
 }
 
-/// A stage of a model's training step; `clif` and `asm` of kernels that are Cranelift's for the target that `target`
+/// A stage of a model's training step, or of its forward pass where nothing is trained; `clif` and `asm` of kernels that are Cranelift's for the target that `target`
 /// makes.
 pub fn text(
     model: &Model,
@@ -167,6 +172,9 @@ pub fn text(
     let whole = options.layer.is_none() && options.kernel.is_none();
     if options.stage == Stage::Ast && whole {
         return Ok(syntax::tree(&model.source, &model.file, None));
+    }
+    if options.wants_gradient() && !model.trained {
+        return Err(no_gradient(model).into());
     }
     let c = Compilation::new(model, options)?;
     Ok(match options.stage {
@@ -183,6 +191,14 @@ pub fn text(
         Stage::Cuda => c.cuda()?,
         Stage::Ptx => c.ptx()?,
     })
+}
+
+/// Why a model has no gradient.
+fn no_gradient(model: &Model) -> String {
+    format!(
+        "{} has no train block, so there is no gradient: add train {{ … }}",
+        model.source.name
+    )
 }
 
 /// A model's graphs, and what is asked for.

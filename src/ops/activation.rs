@@ -75,10 +75,7 @@ macro_rules! activation {
 
         impl Layer for $name {
             fn signature() -> Signature {
-                Signature {
-                    name: $text,
-                    arguments: &[],
-                }
+                Signature::bare($text)
             }
             fn from_args(_: &Args) -> Result<Self, ArgError> {
                 Ok(Self)

@@ -9,8 +9,8 @@
 
 use super::args::wrong;
 use super::{
-    ArgError, Args, Argument, BiasGrad, Formula, GradCx, Layer, Operator, Padding, Parameter,
-    ShapeError, Signature, Window, image,
+    ArgError, Args, Argument, BiasGrad, Formula, GradCx, Inferred, Layer, Operator, Padding,
+    Parameter, ShapeError, Signature, Window, image,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Affine, AxisId, Combine, Nest, Stage, ax};
@@ -83,6 +83,11 @@ impl Layer for Conv2d {
                     default: Some("true"),
                 },
             ],
+            positional: 2,
+            inferred: Some(Inferred {
+                name: "in_channels",
+                what: "input channels",
+            }),
         }
     }
 

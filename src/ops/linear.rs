@@ -4,8 +4,8 @@
 //! (Dive into Deep Learning, 3.1 and 5.3).
 
 use super::{
-    ArgError, Args, Argument, BiasGrad, Formula, GradCx, Layer, Operator, Parameter, ShapeError,
-    Signature,
+    ArgError, Args, Argument, BiasGrad, Formula, GradCx, Inferred, Layer, Operator, Parameter,
+    ShapeError, Signature,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Combine, Nest, Stage};
@@ -39,6 +39,11 @@ impl Layer for Linear {
                     default: Some("true"),
                 },
             ],
+            positional: 1,
+            inferred: Some(Inferred {
+                name: "in_features",
+                what: "input features",
+            }),
         }
     }
 

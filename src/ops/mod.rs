@@ -26,7 +26,7 @@ mod window;
 use crate::ir::{self, NodeId, Operation, TensorType, Value};
 use crate::nest::Nest;
 pub use activation::{ReLU, ReLUGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad};
-pub use args::{ArgError, ArgValue, Args, Argument, Signature};
+pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Signature};
 pub use batch::{Fill, Gather};
 pub use bias::BiasGrad;
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};

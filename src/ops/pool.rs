@@ -181,6 +181,8 @@ impl Layer for MaxPool2d {
         Signature {
             name: "MaxPool2d",
             arguments: ARGUMENTS,
+            positional: ARGUMENTS.len(),
+            inferred: None,
         }
     }
     fn from_args(args: &Args) -> Result<Self, ArgError> {
@@ -266,6 +268,8 @@ impl Layer for AvgPool2d {
         Signature {
             name: "AvgPool2d",
             arguments: ARGUMENTS,
+            positional: ARGUMENTS.len(),
+            inferred: None,
         }
     }
     fn from_args(args: &Args) -> Result<Self, ArgError> {

@@ -16,10 +16,7 @@ pub struct Reshape {
 
 impl Layer for Flatten {
     fn signature() -> Signature {
-        Signature {
-            name: "Flatten",
-            arguments: &[],
-        }
+        Signature::bare("Flatten")
     }
     fn from_args(_: &Args) -> Result<Self, ArgError> {
         Ok(Self)

@@ -8,12 +8,16 @@
 //! itself, E0407 a name defined twice, E0408 a join of branches.
 
 mod arguments;
+mod order;
+mod sequential;
 
 use std::collections::BTreeMap;
 
 use arguments::{bad_argument, block_names, evaluate, read_arguments};
+use order::Context;
 
 use super::config::{Config, Loss};
+use super::known::{self, Kind};
 use crate::diag::{Diagnostic, Span};
 use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
 use crate::ops::{
@@ -82,8 +86,9 @@ pub struct UsedBlock {
 }
 
 /// Builds the graph of the file's model: forward pass, loss and count of right answers. `bytes` says that the data
-/// set holds bytes, which are divided by 255.
-pub fn run(file: &File, config: &Config, bytes: bool) -> (Option<Built>, Vec<Diagnostic>) {
+/// set holds bytes, which are divided by 255. Without `config` there is nothing to train on: the graph is the forward
+/// pass alone, of floats as they are.
+pub fn run(file: &File, config: Option<&Config>, bytes: bool) -> (Option<Built>, Vec<Diagnostic>) {
     let model = file.items.iter().find_map(|i| match i {
         Item::Model(m) => Some(m),
         _ => None,
@@ -103,7 +108,7 @@ pub fn run(file: &File, config: &Config, bytes: bool) -> (Option<Built>, Vec<Dia
         stack: vec![],
     };
     b.collect(file);
-    let built = b.model(model, config, bytes);
+    let built = b.model(model, config, bytes && config.is_some());
     let ok = b.diags.is_empty();
     let (graph, rows, parameters) = (b.graph, b.rows, b.parameters);
     let blocks = b.blocks_used;
@@ -163,7 +168,7 @@ impl<'a> Builder<'a> {
     fn model(
         &mut self,
         m: &'a ModelDef,
-        config: &Config,
+        config: Option<&Config>,
         bytes: bool,
     ) -> Option<(Vec<u32>, Vec<u32>)> {
         let input = match self.input(m) {
@@ -178,7 +183,9 @@ impl<'a> Builder<'a> {
         let y = self.body(&m.body, &vec![], "", &mut index, x, true)?;
         let output = self.graph.ty(y).dims.clone();
         self.graph.output(Role::Logits, y);
-        self.loss(m, y, config);
+        if let Some(config) = config {
+            self.loss(m, y, config);
+        }
         input.map(|i| (i, output))
     }
 
@@ -367,18 +374,31 @@ impl<'a> Builder<'a> {
         *index += 1;
         match &layer.kind {
             LayerKind::Branches(b) => self.branches(b, layer, names, &path, x),
-            LayerKind::Call(c) if self.blocks.contains_key(c.name.name.as_str()) => {
-                self.block(c, names, &path, x)
-            }
-            LayerKind::Call(c) if c.name.name == "Identity" => {
+            LayerKind::Call(c) => self.named(c, layer.span, names, &path, x),
+            LayerKind::Repeat(_) => Ok(x),
+        }
+    }
+
+    /// What stands under a name: a block of the file, or a layer.
+    fn named(
+        &mut self,
+        c: &'a Call,
+        span: Span,
+        names: &Names,
+        path: &str,
+        x: Option<Value>,
+    ) -> Checked<Option<Value>> {
+        match c.name.name.as_str() {
+            name if self.blocks.contains_key(name) => self.block(c, names, path, x),
+            "Sequential" => self.sequential(c, names, path, x),
+            "Identity" => {
                 no_arguments(c)?;
                 if let Some(x) = x {
-                    self.row(&path, "Identity".into(), x, String::new(), 0, 0);
+                    self.row(path, "Identity".into(), x, String::new(), 0, 0);
                 }
                 Ok(x)
             }
-            LayerKind::Call(c) => self.call(c, layer.span, names, &path, x),
-            LayerKind::Repeat(_) => Ok(x),
+            _ => self.call(c, span, names, path, x),
         }
     }
 
@@ -510,7 +530,13 @@ impl<'a> Builder<'a> {
         let Some(signature) = Op::signatures().into_iter().find(|s| s.name == name) else {
             return Err(self.unknown(&c.name));
         };
-        let args = read_arguments(c, &signature, names)?;
+        let inputs = x.and_then(|x| self.graph.ty(x).dims.first().copied());
+        let context = Context {
+            signature: &signature,
+            names,
+            inputs,
+        };
+        let args = read_arguments(c, &context)?;
         let op = match Op::layer(name, &args) {
             Some(Ok(op)) => op,
             Some(Err(e)) => return Err(bad_argument(e, c, &signature)),
@@ -560,11 +586,13 @@ impl<'a> Builder<'a> {
             .chain(["Identity"])
             .chain(self.blocks.keys().copied())
             .collect();
-        let d = Diagnostic::error("E0401", format!("there is no layer `{}`", name.name));
-        Box::new(
-            d.at(name.span, "unknown")
-                .help(super::suggest(&name.name, &known)),
-        )
+        let answer = known::unknown(Kind::Layer, &name.name, &known);
+        let none = || format!("there is no layer `{}`", name.name);
+        let understood = answer.missing.is_some();
+        let mut d = Diagnostic::error("E0401", answer.missing.unwrap_or_else(none));
+        d.understood = understood;
+        d = d.at(name.span, answer.label);
+        Box::new(answer.help.into_iter().fold(d, Diagnostic::help))
     }
 
     fn row(

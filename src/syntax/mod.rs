@@ -22,6 +22,7 @@ mod format;
 pub mod lexer;
 mod parser;
 mod tree;
+mod written;
 
 pub use format::format;
 pub use parser::parse;

@@ -53,11 +53,20 @@ pub struct Unit {
 impl Unit {
     /// Ends a step: adds up the losses and moves on.
     pub fn close(options: Options) -> Self {
+        Self::alone("close", Extra::Close, options)
+    }
+
+    /// Moves on to the next batch: all that ends a step without losses.
+    pub fn advance(options: Options) -> Self {
+        Self::alone("next_batch", Extra::Advance, options)
+    }
+
+    fn alone(name: &str, extra: Extra, options: Options) -> Self {
         Self {
-            kernel: kernel("close", options),
+            kernel: kernel(name, options),
             places: vec![],
             origin: Origin::default(),
-            extra: Some(Extra::Close),
+            extra: Some(extra),
             stops: false,
         }
     }
@@ -74,7 +83,7 @@ pub struct Plan {
     pub partial_bytes: u64,
 }
 
-/// Plans the groups of a graph.
+/// Plans the groups of a graph. One without a loss is evaluated only: it has no step of training.
 pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
     let groups = launches::inline_sources(g, groups.to_vec());
     let needed = needed_for_eval(g, &groups);
@@ -82,8 +91,11 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
     let mut needed = needed.into_iter();
     forward.retain(|_| needed.next() == Some(true));
     let (parameters, parameter_bytes) = values::parameters(g);
+    let trained = g.output_for(Role::Loss).is_some();
     let mut train = Planner::new(g, &groups, options, &parameters);
-    train.run();
+    if trained {
+        train.run();
+    }
     let mut eval = Planner::new(g, &forward, options, &parameters);
     eval.run();
     Plan {
@@ -275,7 +287,10 @@ impl<'a> Planner<'a> {
         }
         // An update moves on to the next batch; where there is none, a launch of its own does.
         if self.units.iter().all(|u| u.extra != Some(Extra::Advance)) {
-            self.units.push(Unit::close(self.options));
+            self.units.push(match self.g.output_for(Role::Loss) {
+                Some(_) => Unit::close(self.options),
+                None => Unit::advance(self.options),
+            });
         }
     }
 

@@ -174,7 +174,8 @@ impl Compilation<'_> {
     pub(super) fn cuda(&self) -> Result<String, NoStage> {
         let (program, kernels) = self.on_gpu()?;
         let mut out = String::new();
-        for (title, launches) in [("training", &program.train), ("evaluation", &program.eval)] {
+        let lists = [("training", &program.train), ("evaluation", &program.eval)];
+        for (title, launches) in lists.into_iter().filter(|l| !l.1.is_empty()) {
             out += &format!("// A step of {title}:\n");
             for l in launches {
                 out += &format!("//   {} <<<{}, {}>>>\n", l.kernel, l.blocks, l.threads);
