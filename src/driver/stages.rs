@@ -6,6 +6,7 @@ use cranelift::codegen::CodegenError;
 use lenetc_runtime::cuda::Program;
 
 use super::{Failure, Model, group, holds_bytes, plan, plan_cuda};
+use crate::backend::Origin;
 use crate::backend::cpu::{self, Choice, Isa, clif, wide};
 use crate::backend::cuda::ptx;
 use crate::ir;
@@ -126,7 +127,7 @@ pub fn text(
         Stage::Asm => {
             let groups = group(&mut g, optimise);
             let plan = cpu::plan(&g, &groups, model.config.batch_size, isa);
-            let text = asm_text(&g, &plan, &target().map_err(unavailable)?);
+            let text = asm_text(&plan, &target().map_err(unavailable)?);
             text.map_err(|e| unavailable(e.to_string()))?
         }
         Stage::Cuda => cuda_text(&on_gpu(g).program()),
@@ -137,24 +138,11 @@ pub fn text(
     })
 }
 
-/// The operators of a kernel, each with the layer of the source that it is of.
-fn operators_text(g: &Graph, nodes: &[ir::NodeId]) -> String {
-    let named = nodes.iter().map(|&n| {
-        let layer = &g.node(n).layer;
-        let name = g.operation(n).map_or("", ir::Operation::name);
-        match layer.is_empty() {
-            true => name.to_string(),
-            false => format!("{name} ({layer})"),
-        }
-    });
-    named.collect::<Vec<String>>().join(" + ")
-}
-
 /// Groups as text: the operators of each, what `next` says of it, then its nest.
 fn groups_text(g: &Graph, groups: &[Group], mut next: impl FnMut() -> Option<String>) -> String {
     let mut out = String::new();
     for (k, group) in groups.iter().enumerate() {
-        let operators = operators_text(g, &group.nodes);
+        let operators = Origin::of(g, &group.nodes);
         out.push_str(&format!("# {k}: {operators}\n"));
         for line in next().iter().flat_map(|t| t.lines()) {
             out.push_str(&format!("# {line}\n"));
@@ -180,10 +168,10 @@ fn cuda_text(program: &Program) -> String {
 }
 
 /// Machine code of each kernel, behind the operators and layers that it computes.
-fn asm_text(g: &Graph, p: &cpu::Plan, target: &clif::Target) -> Result<String, CodegenError> {
+fn asm_text(p: &cpu::Plan, target: &clif::Target) -> Result<String, CodegenError> {
     let mut out = String::new();
-    for ((k, code), nodes) in p.kernels.iter().zip(&p.code).zip(&p.operators) {
-        out.push_str(&format!("; {}\n", operators_text(g, nodes)));
+    for ((k, code), origin) in p.kernels.iter().zip(&p.code).zip(&p.origins) {
+        out.push_str(&format!("; {origin}\n"));
         out.push_str(&match code {
             Some(code) => format!("; {} {}\n{}\n", k.name, p.isa, wide::text(code)),
             None => clif::assembly(std::slice::from_ref(k), target)?,

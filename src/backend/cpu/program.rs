@@ -15,6 +15,7 @@ use super::choose::{Chosen, choose};
 use super::code::{Code, CodeError, Isa, Wide};
 use super::schedule::Choice;
 use crate::backend::memory::{self, Interval};
+use crate::backend::origin::Origin;
 use crate::backend::values::{self, ParameterPlace, needed_for_eval, padded_bytes, touches_batch};
 use crate::ir::{DType, Leading, NodeId, NodeKind, Role, Source, Value};
 use crate::nest::loops::Kernel;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub choices: Vec<Choice>,
     /// The operators that each kernel computes.
     pub operators: Vec<Vec<NodeId>>,
+    /// The same by their names, with the layers that they are of.
+    pub origins: Vec<Origin>,
     /// Multiply-adds of each kernel for one image.
     pub macs: Vec<u64>,
     /// Bytes of its buffers that each kernel reads or writes for one image, each counted once: values of an image in
@@ -89,6 +92,10 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
         code: vec![],
         choices: vec![],
         operators: groups.iter().map(|group| group.nodes.clone()).collect(),
+        origins: groups
+            .iter()
+            .map(|group| Origin::of(g, &group.nodes))
+            .collect(),
         macs: groups.iter().map(|group| group.macs(g)).collect(),
         bytes: bytes.collect(),
         places,

@@ -13,8 +13,9 @@ use super::launches::{self, Launch};
 use super::print;
 use super::schedule::{self, Home, Images, Options, THREADS};
 use crate::backend::memory::{self, Interval};
+use crate::backend::origin::Origin;
 use crate::backend::values::{self, ParameterPlace, needed_for_eval};
-use crate::ir::{Leading, NodeKind, Role, Source, Value};
+use crate::ir::{Leading, NodeId, NodeKind, Role, Source, Value};
 use crate::nest::loops::{BufId, Dim, Kernel, Kind, Space, Stmt};
 use crate::nest::{Affine, Nest, TensorRole};
 use crate::ops::Graph;
@@ -42,6 +43,8 @@ pub struct Unit {
     pub kernel: Kernel,
     /// The places of the global buffers, in their order.
     pub places: Vec<Place>,
+    /// What it computes.
+    pub origin: Origin,
     pub extra: Option<Extra>,
     /// Whether it does nothing once a loss was not finite.
     pub stops: bool,
@@ -53,6 +56,7 @@ impl Unit {
         Self {
             kernel: kernel("close", options),
             places: vec![],
+            origin: Origin::default(),
             extra: Some(Extra::Close),
             stops: false,
         }
@@ -321,9 +325,12 @@ impl<'a> Planner<'a> {
             Launch::Update(_) => Some(Extra::Advance),
             _ => None,
         };
+        let nodes = groups.iter().flat_map(|&at| &self.groups[at].nodes);
+        let nodes: Vec<NodeId> = nodes.copied().collect();
         self.units.push(Unit {
             kernel: w.k,
             places,
+            origin: Origin::of(self.g, &nodes),
             extra,
             stops: matches!(launch, Launch::Update(_)),
         });
