@@ -76,7 +76,7 @@ fn table(m: &Model, b: &Built) -> String {
             text.clone(),
             size(&ty.dims),
             number(*parameters),
-            number(*macs),
+            number(macs.terms),
             number(ty.elements() * 4),
             rule.replace('\n', "; "),
         ]);
@@ -86,7 +86,7 @@ fn table(m: &Model, b: &Built) -> String {
         "{}: {} parameters, {} multiply-adds forward, {} bytes of activations for one image\n",
         m.source.name,
         number_or_zero(sum(|r| r.parameters)),
-        number_or_zero(sum(|r| r.macs)),
+        number_or_zero(sum(|r| r.macs.terms)),
         number_or_zero(sum(|r| r.ty.elements().saturating_mul(4))),
     );
     let width: Vec<usize> = (0..7)

@@ -5,7 +5,7 @@
 //! tanh: dx = dy · (1 − y²). The gradient of ReLU at 0 is 0, as torch has it.
 
 use super::{
-    ArgError, Args, Formula, GradCx, Layer, Operator, Parameter, ShapeError, Signature, same_types,
+    ArgError, Args, GradCx, Layer, Operator, Parameter, ShapeError, Signature, same_types,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Compare, ExprId, Nest, Stage, Unary};
@@ -85,11 +85,8 @@ macro_rules! activation {
             fn parameters(&self, _: &TensorType) -> Vec<Parameter> {
                 vec![]
             }
-            fn formula(&self, _: &TensorType) -> Formula {
-                Formula {
-                    shape: "as its input".into(),
-                    macs: 0,
-                }
+            fn formula(&self, _: &TensorType) -> String {
+                "as its input".into()
             }
         }
 
@@ -109,9 +106,6 @@ macro_rules! activation {
             fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
                 elementwise($nest, inputs, outputs, $f)
             }
-            fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-                0
-            }
         }
 
         impl Operator for $grad {
@@ -126,9 +120,6 @@ macro_rules! activation {
             }
             fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
                 elementwise($grad_nest, inputs, outputs, $df)
-            }
-            fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-                0
             }
         }
     };

@@ -117,9 +117,6 @@ impl Operator for CrossEntropyLoss {
         n.stages.push(s);
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Operator for CrossEntropyGrad {
@@ -152,9 +149,6 @@ impl Operator for CrossEntropyGrad {
         s.store_at(n.out(0), &[b, c], dx);
         n.stages.push(s);
         n
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }
 
@@ -217,9 +211,6 @@ impl Operator for MseLoss {
         n.stages.push(s);
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Operator for MseGrad {
@@ -253,9 +244,6 @@ impl Operator for MseGrad {
         n.stages.push(s);
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Operator for Correct {
@@ -283,8 +271,5 @@ impl Operator for Correct {
         s.store_at(n.out(0), &[b], right);
         n.stages.push(s);
         n
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }

@@ -75,6 +75,11 @@ impl Window {
         format!("{name}: ⌊({n} + {before} + {after} − {span}) / {s}⌋ + 1 = {out}")
     }
 
+    /// The rules for height and width.
+    pub fn rules(&self, size: [u32; 2]) -> String {
+        format!("{}; {}", self.rule(0, size[0]), self.rule(1, size[1]))
+    }
+
     fn too_large(&self, d: usize, n: u32, who: &str) -> ShapeError {
         let [before, after] = self.sides()[d];
         let room = i64::from(n) + i64::from(before) + i64::from(after) - 1;

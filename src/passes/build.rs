@@ -16,6 +16,7 @@ use arguments::{bad_argument, block_names, evaluate, read_arguments};
 use super::config::{Config, Loss};
 use crate::diag::{Diagnostic, Span};
 use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
+use crate::nest::Macs;
 use crate::ops::{
     Add, ArgValue, Args, Concat, Correct, CrossEntropyLoss, Gather, Graph, MseLoss, Op, ShapeError,
 };
@@ -43,7 +44,7 @@ pub struct Row {
     pub rule: String,
     pub parameters: u64,
     /// Multiply-adds of one image, forward.
-    pub macs: u64,
+    pub macs: Macs,
 }
 
 /// A parameter and what its initial values depend on.
@@ -358,7 +359,14 @@ impl<'a> Builder<'a> {
             LayerKind::Call(c) if c.name.name == "Identity" => {
                 no_arguments(c)?;
                 if let Some(x) = x {
-                    self.row(&path, "Identity".into(), x, String::new(), 0, 0);
+                    self.row(
+                        &path,
+                        "Identity".into(),
+                        x,
+                        String::new(),
+                        0,
+                        Macs::default(),
+                    );
                 }
                 Ok(x)
             }
@@ -452,7 +460,7 @@ impl<'a> Builder<'a> {
         };
         let y = self.add(op, &operands, path, layer.span)?;
         let text = format!("{name} of {} branches", operands.len());
-        self.row(path, text, y, String::new(), 0, 0);
+        self.row(path, text, y, String::new(), 0, Macs::default());
         Ok(Some(y))
     }
 
@@ -524,9 +532,8 @@ impl<'a> Builder<'a> {
             });
         }
         let y = self.add(op.clone(), &operands, path, span)?;
-        let (rule, macs) = op
-            .formula(&ty)
-            .map_or((String::new(), 0), |f| (f.shape, f.macs));
+        let rule = op.formula(&ty).unwrap_or_default();
+        let macs = self.macs(&op, &operands, y);
         self.row(path, layer_text(name, &args), y, rule, count, macs);
         Ok(Some(y))
     }
@@ -547,6 +554,12 @@ impl<'a> Builder<'a> {
         )
     }
 
+    /// Multiply-adds of a layer that yields `y`.
+    fn macs(&self, op: &Op, operands: &[Value], y: Value) -> Macs {
+        let types: Vec<_> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
+        op.macs(&types, &self.graph.node(y.node).types)
+    }
+
     fn row(
         &mut self,
         path: &str,
@@ -554,7 +567,7 @@ impl<'a> Builder<'a> {
         y: Value,
         rule: String,
         parameters: u64,
-        macs: u64,
+        macs: Macs,
     ) {
         self.rows.push(Row {
             path: path.into(),
