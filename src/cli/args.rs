@@ -34,6 +34,9 @@ pub enum Command {
         /// Diagnostics as JSON
         #[arg(long)]
         json: bool,
+        /// A line for each layer, however long, rather than what fits the terminal
+        #[arg(long)]
+        wide: bool,
     },
     /// Show a stage of the compilation as text
     Emit {
