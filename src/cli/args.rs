@@ -154,6 +154,9 @@ pub struct BenchArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// A line for each kernel, however long, rather than what fits the terminal
+    #[arg(long)]
+    pub wide: bool,
     /// The GPU that --device software estimates the time of
     #[arg(long, value_name = "GPU", default_value = "h100", value_parser = PossibleValuesParser::new(super::counters::names()))]
     pub estimate: String,
