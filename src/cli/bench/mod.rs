@@ -86,21 +86,14 @@ fn measure(a: &BenchArgs) -> Result<Report, Stop> {
     let (plan, tuned) = p.plan(&a.run, Passes::from(a.run.opt > 0))?;
     progress.say(|| super::train::note(tuned));
     let (apart, _) = p.plan(&a.run, Passes::Unfused)?;
-    let learning_rate = p.model.config.learning_rate;
-    let target = Target::Cpu {
-        threads: a.run.threads(),
-        isa: isa.name(),
-        block: plan.block,
-    };
-    let setting = Setting::new(&a.run, &p.data, &p.model.config, target);
+    let setting = setting(a, &p, &plan);
     let mut session = Session::new(&plan, p.data, p.model.config, a.run.threads())?;
     session.initialise(&p.built.parameters)?;
-    let mut indices = lenetc_runtime::rng::permutation(1, 0, session.data.train.len() as u32);
-    indices.truncate(indices.len() / batch * batch);
+    let indices = whole_batches(session.data.train.len(), batch);
     let batches = Batches {
         indices: &indices,
         batch,
-        learning_rate,
+        learning_rate: session.config.learning_rate,
     };
     let watch = Watch::start();
     let calls = session.with(|m, x| {
@@ -135,6 +128,22 @@ fn measure(a: &BenchArgs) -> Result<Report, Stop> {
         table: Table::new(&step, batch, &contents(&plan), &contents(&apart), limits),
         blocks: [plan.block, apart.block],
     })
+}
+
+fn setting(a: &BenchArgs, p: &Prepared, plan: &Plan) -> Setting {
+    let target = Target::Cpu {
+        threads: a.run.threads(),
+        isa: plan.isa.name(),
+        block: plan.block,
+    };
+    Setting::new(&a.run, &p.data, &p.model.config, target)
+}
+
+/// Positions of examples in a random order, for whole batches.
+fn whole_batches(examples: usize, batch: usize) -> Vec<u32> {
+    let mut indices = lenetc_runtime::rng::permutation(1, 0, examples as u32);
+    indices.truncate(indices.len() / batch * batch);
+    indices
 }
 
 /// A program on one thread.
