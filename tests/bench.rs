@@ -145,7 +145,7 @@ fn the_text_has_the_same_rows() {
         "processor ",
         "data       fashion_mnist: ",
         "batch      8 images, in blocks of ",
-        "machine    was ",
+        "machine    ",
         "compile ",
         "train ",
         "inference ",

@@ -121,11 +121,11 @@ impl Load {
                 percent(b.others)
             ),
         };
-        match self.busy() {
-            true => format!(
-                "was busy: repeats differ by {spread}, {beside}; these figures are not to be quoted"
-            ),
-            false => format!("was quiet: repeats differ by {spread}, {beside}"),
+        let facts = format!("repeats differ by {spread}, {beside}");
+        match (self.busy(), self.beside) {
+            (true, _) => format!("was busy: {facts}; these figures are not to be quoted"),
+            (false, Some(_)) => format!("was quiet: {facts}"),
+            (false, None) => format!("seems quiet: {facts}"),
         }
     }
 
@@ -219,6 +219,15 @@ mod tests {
             let beside = Some(Beside { stolen, others });
             assert_eq!(Load { beside, ..quiet }.busy(), expected);
         }
+        let unknown = Load {
+            beside: None,
+            ..quiet
+        };
+        assert!(
+            unknown
+                .text()
+                .starts_with("seems quiet: repeats differ by 3 %, ")
+        );
         assert_eq!(busy.json()["busy"], true);
         assert!(busy.json()["stolen"].is_null());
     }
