@@ -295,6 +295,7 @@ fn rates_are_measured() {
     let mut session = gpu(model(0.01));
     for mode in [Mode::Train, Mode::Eval] {
         let rate = session.rate(mode, 0.1).unwrap_or_else(|e| panic!("{e}"));
-        assert!(rate.is_finite() && rate > 0.0, "{rate}");
+        assert!(rate.per_sec.is_finite() && rate.per_sec > 0.0, "{rate:?}");
+        assert!(rate.spread >= 0.0, "{rate:?}");
     }
 }

@@ -34,6 +34,9 @@ pub enum Command {
         /// Diagnostics as JSON
         #[arg(long)]
         json: bool,
+        /// A line for each layer, however long, rather than what fits the terminal
+        #[arg(long)]
+        wide: bool,
     },
     /// Show a stage of the compilation as text
     #[command(override_usage = "lenetc emit --stage <STAGE> [OPTIONS] <FILE>")]
@@ -169,6 +172,9 @@ pub struct BenchArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// A line for each kernel, however long, rather than what fits the terminal
+    #[arg(long)]
+    pub wide: bool,
     /// The GPU that --device software estimates the time of
     #[arg(long, value_name = "GPU", default_value = "h100", value_parser = PossibleValuesParser::new(super::counters::names()))]
     pub estimate: String,

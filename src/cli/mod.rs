@@ -5,8 +5,10 @@ mod bench;
 mod counters;
 mod devices;
 mod emit;
+mod layers;
 mod show;
 mod train;
+mod width;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -81,7 +83,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     let result = match &cli.command {
         Command::Train(a) => train::run(a),
         Command::Eval(a) => train::eval(a),
-        Command::Check { model, json } => show::check(model, *json),
+        Command::Check { model, json, wide } => show::check(model, *json, *wide),
         Command::Fmt { files, check } => show::fmt(files, *check),
         Command::Emit(a) => emit::run(a),
         Command::Devices => devices::run(),

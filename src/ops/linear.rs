@@ -4,8 +4,8 @@
 //! (Dive into Deep Learning, 3.1 and 5.3).
 
 use super::{
-    ArgError, Args, Argument, BiasGrad, Formula, GradCx, Inferred, Layer, Operator, Parameter,
-    ShapeError, Signature,
+    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, Operator, Parameter, ShapeError,
+    Signature,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Combine, Nest, Stage};
@@ -76,12 +76,8 @@ impl Layer for Linear {
         }
     }
 
-    fn formula(&self, input: &TensorType) -> Formula {
-        let shape = format!("out_features = {}", self.out_features);
-        Formula {
-            shape,
-            macs: self.macs(std::slice::from_ref(input), &[]),
-        }
+    fn formula(&self, _: &TensorType) -> String {
+        format!("out_features = {}", self.out_features)
     }
 }
 
@@ -143,12 +139,6 @@ impl Operator for Linear {
         n.stages.push(s);
         n
     }
-
-    fn macs(&self, inputs: &[TensorType], _: &[TensorType]) -> u64 {
-        inputs[0]
-            .elements()
-            .saturating_mul(u64::from(self.out_features))
-    }
 }
 
 impl Operator for LinearGradInput {
@@ -180,10 +170,6 @@ impl Operator for LinearGradInput {
         s.store_at(n.out(0), &[b, c], dx);
         n.stages.push(s);
         n
-    }
-
-    fn macs(&self, inputs: &[TensorType], _: &[TensorType]) -> u64 {
-        inputs[0].elements()
     }
 }
 
@@ -222,9 +208,5 @@ impl Operator for LinearGradWeight {
         s.store_at(n.out(0), &[k, c], dw);
         n.stages.push(s);
         n
-    }
-
-    fn macs(&self, _: &[TensorType], outputs: &[TensorType]) -> u64 {
-        outputs[0].elements()
     }
 }

@@ -20,6 +20,7 @@ use super::config::{Config, Loss};
 use super::known::{self, Kind};
 use crate::diag::{Diagnostic, Span};
 use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
+use crate::nest::Macs;
 use crate::ops::{
     Add, ArgValue, Args, Concat, Correct, CrossEntropyLoss, Gather, Graph, MseLoss, Op, ShapeError,
 };
@@ -47,7 +48,7 @@ pub struct Row {
     pub rule: String,
     pub parameters: u64,
     /// Multiply-adds of one image, forward.
-    pub macs: u64,
+    pub macs: Macs,
 }
 
 /// A parameter and what its initial values depend on.
@@ -394,7 +395,8 @@ impl<'a> Builder<'a> {
             "Identity" => {
                 no_arguments(c)?;
                 if let Some(x) = x {
-                    self.row(path, "Identity".into(), x, String::new(), 0, 0);
+                    let none = Macs::default();
+                    self.row(path, "Identity".into(), x, String::new(), 0, none);
                 }
                 Ok(x)
             }
@@ -487,7 +489,7 @@ impl<'a> Builder<'a> {
         };
         let y = self.add(op, &operands, path, layer.span)?;
         let text = format!("{name} of {} branches", operands.len());
-        self.row(path, text, y, String::new(), 0, 0);
+        self.row(path, text, y, String::new(), 0, Macs::default());
         Ok(Some(y))
     }
 
@@ -570,9 +572,8 @@ impl<'a> Builder<'a> {
             });
         }
         let y = self.add(op.clone(), &operands, path, span)?;
-        let (rule, macs) = op
-            .formula(&ty)
-            .map_or((String::new(), 0), |f| (f.shape, f.macs));
+        let rule = op.formula(&ty).unwrap_or_default();
+        let macs = self.macs(&op, &operands, y);
         self.row(path, layer_text(name, &args), y, rule, count, macs);
         Ok(Some(y))
     }
@@ -595,6 +596,12 @@ impl<'a> Builder<'a> {
         Box::new(answer.help.into_iter().fold(d, Diagnostic::help))
     }
 
+    /// Multiply-adds of a layer that yields `y`.
+    fn macs(&self, op: &Op, operands: &[Value], y: Value) -> Macs {
+        let types: Vec<_> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
+        op.macs(&types, &self.graph.node(y.node).types)
+    }
+
     fn row(
         &mut self,
         path: &str,
@@ -602,7 +609,7 @@ impl<'a> Builder<'a> {
         y: Value,
         rule: String,
         parameters: u64,
-        macs: u64,
+        macs: Macs,
     ) {
         self.rows.push(Row {
             path: path.into(),

@@ -32,6 +32,7 @@ use initial::{distribution, mismatches};
 
 pub use data::{Loaded, Set, load, wanted};
 pub use metrics::Metrics;
+pub use rate::Rate;
 pub use source::Source;
 
 /// Why a run ends early. Each is a sentence for the user.
@@ -285,8 +286,8 @@ impl Session {
         })
     }
 
-    /// Examples a second: the median over ten parts of `seconds`, each of whole batches.
-    pub fn rate(&mut self, mode: Mode, seconds: f64) -> Result<f64, RunError> {
+    /// Examples a second, over ten parts of `seconds`, each of whole batches.
+    pub fn rate(&mut self, mode: Mode, seconds: f64) -> Result<Rate, RunError> {
         self.execute(|executor, data, config| rate::measure(executor, data, config, mode, seconds))
     }
 

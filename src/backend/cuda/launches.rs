@@ -154,7 +154,7 @@ fn is_small(g: &Graph, group: &Group) -> bool {
     let stored: u64 = group.stores().into_iter().map(elements).sum();
     let temporary = |t: &nest::Tensor| t.role == TensorRole::Temp;
     let rows = group.nest.tensors.iter().any(temporary);
-    group.macs(g) <= SMALL_MACS && (stored <= SMALL_ELEMENTS || rows)
+    group.nest.macs().padded <= SMALL_MACS && (stored <= SMALL_ELEMENTS || rows)
 }
 
 /// Whether a group sums, over images and positions, just what is the first factor of another's products: a bias's

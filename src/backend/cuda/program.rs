@@ -371,7 +371,7 @@ impl<'a> Planner<'a> {
         let products = groups
             .iter()
             .copied()
-            .filter(|&at| self.groups[at].macs(self.g) > 0);
+            .filter(|&at| self.groups[at].nest.macs().padded > 0);
         for at in products.collect::<Vec<_>>() {
             let of = |k: &usize| launches::sums_rows_of(&self.groups[*k], &self.groups[at]);
             let beside = left.iter().copied().find(of);
