@@ -159,15 +159,15 @@ impl Diagnostic {
         self.label(span, text.into(), false)
     }
 
-    /// Adds a likely fix.
+    /// Adds a likely fix; an empty text adds nothing.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help.push(text.into());
+        self.help.extend(Some(text.into()).filter(says_something));
         self
     }
 
-    /// Adds background.
+    /// Adds background; an empty text adds nothing.
     pub fn note(mut self, text: impl Into<String>) -> Self {
-        self.notes.push(text.into());
+        self.notes.extend(Some(text.into()).filter(says_something));
         self
     }
 
@@ -185,6 +185,26 @@ impl Diagnostic {
         });
         self
     }
+}
+
+fn says_something(text: &String) -> bool {
+    !text.trim().is_empty()
+}
+
+/// A number of things as a sentence has it: `1 step`, `2 steps`.
+///
+/// Knows the plurals in -s and those in -es after a hiss, as of `batch`.
+pub fn count(n: impl Into<u128>, thing: &str) -> String {
+    let n = n.into();
+    let hisses = ["s", "x", "z", "ch", "sh"]
+        .iter()
+        .any(|e| thing.ends_with(e));
+    let ending = match (n, hisses) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{n} {thing}{ending}")
 }
 
 /// Line and column of a byte offset, both from 1; columns count characters.
@@ -209,7 +229,11 @@ pub fn render(diags: &[Diagnostic], source: &Source, color: bool) -> String {
         out.push_str("\n\n");
     }
     if diags.len() > MAX_RENDERED {
-        let text = format!("{} more messages are not shown", diags.len() - MAX_RENDERED);
+        let more = (diags.len() - MAX_RENDERED) as u64;
+        let text = match more {
+            1 => "1 more message is not shown".into(),
+            _ => format!("{more} more messages are not shown"),
+        };
         let group = Group::with_title(Level::NOTE.primary_title(text));
         out.push_str(&renderer.render(&[group]));
         out.push('\n');
@@ -453,6 +477,33 @@ error[E0203]: kernel does not fit its input
         let trimmed: Vec<&str> = rendered.lines().map(str::trim_end).collect();
         let expected: Vec<&str> = expected.lines().map(str::trim_end).collect();
         assert_eq!(trimmed, expected, "{rendered}");
+    }
+
+    #[test]
+    fn an_empty_help_or_note_is_no_line() {
+        let diag = Diagnostic::error("E0305", "bad")
+            .at(Span::new(0, 1), "")
+            .help("")
+            .note(" ");
+        assert!(diag.help.is_empty() && diag.notes.is_empty());
+        let rendered = render(&[diag], &source("x"), false);
+        assert!(!rendered.contains("= "), "{rendered}");
+    }
+
+    #[test]
+    fn things_are_counted_as_people_do() {
+        let counts = |n: u32| [count(n, "step"), count(n, "branch")];
+        assert_eq!(counts(1), ["1 step", "1 branch"]);
+        assert_eq!(counts(0), ["0 steps", "0 branches"]);
+        assert_eq!(counts(2), ["2 steps", "2 branches"]);
+    }
+
+    #[test]
+    fn the_messages_that_are_not_shown_are_counted() {
+        for (more, text) in [(1, "1 more message is not"), (2, "2 more messages are not")] {
+            let all = vec![Diagnostic::error("E0001", "bad"); MAX_RENDERED + more];
+            assert!(render(&all, &source("x"), false).contains(text), "{text}");
+        }
     }
 
     #[test]

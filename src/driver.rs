@@ -2,6 +2,7 @@
 //!
 //! Knows every layer below it, but neither data nor the training loop; prints nothing.
 
+mod set;
 mod stages;
 pub use stages::{NoStage, Stage, text};
 
@@ -112,7 +113,7 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
     let (key, value) = text
         .strip_prefix("train.")
         .and_then(|t| t.split_once('='))
-        .ok_or_else(|| wrong("--set takes an entry of train", form))?;
+        .ok_or_else(|| wrong("--set takes an entry of train", &set::help(text)))?;
     let source = Source {
         name: "--set".into(),
         text: format!("model M {{ input(1) }}\ntrain {{ value = {value} }}"),
@@ -125,7 +126,10 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
     let entry = entry.ok_or_else(|| wrong("this value cannot be read", form))?;
     config
         .set(key.trim(), Span::ZERO, &entry.value)
-        .map_err(|d| wrong(&d.message, &d.help.join("; ")))
+        .map_err(|d| match d.code {
+            "E0301" => wrong(&d.message, &set::help(text)),
+            _ => wrong(&d.message, &d.help.join("; ")),
+        })
 }
 
 impl Model {

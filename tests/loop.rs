@@ -10,7 +10,7 @@ use lenetc::backend::ParameterPlace;
 use lenetc::backend::cpu::Isa;
 use lenetc::diag::Source;
 use lenetc::driver::{self, Model};
-use lenetc::train::{self, Epoch, Loaded, Options, RunError, Session, Watcher};
+use lenetc::train::{self, Doing, Epoch, Loaded, Metrics, Options, RunError, Session, Watcher};
 use lenetc_runtime::cuda::{Choice, Device, Launch, Place, Program};
 use lenetc_runtime::exec::Mode;
 
@@ -174,6 +174,7 @@ struct Told {
     steps: Vec<(u64, f64)>,
     epochs: Vec<Epoch>,
     progress: Vec<usize>,
+    doing: Vec<Doing>,
     stop_at: Option<usize>,
 }
 
@@ -181,6 +182,12 @@ static STOP: AtomicBool = AtomicBool::new(false);
 static GO: AtomicBool = AtomicBool::new(false);
 
 impl Watcher for Told {
+    fn doing(&mut self, what: Doing) {
+        self.doing.push(what);
+    }
+    fn warning(&mut self, text: &str) {
+        panic!("{text}");
+    }
     fn progress(&mut self, _: u32, done: usize, all: usize, _: f64) {
         assert!(done <= all && all == EXAMPLES);
         self.progress.push(done);
@@ -206,7 +213,7 @@ fn both_targets_tell_the_same() {
     let mut runs =
         [(gpu(model(0.1)), "gpu"), (cpu(model(0.1)), "cpu")].map(|(mut session, name)| {
             let options = Options {
-                metrics: Some(dir.path().join(name)),
+                metrics: Some(Metrics::create(&dir.path().join(name)).expect("writable")),
                 ..Options::default()
             };
             let mut told = Told::default();

@@ -1,9 +1,8 @@
 //! What can be written on the command line.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use lenetc::backend::cpu::Isa;
@@ -11,7 +10,7 @@ use lenetc::backend::cuda::ptx;
 use lenetc::driver::Stage;
 use lenetc_runtime::cuda::Choice;
 
-use super::Stop;
+use super::{Stop, outputs};
 
 /// A compiler for small convolutional networks.
 ///
@@ -31,7 +30,7 @@ pub enum Command {
     Check {
         #[command(flatten)]
         model: ModelArgs,
-        /// Diagnostics as JSON
+        /// Print the diagnostics as JSON
         #[arg(long)]
         json: bool,
     },
@@ -39,6 +38,7 @@ pub enum Command {
     Emit {
         #[command(flatten)]
         model: ModelArgs,
+        /// The stage to show
         #[arg(long, value_parser = stages())]
         stage: Stage,
         /// The code generator; auto takes the best that the processor has
@@ -55,7 +55,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Write files in the canonical layout
     Fmt {
-        #[arg(required = true)]
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Change nothing; exit 1 where a file is not in the layout
         #[arg(long)]
@@ -69,17 +70,24 @@ pub enum Command {
 
 #[derive(Args, Debug, Clone)]
 pub struct ModelArgs {
-    /// The model
+    /// The model, a .nn file
     pub file: PathBuf,
-    /// Replace an entry of train, as train.batch_size=32 or train.optimizer.lr=0.5
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    /// Replace an entry of train, as train.seed=3
+    #[arg(long = "set", value_name = "ENTRY=VALUE")]
     pub set: Vec<String>,
+    /// Examples in a batch, for --set train.batch_size=N
+    #[arg(long, visible_alias = "batch", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch_size: Option<u32>,
+    /// The learning rate, for --set train.optimizer.lr=X
+    #[arg(long, value_name = "X", value_parser = learning_rate)]
+    pub lr: Option<f32>,
 }
 
 #[derive(Args, Debug, Clone)]
 pub struct RunArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What the model runs on
     #[arg(long, value_enum, default_value_t = Target::Cpu)]
     pub target: Target,
     /// The code generator; auto takes the best that the processor has
@@ -88,16 +96,16 @@ pub struct RunArgs {
     /// 0 leaves out the optional passes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub opt: u8,
-    /// The device of --target cuda: a number from 0, or `software` for the GPU that is a program
+    /// The GPU: a number from 0, or `software` for one that is a program
     #[arg(long, value_name = "N|software")]
     pub device: Option<Choice>,
-    /// Threads; as many as the machine has by default
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Threads to run on; as many as the machine has by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Measure which tiles are the fastest here and keep that in the user's cache; results stay the same, bit for bit
+    /// Measure which tiles are the fastest here; results stay the same
     #[arg(long)]
     pub tune: bool,
-    /// The folder or file of the data set
+    /// The data set's folder or .npz file, in the place of the model's
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
@@ -106,21 +114,23 @@ pub struct RunArgs {
 pub struct TrainArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    #[arg(long)]
+    /// Passes over the data, in the place of the model's epochs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
     pub epochs: Option<u32>,
     /// Stop after so many updates
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
-    #[arg(long)]
+    /// What initial weights and the order of examples are drawn from
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Weights to start from (safetensors)
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Where the weights are written at the end (safetensors)
-    #[arg(long, value_name = "FILE")]
+    /// Where the weights go at the end (safetensors); - is stdout
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(outputs::weights_file))]
     pub save: Option<PathBuf>,
-    /// A line of JSON for each step and each epoch
-    #[arg(long, value_name = "FILE")]
+    /// A line of JSON for each step and each epoch; - is stdout, and other lines go to stderr
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(outputs::metrics_file))]
     pub metrics: Option<PathBuf>,
     /// Take the examples in their order
     #[arg(long)]
@@ -134,6 +144,7 @@ pub struct TrainArgs {
 pub struct EvalArgs {
     #[command(flatten)]
     pub run: RunArgs,
+    /// The weights to test (safetensors)
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
 }
@@ -142,13 +153,10 @@ pub struct EvalArgs {
 pub struct BenchArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// Images in a batch, short for --set train.batch_size=N; no more than the data set has
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch: Option<u32>,
     /// Seconds for each figure
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
     pub seconds: f64,
-    /// As JSON
+    /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,
     /// The GPU that --device software estimates the time of
@@ -158,7 +166,9 @@ pub struct BenchArgs {
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
+    /// The processor
     Cpu,
+    /// An NVIDIA GPU
     Cuda,
 }
 
@@ -176,24 +186,22 @@ fn stages() -> impl TypedValueParser<Value = Stage> {
     PossibleValuesParser::new(Stage::NAMES.map(|s| s.0)).try_map(|name| name.parse::<Stage>())
 }
 
-const COMMANDS: [&str; 8] = [
-    "train", "check", "emit", "eval", "fmt", "devices", "bench", "help",
-];
-
-/// Puts `train` before a file or an option of train.
-pub fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
-    let own = ["-h", "--help", "-V", "--version"];
-    let first = args.get(1).and_then(|a| a.to_str()).unwrap_or("");
-    if args.len() > 1 && !COMMANDS.contains(&first) && !own.contains(&first) {
-        args.insert(1, "train".into());
+/// A learning rate, as the language takes it.
+fn learning_rate(text: &str) -> Result<f32, String> {
+    let rate: f32 = text.parse().map_err(|_| "it is no number".to_string())?;
+    match rate.is_finite() && rate > 0.0 {
+        true => Ok(rate),
+        false => Err("it must be above 0".into()),
     }
-    args
 }
 
 impl ModelArgs {
-    /// The `--set` entries.
+    /// The entries of `train` that are replaced, as `--set` has them; those with an option of their own come last.
     pub fn overrides(&self) -> Vec<String> {
-        self.set.clone()
+        let batch = self.batch_size.map(|n| format!("train.batch_size={n}"));
+        let rate = self.lr.map(|x| format!("train.optimizer.lr={x:e}"));
+        let set = self.set.iter().cloned();
+        set.chain(batch).chain(rate).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use lenetc::diag;
 use lenetc::driver::{self, Model};
 use lenetc::passes::build::{Built, Row};
 use lenetc::syntax;
+use lenetc_runtime::files;
 
 use super::args::ModelArgs;
 use super::{FAILED, Stop, print};
@@ -163,8 +164,7 @@ pub fn fmt(files: &[PathBuf], check: bool) -> Result<u8, Stop> {
             ))?;
             code = FAILED;
         } else {
-            lenetc_runtime::weights::replace_file(path, text.as_bytes())
-                .map_err(|e| Stop::Message(format!("cannot write {}: {e}", path.display())))?;
+            files::replace(path, text.as_bytes()).map_err(|e| Stop::Message(e.to_string()))?;
         }
     }
     Ok(code)

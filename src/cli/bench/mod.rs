@@ -11,6 +11,7 @@ mod step;
 use std::time::{Duration, Instant};
 
 use lenetc::backend::cpu::{self, Isa, Plan};
+use lenetc::diag;
 use lenetc::driver::{self, Passes};
 use lenetc::train::Session;
 use lenetc_runtime::cuda::Choice;
@@ -26,8 +27,6 @@ use latency::{Batches, Latency};
 /// Measures.
 pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     let mut a = a.clone();
-    let batch = a.batch.map(|n| format!("train.batch_size={n}"));
-    a.run.model.set.extend(batch);
     a.seconds = a.seconds.clamp(0.01, 3600.0);
     match a.run.target {
         Target::Cpu => on_cpu(&a),
@@ -125,9 +124,12 @@ impl Report {
         let (compile, threads) = (self.compile.as_secs_f64() * 1e3, a.run.threads());
         let mut out = format!(
             "compile    {compile:.1} ms, source to runnable code\n\
-             train      {:.0} examples/sec at batch {} on {threads} threads\n\
+             train      {:.0} examples/sec at batch {} on {}\n\
              inference  {:.0} images/sec\n\n",
-            self.train.rate, self.batch, self.eval.rate
+            self.train.rate,
+            self.batch,
+            diag::count(threads as u64, "thread"),
+            self.eval.rate
         );
         out += &latency::head();
         out += &self.train.line("a step of training");
