@@ -113,7 +113,7 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
     let (key, value) = text
         .strip_prefix("train.")
         .and_then(|t| t.split_once('='))
-        .ok_or_else(|| wrong("--set takes an entry of train", &set::help(text)))?;
+        .ok_or_else(|| wrong(set::problem(text), &set::help(text)))?;
     let source = Source {
         name: "--set".into(),
         text: format!("model M {{ input(1) }}\ntrain {{ value = {value} }}"),

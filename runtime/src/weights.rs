@@ -25,7 +25,7 @@ pub struct Tensor {
 /// Why weights could not be read.
 #[derive(Debug, Error)]
 pub enum WeightsError {
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {reason}", path = path.display(), reason = files::reason(source))]
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: not a safetensors file: {source}", path = path.display())]
     Format {

@@ -16,7 +16,13 @@ use super::{Stop, outputs};
 ///
 /// `lenetc FILE` is short for `lenetc train FILE`.
 #[derive(Parser, Debug)]
-#[command(name = "lenetc", version, arg_required_else_help = true)]
+#[command(
+    name = "lenetc",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 80,
+    override_usage = "lenetc [OPTIONS] <FILE>\n       lenetc <COMMAND>"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -51,7 +57,7 @@ pub enum Command {
         #[arg(long, value_name = "NUMBER", default_value_t = ptx::CAPABILITY)]
         arch: u32,
     },
-    /// Loss and accuracy on the test set
+    /// Print loss and accuracy on the test set
     Eval(EvalArgs),
     /// Write files in the canonical layout
     Fmt {
@@ -64,7 +70,7 @@ pub enum Command {
     },
     /// List what --target and --device can be here
     Devices,
-    /// Compile time, examples a second, latency, and where the time of a step goes
+    /// Measure compile time, throughput, latency and every kernel
     Bench(BenchArgs),
 }
 
@@ -76,10 +82,10 @@ pub struct ModelArgs {
     #[arg(long = "set", value_name = "ENTRY=VALUE")]
     pub set: Vec<String>,
     /// Examples in a batch, for --set train.batch_size=N
-    #[arg(long, visible_alias = "batch", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, allow_negative_numbers = true, visible_alias = "batch", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub batch_size: Option<u32>,
     /// The learning rate, for --set train.optimizer.lr=X
-    #[arg(long, value_name = "X", value_parser = learning_rate)]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = learning_rate)]
     pub lr: Option<f32>,
 }
 
@@ -87,7 +93,7 @@ pub struct ModelArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// What the model runs on
+    /// What the model runs on: the processor or an NVIDIA GPU
     #[arg(long, value_enum, default_value_t = Target::Cpu)]
     pub target: Target,
     /// The code generator; auto takes the best that the processor has
@@ -100,7 +106,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N|software")]
     pub device: Option<Choice>,
     /// Threads to run on; as many as the machine has by default
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Measure which tiles are the fastest here; results stay the same
     #[arg(long)]
@@ -115,13 +121,13 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub run: RunArgs,
     /// Passes over the data, in the place of the model's epochs
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
     pub epochs: Option<u32>,
     /// Stop after so many updates
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
     /// What initial weights and the order of examples are drawn from
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Weights to start from (safetensors)
     #[arg(long, value_name = "FILE")]
@@ -129,7 +135,7 @@ pub struct TrainArgs {
     /// Where the weights go at the end (safetensors); - is stdout
     #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(outputs::weights_file))]
     pub save: Option<PathBuf>,
-    /// A line of JSON for each step and each epoch; - is stdout, and other lines go to stderr
+    /// Lines of JSON, of each step and each epoch; - is stdout, and lines for people go to stderr
     #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(outputs::metrics_file))]
     pub metrics: Option<PathBuf>,
     /// Take the examples in their order
@@ -166,9 +172,7 @@ pub struct BenchArgs {
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The processor
     Cpu,
-    /// An NVIDIA GPU
     Cuda,
 }
 

@@ -74,7 +74,12 @@ pub fn parse(mut args: Vec<OsString>) -> Result<Cli, Error> {
     if args.get(1).is_some_and(|first| !stands_first(first)) {
         args.insert(1, "train".into());
     }
-    Cli::try_parse_from(args).map_err(with_suggestion)
+    let command = args
+        .get(1)
+        .and_then(|c| c.to_str())
+        .unwrap_or("")
+        .to_string();
+    Cli::try_parse_from(args).map_err(|e| with_suggestion(e, &command))
 }
 
 /// Whether a first word is a command, perhaps a mistyped one, or an option that stands before commands.
@@ -122,8 +127,10 @@ fn nearest(word: &str, names: impl IntoIterator<Item = String>) -> Option<String
     (nearest.0 <= 1 + word.chars().count() / 4).then_some(nearest.1)
 }
 
-/// Adds what clap does not know to its message.
-fn with_suggestion(mut e: Error) -> Error {
+/// Adds what clap does not know to its message about the arguments of a command.
+fn with_suggestion(mut e: Error, command: &str) -> Error {
+    // That a word may stand behind -- helps nobody here.
+    e.remove(ContextKind::Suggested);
     let text = |kind| match e.get(kind) {
         Some(ContextValue::String(s)) => s.clone(),
         _ => String::new(),
@@ -148,6 +155,11 @@ fn with_suggestion(mut e: Error) -> Error {
     };
     if let Some(meant) = found {
         e.insert(kind, meant);
+        let mut all = Cli::command();
+        all.build();
+        if let Some(usage) = all.find_subcommand_mut(command).map(|c| c.render_usage()) {
+            e.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+        }
     }
     e
 }

@@ -48,22 +48,12 @@ pub fn weights_file(path: PathBuf) -> Result<PathBuf, String> {
     if path == Path::new("-") {
         return Ok("/dev/stdout".into());
     }
-    named(
-        path,
-        &FOREIGN,
-        "weights are written as safetensors",
-        "safetensors",
-    )
+    named(path, &FOREIGN, "it writes safetensors", "safetensors")
 }
 
 /// What `--metrics` names.
 pub fn metrics_file(path: PathBuf) -> Result<PathBuf, String> {
-    named(
-        path,
-        &NO_METRICS,
-        "metrics are written as lines of JSON",
-        "jsonl",
-    )
+    named(path, &NO_METRICS, "it writes lines of JSON", "jsonl")
 }
 
 fn named(path: PathBuf, others: &[&str], what: &str, ending: &str) -> Result<PathBuf, String> {
@@ -71,7 +61,7 @@ fn named(path: PathBuf, others: &[&str], what: &str, ending: &str) -> Result<Pat
     let end = end.unwrap_or("").to_lowercase();
     match others.contains(&end.as_str()) {
         true => Err(format!(
-            "{what}: name it {}",
+            "{what}\n\n  tip: name it {}",
             path.with_extension(ending).display()
         )),
         false => Ok(path),

@@ -28,14 +28,22 @@ const OTHERS: [(&str, &str); 5] = [
     ("optim", "optimizer"),
 ];
 
+/// What is wrong with a text that is not as `train.entry=value`.
+pub fn problem(text: &str) -> &'static str {
+    match text.contains('=') {
+        true => "--set takes an entry of train",
+        false => "--set takes an entry and its value",
+    }
+}
+
 /// How the entry that a text was meant for is written, with the text's own value where it has one; else all entries.
 pub fn help(text: &str) -> String {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     let key = key.trim().to_lowercase().replace('-', "_");
     let key = key.strip_prefix("train.").unwrap_or(&key);
     let Some((entry, example)) = meant(key) else {
-        let names: Vec<_> = ENTRIES.iter().map(|e| e.0).collect();
-        return format!("the entries are train. and: {}", names.join(", "));
+        let whole = ENTRIES.iter().map(|e| e.0).filter(|e| !e.contains('.'));
+        return format!("known are: {}", whole.collect::<Vec<_>>().join(", "));
     };
     let value = Some(value.trim()).filter(|v| !v.is_empty());
     format!(
@@ -83,7 +91,7 @@ mod tests {
             assert_eq!(help(text), format!("did you mean --set train.{meant}?"));
         }
         for text in ["momentum=0.9", "", "x=1", "train.weight_decay=1"] {
-            assert!(help(text).starts_with("the entries are train."), "{text}");
+            assert!(help(text).starts_with("known are: batch_size, "), "{text}");
         }
     }
 
