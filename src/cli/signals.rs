@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use lenetc::train::{Doing, Metrics};
@@ -26,6 +26,9 @@ static DOING: Mutex<Doing> = Mutex::new(Doing::Steps);
 
 /// How long a message may take before it is given up.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// A signal that comes so soon after the message is the first once more: `timeout` sends its signal to the process and
+/// then to the process group.
+const ECHO: Duration = Duration::from_millis(50);
 
 /// A run, as far as its interruption is concerned.
 pub struct Run {
@@ -63,28 +66,39 @@ pub fn catch(run: Run) -> Result<(), Stop> {
     let waiting = std::thread::Builder::new().name("signals".into());
     let waits = move || {
         let run: &'static Run = Box::leak(Box::new(run));
-        for signal in signals.forever() {
-            received(run, signal);
-        }
+        let mut all = signals.forever();
+        all.by_ref().take(1).for_each(|signal| first(run, signal));
+        let told = Instant::now();
+        let mut others = all.skip_while(|_| told.elapsed() < ECHO);
+        others
+            .by_ref()
+            .take(1)
+            .for_each(|signal| second(run, signal));
     };
     waiting.spawn(waits).map(drop).map_err(cannot)
 }
 
-fn received(run: &'static Run, signal: i32) {
-    let doing = *DOING.lock().unwrap_or_else(PoisonError::into_inner);
-    if STOP.swap(true, Ordering::Relaxed) {
-        within_patience(move || {
-            if let Some(metrics) = &run.metrics {
-                metrics.flush_if_free();
-            }
-            say(run, &run.quit(doing));
-        });
-        std::process::exit(128 + signal);
-    }
+fn what_is_done() -> Doing {
+    *DOING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn first(run: &'static Run, signal: i32) {
     CODE.store(128 + signal as u8, Ordering::Relaxed);
+    STOP.store(true, Ordering::Relaxed);
     let again = if signal == SIGINT { "Ctrl-C" } else { "signal" };
-    let text = format!("{}; a second {again} quits at once", run.rest(doing));
+    let rest = run.rest(what_is_done());
+    let text = format!("{rest}; a second {again} quits at once");
     within_patience(move || say(run, &text));
+}
+
+fn second(run: &'static Run, signal: i32) {
+    within_patience(|| {
+        if let Some(metrics) = &run.metrics {
+            metrics.flush_if_free();
+        }
+        say(run, &run.quit(what_is_done()));
+    });
+    std::process::exit(128 + signal);
 }
 
 /// Does something that may be held up, and waits for it only so long.
@@ -101,9 +115,9 @@ fn within_patience(work: impl FnOnce() + Send + 'static) {
 }
 
 fn say(run: &Run, text: &str) {
-    // A terminal shows ^C where the cursor stands.
+    // A terminal shows ^C where the cursor stands. The bar cannot be asked while it is suspended.
+    let start = if run.bar.is_hidden() { "" } else { "\r" };
     run.bar.suspend(|| {
-        let start = if run.bar.is_hidden() { "" } else { "\r" };
         // Where stderr is closed there is nobody to tell.
         let _ = writeln!(anstream::stderr(), "{start}note: {text}");
     });

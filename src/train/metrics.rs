@@ -131,7 +131,9 @@ impl Metrics {
     }
 
     fn line(&self, v: &Value) {
-        self.0.lock().keep(|lines| writeln!(lines, "{v}"));
+        // In one piece, so that what is written out at any time ends with a line.
+        let line = format!("{v}\n");
+        self.0.lock().keep(|lines| lines.write_all(line.as_bytes()));
     }
 }
 
@@ -186,5 +188,102 @@ impl Out {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Some(Closed::Left),
             Err(error) => Some(Closed::Failed { error, told: false }),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn file() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("m.jsonl");
+        (dir, path)
+    }
+
+    fn lines(path: &Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(path).expect("there");
+        let line = |l: &str| serde_json::from_str(l).expect("JSON");
+        text.lines().map(line).collect()
+    }
+
+    #[test]
+    fn a_line_is_there_within_a_second_though_none_follows() {
+        let (_dir, path) = file();
+        let metrics = Metrics::create(&path).expect("writable");
+        for step in 1..=3 {
+            metrics.step(step, 1, 0.5);
+            let start = Instant::now();
+            while lines(&path).len() < step as usize {
+                let waited = start.elapsed();
+                assert!(waited < Duration::from_secs(5), "step {step} is not there");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        assert!(MOST_WAIT < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn an_epoch_and_an_end_are_there_at_once() {
+        let (_dir, path) = file();
+        let metrics = Metrics::create(&path).expect("writable");
+        let epoch = Epoch {
+            epoch: 1,
+            train_loss: 0.5,
+            test_acc: Some(0.25),
+            ..Epoch::default()
+        };
+        metrics.epoch(&epoch);
+        assert_eq!(lines(&path).last().expect("a line")["test_acc"], 0.25);
+        metrics.end(&Summary {
+            last: epoch,
+            covered: 3,
+            examples: 10,
+            steps: 2,
+            examples_per_sec: 8.0,
+            interrupted: true,
+        });
+        let all = lines(&path);
+        let end = all.last().expect("a line");
+        let wanted = json!({
+            "kind": "end", "epoch": 1, "steps": 2, "examples": 3, "of_examples": 10, "interrupted": true,
+            "train_loss": 0.5, "test_acc": 0.25, "examples_per_sec": 8.0,
+        });
+        assert_eq!(*end, wanted);
+        assert!(metrics.finish().is_ok() && metrics.news().is_none());
+    }
+
+    /// `/dev/full` has no room for anything; it is not ours to replace, and nothing here tries to.
+    #[test]
+    fn a_full_disk_is_told_once_and_is_an_error_at_the_end() {
+        let metrics = Metrics::create(Path::new("/dev/full")).expect("it opens");
+        metrics.step(1, 1, 0.5);
+        assert!(metrics.news().is_none(), "it is not written yet");
+        metrics.flush();
+        let told = metrics.news().expect("it has failed").to_string();
+        assert_eq!(told, "cannot write /dev/full: the disk is full");
+        metrics.step(2, 1, 0.5);
+        assert!(metrics.news().is_none(), "it is told once");
+        let end = metrics.finish().expect_err("lines are lost");
+        assert_eq!(end.to_string(), told);
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_away_is_no_error() {
+        let (_dir, path) = file();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo runs").success());
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || drop(File::open(path).expect("readable"))
+        });
+        let metrics = Metrics::create(&path).expect("it has a reader");
+        reader.join().expect("it ends");
+        for step in 0..100_000 {
+            metrics.step(step, 1, 0.5);
+        }
+        assert!(metrics.finish().is_ok() && metrics.news().is_none());
     }
 }
