@@ -193,18 +193,18 @@ fn says_something(text: &String) -> bool {
 
 /// A number of things as a sentence has it: `1 step`, `2 steps`.
 ///
-/// Knows the plurals in -s and those in -es after a hiss, as of `batch`.
-pub fn count(n: impl Into<u128>, thing: &str) -> String {
-    let n = n.into();
-    let hisses = ["s", "x", "z", "ch", "sh"]
-        .iter()
-        .any(|e| thing.ends_with(e));
-    let ending = match (n, hisses) {
-        (1, _) => "",
-        (_, true) => "es",
-        (_, false) => "s",
+/// Knows the plurals that messages need: as of `step`, `batch`, `axis` and `entry`.
+pub fn count(n: u64, thing: &str) -> String {
+    if n == 1 {
+        return format!("1 {thing}");
+    }
+    let (stem, ending) = match thing {
+        t if t.ends_with("is") => (&t[..t.len() - 2], "es"),
+        t if t.ends_with("try") => (&t[..t.len() - 1], "ies"),
+        t if t.ends_with("ch") => (t, "es"),
+        t => (t, "s"),
     };
-    format!("{n} {thing}{ending}")
+    format!("{n} {stem}{ending}")
 }
 
 /// Line and column of a byte offset, both from 1; columns count characters.
@@ -492,10 +492,11 @@ error[E0203]: kernel does not fit its input
 
     #[test]
     fn things_are_counted_as_people_do() {
-        let counts = |n: u32| [count(n, "step"), count(n, "branch")];
-        assert_eq!(counts(1), ["1 step", "1 branch"]);
-        assert_eq!(counts(0), ["0 steps", "0 branches"]);
-        assert_eq!(counts(2), ["2 steps", "2 branches"]);
+        let all = ["step", "branch", "axis", "entry"];
+        let counts = |n| all.map(|thing| count(n, thing));
+        assert_eq!(counts(1), ["1 step", "1 branch", "1 axis", "1 entry"]);
+        assert_eq!(counts(0), ["0 steps", "0 branches", "0 axes", "0 entries"]);
+        assert_eq!(counts(2), ["2 steps", "2 branches", "2 axes", "2 entries"]);
     }
 
     #[test]

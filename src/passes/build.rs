@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use arguments::{bad_argument, block_names, evaluate, read_arguments};
 
 use super::config::{Config, Loss};
-use crate::diag::{Diagnostic, Span};
+use crate::diag::{self, Diagnostic, Span};
 use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
 use crate::ops::{
     Add, ArgValue, Args, Concat, Correct, CrossEntropyLoss, Gather, Graph, MseLoss, Op, ShapeError,
@@ -451,7 +451,7 @@ impl<'a> Builder<'a> {
             Op::from(Concat)
         };
         let y = self.add(op, &operands, path, layer.span)?;
-        let text = format!("{name} of {} branches", operands.len());
+        let text = format!("{name} of {}", diag::count(operands.len() as u64, "branch"));
         self.row(path, text, y, String::new(), 0, 0);
         Ok(Some(y))
     }

@@ -3,7 +3,7 @@
 //! Errors E03xx: E0301 an unknown key, E0302 a value of the wrong kind, E0303 a value out of range, E0304 a
 //! repeated key. Knows no graph and reads no file.
 
-use crate::diag::{Diagnostic, Span};
+use crate::diag::{self, Diagnostic, Span};
 use crate::syntax::ast::{Call, Entry, Value, ValueKind};
 
 /// Where examples come from.
@@ -258,7 +258,10 @@ fn arguments<'a, const N: usize>(call: &'a Call, names: [&str; N]) -> Set<[Optio
         let Some(slot) = at.map(|at| &mut values[at]) else {
             let message = match &arg.name {
                 Some(n) => format!("{} has no argument `{}`", call.name.name, n.name),
-                None => format!("{} takes at most {N} arguments", call.name.name),
+                None => {
+                    let most = diag::count(N as u64, "argument");
+                    format!("{} takes at most {most}", call.name.name)
+                }
             };
             let d = Diagnostic::error("E0302", message).at(arg.span, "");
             let list = names.join(", ");
@@ -409,7 +412,10 @@ fn fill(v: &Value, depth: usize, out: &mut Array) -> Set {
         }
         (ValueKind::List(items), Some(&n)) => Err(kind(
             v,
-            format!("this row has {} entries, those before it {n}", items.len()),
+            format!(
+                "this row has {}, those before it {n}",
+                diag::count(items.len() as u64, "entry")
+            ),
             "",
         )),
         (ValueKind::Int(_) | ValueKind::Float(_), None) => {

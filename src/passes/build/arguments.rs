@@ -3,7 +3,7 @@
 //! Does not know graphs or shapes.
 
 use super::{Checked, Names, error};
-use crate::diag::Diagnostic;
+use crate::diag::{self, Diagnostic};
 use crate::ops::{ArgError, ArgValue, Args, Signature};
 use crate::syntax::ast::{Arg, BinaryOp, BlockDef, Call, Value as Written, ValueKind};
 
@@ -60,9 +60,9 @@ fn no_such_argument(c: &Call, a: &Arg, s: &Signature) -> Box<Diagnostic> {
     let message = match &a.name {
         Some(n) => format!("{} has no argument `{}`", c.name.name, n.name),
         None => format!(
-            "{} takes at most {} arguments",
+            "{} takes at most {}",
             c.name.name,
-            s.arguments.len()
+            diag::count(s.arguments.len() as u64, "argument")
         ),
     };
     let at = a.name.as_ref().map_or(a.span, |n| n.span);
