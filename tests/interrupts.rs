@@ -107,9 +107,8 @@ fn the_first_signal_ends_the_run_in_good_order() {
         let o = child.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&o.stderr);
         assert_eq!(o.status.code(), Some(code), "{said}");
-        let wanted = format!(
-            "note: finishing this step, then saving to w.st, then testing; a second {again} quits at once\n"
-        );
+        let wanted =
+            format!("note: finishing this step, saving to w.st, testing; a second {again} quits\n");
         assert_eq!(said, wanted);
         let closing = String::from_utf8_lossy(&o.stdout);
         assert!(
@@ -141,7 +140,7 @@ fn the_second_signal_leaves_weights_and_metrics_during_the_last_test_pass() {
     err.read_line(&mut note).expect("readable");
     assert_eq!(
         note,
-        "note: finishing the test pass; a second Ctrl-C quits at once\n"
+        "note: finishing the test pass; a second Ctrl-C quits\n"
     );
     std::thread::sleep(Duration::from_millis(200));
     let sent = Instant::now();
@@ -175,7 +174,7 @@ fn a_signal_in_a_test_pass_saves_first() {
     err.read_line(&mut note).expect("readable");
     assert_eq!(
         note,
-        "note: saving to w.st, then testing; a second Ctrl-C quits at once\n"
+        "note: saving to w.st, testing; a second Ctrl-C quits\n"
     );
     until("weights", || dir.path().join("w.st").exists());
     std::thread::sleep(Duration::from_millis(200));

@@ -230,6 +230,9 @@ fn both_targets_tell_the_same() {
     );
     assert_eq!((gs.steps, g.epochs.len(), g.steps.len()), (16, 4, 5));
     assert_eq!(g.progress, c.progress);
+    let mut doing = [Doing::Steps, Doing::Test].repeat(4);
+    *doing.last_mut().expect("four epochs") = Doing::LastTest;
+    assert_eq!((&g.doing, &c.doing), (&doing, &doing));
     assert!(gs.examples_per_sec > 0.0 && !gs.interrupted);
     for (a, b) in g.steps.iter().zip(&c.steps) {
         assert!(a.0 == b.0 && near(a.1, b.1), "{a:?} {b:?}");
@@ -253,6 +256,42 @@ fn both_targets_tell_the_same() {
         near(a.0, b.0) && a.1.is_none() && b.1.is_none(),
         "{a:?} {b:?}"
     );
+}
+
+/// Told when the last test pass begins: by then the weights must be there.
+struct Saved(std::path::PathBuf, Vec<Doing>);
+
+impl Watcher for Saved {
+    fn doing(&mut self, what: Doing) {
+        self.1.push(what);
+        assert_eq!(self.0.exists(), what == Doing::LastTest, "{what:?}");
+    }
+    fn warning(&mut self, text: &str) {
+        panic!("{text}");
+    }
+    fn progress(&mut self, _: u32, _: usize, _: usize, _: f64) {}
+    fn step(&mut self, _: u64, _: f64) {}
+    fn epoch(&mut self, _: &Epoch, _: u32) {}
+}
+
+#[test]
+fn weights_are_saved_before_the_last_test_pass() {
+    for (mut session, steps) in [
+        (gpu(model(0.1)), None),
+        (cpu(model(0.1)), None),
+        (cpu(model(0.1)), Some(6)),
+    ] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let options = Options {
+            steps,
+            save: Some(dir.path().join("w.safetensors")),
+            ..Options::default()
+        };
+        let mut saved = Saved(dir.path().join("w.safetensors"), vec![]);
+        let trained = session.train(&options, &GO, &mut saved);
+        trained.unwrap_or_else(|e| panic!("{e}"));
+        assert!(saved.1.ends_with(&[Doing::Save, Doing::LastTest]));
+    }
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn first(run: &'static Run, signal: i32) {
     STOP.store(true, Ordering::Relaxed);
     let again = if signal == SIGINT { "Ctrl-C" } else { "signal" };
     let rest = run.rest(what_is_done());
-    let text = format!("{rest}; a second {again} quits at once");
+    let text = format!("{rest}; a second {again} quits");
     within_patience(move || say(run, &text));
 }
 
@@ -144,7 +144,7 @@ impl Run {
         };
         match steps.is_empty() {
             true => "closing".into(),
-            false => steps.join(", then "),
+            false => steps.join(", "),
         }
     }
 
@@ -186,10 +186,10 @@ mod tests {
     #[test]
     fn what_is_left_to_do_is_said_in_its_order() {
         let whole = run(Some("w.st"), true);
-        let saving = "saving to w.st, then testing";
+        let saving = "saving to w.st, testing";
         assert_eq!(
             whole.rest(Doing::Steps),
-            format!("finishing this step, then {saving}")
+            format!("finishing this step, {saving}")
         );
         assert_eq!(whole.rest(Doing::Test), saving);
         assert_eq!(whole.rest(Doing::Save), saving);
