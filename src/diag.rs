@@ -161,13 +161,13 @@ impl Diagnostic {
 
     /// Adds a likely fix; an empty text adds nothing.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help.extend(Some(text.into()).filter(says_something));
+        self.help.extend(said(text.into()));
         self
     }
 
     /// Adds background; an empty text adds nothing.
     pub fn note(mut self, text: impl Into<String>) -> Self {
-        self.notes.extend(Some(text.into()).filter(says_something));
+        self.notes.extend(said(text.into()));
         self
     }
 
@@ -187,8 +187,9 @@ impl Diagnostic {
     }
 }
 
-fn says_something(text: &String) -> bool {
-    !text.trim().is_empty()
+/// A text, unless it is empty.
+fn said(text: String) -> Option<String> {
+    (!text.trim().is_empty()).then_some(text)
 }
 
 /// A number of things as a sentence has it: `1 step`, `2 steps`.
