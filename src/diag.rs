@@ -165,15 +165,15 @@ impl Diagnostic {
         self.label(span, text.into(), false)
     }
 
-    /// Adds a likely fix.
+    /// Adds a likely fix; an empty text adds nothing.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help.push(text.into());
+        self.help.extend(said(text.into()));
         self
     }
 
-    /// Adds background.
+    /// Adds background; an empty text adds nothing.
     pub fn note(mut self, text: impl Into<String>) -> Self {
-        self.notes.push(text.into());
+        self.notes.extend(said(text.into()));
         self
     }
 
@@ -199,6 +199,27 @@ impl Diagnostic {
     }
 }
 
+/// A text, unless it is empty.
+fn said(text: String) -> Option<String> {
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// A number of things as a sentence has it: `1 step`, `2 steps`.
+///
+/// Knows the plurals that messages need: as of `step`, `batch`, `axis` and `entry`.
+pub fn count(n: u64, thing: &str) -> String {
+    if n == 1 {
+        return format!("1 {thing}");
+    }
+    let (stem, ending) = match thing {
+        t if t.ends_with("is") => (&t[..t.len() - 2], "es"),
+        t if t.ends_with("try") => (&t[..t.len() - 1], "ies"),
+        t if t.ends_with("ch") => (t, "es"),
+        t => (t, "s"),
+    };
+    format!("{n} {stem}{ending}")
+}
+
 /// Line and column of a byte offset, both from 1; columns count characters.
 ///
 /// It reads the text up to the offset; [`render`] and [`to_json`] use an index of the lines instead.
@@ -221,7 +242,11 @@ pub fn render(diags: &[Diagnostic], source: &Source, color: bool) -> String {
         out.push_str("\n\n");
     }
     if diags.len() > MAX_RENDERED {
-        let text = format!("{} more messages are not shown", diags.len() - MAX_RENDERED);
+        let more = (diags.len() - MAX_RENDERED) as u64;
+        let text = match more {
+            1 => "1 more message is not shown".into(),
+            _ => format!("{more} more messages are not shown"),
+        };
         let group = Group::with_title(Level::NOTE.primary_title(text));
         out.push_str(&renderer.render(&[group]));
         out.push('\n');
@@ -470,6 +495,34 @@ error[E0203]: kernel does not fit its input
         let trimmed: Vec<&str> = rendered.lines().map(str::trim_end).collect();
         let expected: Vec<&str> = expected.lines().map(str::trim_end).collect();
         assert_eq!(trimmed, expected, "{rendered}");
+    }
+
+    #[test]
+    fn an_empty_help_or_note_is_no_line() {
+        let diag = Diagnostic::error("E0305", "bad")
+            .at(Span::new(0, 1), "")
+            .help("")
+            .note(" ");
+        assert!(diag.help.is_empty() && diag.notes.is_empty());
+        let rendered = render(&[diag], &source("x"), false);
+        assert!(!rendered.contains("= "), "{rendered}");
+    }
+
+    #[test]
+    fn things_are_counted_as_people_do() {
+        let all = ["step", "branch", "axis", "entry"];
+        let counts = |n| all.map(|thing| count(n, thing));
+        assert_eq!(counts(1), ["1 step", "1 branch", "1 axis", "1 entry"]);
+        assert_eq!(counts(0), ["0 steps", "0 branches", "0 axes", "0 entries"]);
+        assert_eq!(counts(2), ["2 steps", "2 branches", "2 axes", "2 entries"]);
+    }
+
+    #[test]
+    fn the_messages_that_are_not_shown_are_counted() {
+        for (more, text) in [(1, "1 more message is not"), (2, "2 more messages are not")] {
+            let all = vec![Diagnostic::error("E0001", "bad"); MAX_RENDERED + more];
+            assert!(render(&all, &source("x"), false).contains(text), "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Knows every layer below it, but neither data nor the training loop; prints nothing.
 
+mod set;
 mod stages;
 pub use stages::{Described, NoStage, Options, Stage, text};
 
@@ -123,7 +124,7 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
     let (key, value) = text
         .strip_prefix("train.")
         .and_then(|t| t.split_once('='))
-        .ok_or_else(|| wrong("--set takes an entry of train", &form))?;
+        .ok_or_else(|| wrong(set::problem(text), &[set::help(text)]))?;
     let source = Source {
         name: "--set".into(),
         text: format!("model M {{ input(1) }}\ntrain {{ value = {value} }}"),
@@ -136,7 +137,10 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
     let entry = entry.ok_or_else(|| wrong("this value cannot be read", &form))?;
     config
         .set(key.trim(), Span::ZERO, &entry.value)
-        .map_err(|d| wrong(&d.message, &d.help))
+        .map_err(|d| match d.code {
+            "E0301" => wrong(&d.message, &[set::help(text)]),
+            _ => wrong(&d.message, &d.help),
+        })
 }
 
 impl Model {

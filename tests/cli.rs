@@ -152,6 +152,57 @@ fn closing_lines_say_what_they_cover() {
 }
 
 #[test]
+fn one_of_a_thing_is_singular() {
+    let args = ["models/lenet.nn", "--steps", "1", "--threads", "1"];
+    let text = stdout(&run(&args));
+    assert!(
+        text.contains("(after 1 step: ") && text.contains("(1 thread, "),
+        "{text}"
+    );
+    let text = stdout(&run(&[
+        "bench",
+        "models/edge.nn",
+        "--threads",
+        "1",
+        "--seconds",
+        "0.01",
+    ]));
+    assert!(text.contains("on 1 thread\n"), "{text}");
+}
+
+/// Rates and sizes of batches have options of their own, which come before `--set`.
+#[test]
+fn options_of_train_are_those_of_set() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let weights = |args: &[&str]| {
+        let file = dir.path().join("w.safetensors");
+        let path = file.to_str().expect("text");
+        let all = ["models/lenet.nn", "--steps", "2", "--quiet", "--save", path];
+        let o = run(&[&all[..], args].concat());
+        assert!(o.status.success(), "{}", stderr(&o));
+        std::fs::read(&file).expect("written")
+    };
+    let set = |size, rate| weights(&["--set", size, "--set", rate]);
+    let wanted = set("train.batch_size=19", "train.optimizer.lr=0.0123");
+    for args in [
+        &["--batch-size", "19", "--lr", "0.0123"][..],
+        &["--batch=19", "--lr=123e-4"],
+        &[
+            "--set",
+            "train.optimizer.lr=9",
+            "--lr",
+            "1.23e-2",
+            "--batch-size",
+            "19",
+        ],
+    ] {
+        assert!(weights(args) == wanted, "{args:?}");
+    }
+    let other = set("train.batch_size=19", "train.optimizer.lr=0.0124");
+    assert!(other != wanted);
+}
+
+#[test]
 fn saved_weights_evaluate_and_start_a_run() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let file = dir.path().join("w.safetensors");

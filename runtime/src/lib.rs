@@ -5,6 +5,7 @@ pub mod code;
 pub mod cuda;
 pub mod data;
 pub mod exec;
+pub mod files;
 mod foreign;
 mod half;
 pub mod init;

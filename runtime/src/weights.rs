@@ -1,13 +1,14 @@
-//! Named f32 tensors in safetensors files, written so that a crash leaves the old file or the new one.
+//! Named f32 tensors in safetensors files.
 //!
 //! Does not know which tensors a model has; the caller compares names and shapes.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView, serialize};
 use thiserror::Error;
+
+use crate::files::{self, WriteError};
 
 mod read;
 pub use read::{Stored, Unread, load, read};
@@ -20,10 +21,10 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
-/// Why weights could not be read or written.
+/// Why weights could not be read.
 #[derive(Debug, Error)]
 pub enum WeightsError {
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {reason}", path = path.display(), reason = files::reason(source))]
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: not a safetensors file: {source}", path = path.display())]
     Format {
@@ -53,66 +54,36 @@ pub enum WeightsError {
     TooLarge { path: PathBuf, bytes: u64 },
 }
 
-/// Writes the tensors: beside the target first, synced to the disk, then renamed over it.
-pub fn save(path: &Path, tensors: &[Tensor]) -> Result<(), WeightsError> {
+/// Writes the tensors, as a whole or not at all.
+pub fn save(path: &Path, tensors: &[Tensor]) -> Result<(), WriteError> {
+    let bytes = encoded(tensors).map_err(|e| WriteError {
+        path: path.into(),
+        reason: e.to_string(),
+    })?;
+    files::replace(path, &bytes)
+}
+
+/// The content of a file of the tensors.
+fn encoded(tensors: &[Tensor]) -> Result<Vec<u8>, SafeTensorError> {
     let bytes: Vec<Vec<u8>> = tensors
         .iter()
         .map(|t| t.data.iter().flat_map(|x| x.to_le_bytes()).collect())
         .collect();
-    let format = |source| WeightsError::Format {
-        path: path.into(),
-        source,
-    };
     let views = tensors
         .iter()
         .zip(&bytes)
         .map(|(t, b)| {
-            Ok((
-                t.name.as_str(),
-                TensorView::new(Dtype::F32, t.shape.clone(), b)?,
-            ))
+            let view = TensorView::new(Dtype::F32, t.shape.clone(), b)?;
+            Ok((t.name.as_str(), view))
         })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(format)?;
-    let file = serialize(views, None).map_err(format)?;
-    replace_file(path, &file).map_err(|source| WeightsError::Io {
-        path: path.into(),
-        source,
-    })
-}
-
-/// Replaces a file as a whole: a temporary beside it, fsync, rename, fsync of the folder.
-pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::other("the path names no file"))?;
-    let temp = folder.join(format!(
-        ".{}.{}.tmp",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
-    let written = write_synced(&temp, bytes).and_then(|()| fs::rename(&temp, path));
-    if written.is_err() {
-        // The first error counts; a temp that cannot be removed does no harm.
-        let _ = fs::remove_file(&temp);
-    }
-    written?;
-    // The new name itself survives a crash once the folder is on the disk.
-    File::open(folder)?.sync_all()
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+        .collect::<Result<Vec<_>, SafeTensorError>>()?;
+    serialize(views, None)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn tensors() -> Vec<Tensor> {

@@ -1,9 +1,8 @@
 //! What can be written on the command line.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use lenetc::backend::cpu::Isa;
@@ -11,13 +10,19 @@ use lenetc::backend::cuda::ptx;
 use lenetc::driver::Stage;
 use lenetc_runtime::cuda::Choice;
 
-use super::Stop;
+use super::{Stop, outputs};
 
 /// A compiler for small convolutional networks.
 ///
 /// `lenetc FILE` is short for `lenetc train FILE`.
 #[derive(Parser, Debug)]
-#[command(name = "lenetc", version, arg_required_else_help = true)]
+#[command(
+    name = "lenetc",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 80,
+    override_usage = "lenetc [OPTIONS] <FILE>\n       lenetc <COMMAND>"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -31,7 +36,7 @@ pub enum Command {
     Check {
         #[command(flatten)]
         model: ModelArgs,
-        /// Diagnostics as JSON
+        /// Print the diagnostics as JSON
         #[arg(long)]
         json: bool,
         /// A line for each layer, however long, rather than what fits the terminal
@@ -41,11 +46,12 @@ pub enum Command {
     /// Show a stage of the compilation as text
     #[command(override_usage = "lenetc emit --stage <STAGE> [OPTIONS] <FILE>")]
     Emit(EmitArgs),
-    /// Loss and accuracy on the test set
+    /// Print loss and accuracy on the test set
     Eval(EvalArgs),
     /// Write files in the canonical layout
     Fmt {
-        #[arg(required = true)]
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Change nothing; exit 1 where a file is not in the layout
         #[arg(long)]
@@ -53,23 +59,30 @@ pub enum Command {
     },
     /// List what --target and --device can be here
     Devices,
-    /// Compile time, examples a second, latency, and where the time of a step goes
+    /// Measure compile time, throughput, latency and every kernel
     Bench(BenchArgs),
 }
 
 #[derive(Args, Debug, Clone)]
 pub struct ModelArgs {
-    /// The model
+    /// The model, a .nn file
     pub file: PathBuf,
-    /// Replace an entry of train, as train.batch_size=32 or train.optimizer.lr=0.5
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    /// Replace an entry of train, as train.seed=3
+    #[arg(long = "set", value_name = "ENTRY=VALUE")]
     pub set: Vec<String>,
+    /// Examples in a batch, for --set train.batch_size=N
+    #[arg(long, allow_negative_numbers = true, visible_alias = "batch", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch_size: Option<u32>,
+    /// The learning rate, for --set train.optimizer.lr=X
+    #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = learning_rate)]
+    pub lr: Option<f32>,
 }
 
 #[derive(Args, Debug, Clone)]
 pub struct RunArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What the model runs on: the processor or an NVIDIA GPU
     #[arg(long, value_enum, default_value_t = Target::Cpu)]
     pub target: Target,
     /// The code generator; auto takes the best that the processor has
@@ -78,16 +91,16 @@ pub struct RunArgs {
     /// 0 leaves out the optional passes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub opt: u8,
-    /// The device of --target cuda: a number from 0, or `software` for the GPU that is a program
+    /// The GPU: a number from 0, or `software` for one that is a program
     #[arg(long, value_name = "N|software")]
     pub device: Option<Choice>,
-    /// Threads; as many as the machine has by default
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Threads to run on; as many as the machine has by default
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Measure which tiles are the fastest here and keep that in the user's cache; results stay the same, bit for bit
+    /// Measure which tiles are the fastest here; results stay the same
     #[arg(long)]
     pub tune: bool,
-    /// The folder or file of the data set
+    /// The data set's folder or .npz file, in the place of the model's
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
@@ -96,21 +109,23 @@ pub struct RunArgs {
 pub struct TrainArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    #[arg(long)]
+    /// Passes over the data, in the place of the model's epochs
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
     pub epochs: Option<u32>,
     /// Stop after so many updates
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
-    #[arg(long)]
+    /// What initial weights and the order of examples are drawn from
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Weights to start from (safetensors)
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Where the weights are written at the end (safetensors)
-    #[arg(long, value_name = "FILE")]
+    /// Where the weights go at the end (safetensors); - is stdout
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(outputs::weights_file))]
     pub save: Option<PathBuf>,
-    /// A line of JSON for each step and each epoch
-    #[arg(long, value_name = "FILE")]
+    /// Lines of JSON, of each step and each epoch; - is stdout, and lines for people go to stderr
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(outputs::metrics_file))]
     pub metrics: Option<PathBuf>,
     /// Take the examples in their order
     #[arg(long)]
@@ -124,7 +139,7 @@ pub struct TrainArgs {
 pub struct EvalArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// Weights of the model (safetensors); left out where it has no parameters
+    /// The weights to test (safetensors); left out where the model has no parameters
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }
@@ -163,13 +178,10 @@ pub struct EmitArgs {
 pub struct BenchArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// Images in a batch, short for --set train.batch_size=N; no more than the data set has
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch: Option<u32>,
     /// Seconds for each figure
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
     pub seconds: f64,
-    /// As JSON
+    /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,
     /// A line for each kernel, however long, rather than what fits the terminal
@@ -201,24 +213,22 @@ fn stages() -> impl TypedValueParser<Value = Stage> {
     PossibleValuesParser::new(named).try_map(|name| name.parse::<Stage>())
 }
 
-const COMMANDS: [&str; 8] = [
-    "train", "check", "emit", "eval", "fmt", "devices", "bench", "help",
-];
-
-/// Puts `train` before a file or an option of train.
-pub fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
-    let own = ["-h", "--help", "-V", "--version"];
-    let first = args.get(1).and_then(|a| a.to_str()).unwrap_or("");
-    if args.len() > 1 && !COMMANDS.contains(&first) && !own.contains(&first) {
-        args.insert(1, "train".into());
+/// A learning rate, as the language takes it.
+fn learning_rate(text: &str) -> Result<f32, String> {
+    let rate: f32 = text.parse().map_err(|_| "it is no number".to_string())?;
+    match rate.is_finite() && rate > 0.0 {
+        true => Ok(rate),
+        false => Err("it must be above 0".into()),
     }
-    args
 }
 
 impl ModelArgs {
-    /// The `--set` entries.
+    /// The entries of `train` that are replaced, as `--set` has them; those with an option of their own come last.
     pub fn overrides(&self) -> Vec<String> {
-        self.set.clone()
+        let batch = self.batch_size.map(|n| format!("train.batch_size={n}"));
+        let rate = self.lr.map(|x| format!("train.optimizer.lr={x:e}"));
+        let set = self.set.iter().cloned();
+        set.chain(batch).chain(rate).collect()
     }
 }
 

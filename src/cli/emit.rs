@@ -1,16 +1,17 @@
 //! `lenetc emit`: any stage of the compilation as text.
 
-use std::path::Path;
-
 use lenetc::backend::cpu::clif::Target;
 use lenetc::driver::{self, NoStage, Options};
-use lenetc_runtime::weights::replace_file;
+use lenetc_runtime::files;
 
 use super::args::EmitArgs;
-use super::{Stop, print};
+use super::{Stop, outputs, print};
 
 /// Prints a stage, for an instruction set of this machine or for GPUs of a compute capability, or writes it to a file.
 pub fn run(a: &EmitArgs) -> Result<u8, Stop> {
+    if let Some(file) = &a.output {
+        outputs::check_one("--output", file, &a.model.file)?;
+    }
     let model = super::model(&a.model)?;
     let options = Options {
         stage: a.stage,
@@ -27,14 +28,10 @@ pub fn run(a: &EmitArgs) -> Result<u8, Stop> {
         NoStage::Unavailable(why) => Stop::Message(why),
     })?;
     match &a.output {
-        Some(file) => write(file, &text)?,
+        Some(file) => {
+            files::replace(file, text.as_bytes()).map_err(|e| Stop::Message(e.to_string()))?
+        }
         None => print(&text)?,
     }
     Ok(0)
-}
-
-/// Replaces the file as a whole.
-fn write(file: &Path, text: &str) -> Result<(), Stop> {
-    let cannot = |e| Stop::Message(format!("cannot write {}: {e}", file.display()));
-    replace_file(file, text.as_bytes()).map_err(cannot)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lenetc::diag;
 use lenetc::driver;
 use lenetc::syntax;
+use lenetc_runtime::files;
 
 use super::args::ModelArgs;
 use super::{FAILED, Stop, layers, print, width};
@@ -65,8 +66,7 @@ pub fn fmt(files: &[PathBuf], check: bool) -> Result<u8, Stop> {
             ))?;
             code = FAILED;
         } else {
-            lenetc_runtime::weights::replace_file(path, text.as_bytes())
-                .map_err(|e| Stop::Message(format!("cannot write {}: {e}", path.display())))?;
+            files::replace(path, text.as_bytes()).map_err(|e| Stop::Message(e.to_string()))?;
         }
     }
     Ok(code)

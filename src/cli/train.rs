@@ -2,25 +2,24 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lenetc::backend::cpu::Plan;
 use lenetc::backend::cpu::tune::Tuned;
+use lenetc::diag;
 use lenetc::driver::{self, Model, Passes};
 use lenetc::ops::Graph;
 use lenetc::passes::build::Built;
 use lenetc::passes::config::Config;
-use lenetc::train::{self, Epoch, Loaded, Options, RunError, Session, Summary, Watcher};
+use lenetc::train::{
+    self, Doing, Epoch, Loaded, Metrics, Options, RunError, Session, Summary, Watcher,
+};
 use lenetc_runtime::cache::Cache;
 use lenetc_runtime::cuda::{Choice, Device, Engine};
 use lenetc_runtime::weights::Tensor;
 
 use super::args::{EvalArgs, RunArgs, Target, TrainArgs};
-use super::{INTERRUPTED, Stop, print};
-
-/// Set by the first signal.
-static STOP: AtomicBool = AtomicBool::new(false);
+use super::{Stop, outputs, print, print_beside, signals};
 
 /// Tensors up to this size are printed whole.
 const PRINTED_WHOLE: usize = 64;
@@ -141,11 +140,12 @@ fn notes(notes: &[String]) {
 /// Trains.
 pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
     let (mut session, built) = session(&a.run, |c| {
-        c.epochs = a.epochs.unwrap_or(c.epochs).max(1);
+        c.epochs = a.epochs.unwrap_or(c.epochs);
         c.seed = a.seed.unwrap_or(c.seed);
         c.shuffle &= !a.no_shuffle;
     })?;
     session.trainable()?;
+    outputs::check(a, &session.config)?;
     if !a.quiet {
         notes(&session.data.notes);
     }
@@ -153,28 +153,34 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
     if let Some(path) = &a.weights {
         notes(&session.load_weights(path)?);
     }
-    catch_signals()?;
+    let mut screen = Screen::new(a.quiet, outputs::take_stdout(a));
+    // A FIFO without a reader holds the run up here, where a signal ends it.
+    let metrics = a.metrics.as_deref().map(Metrics::create).transpose();
     let options = Options {
-        threads: a.run.threads(),
         steps: a.steps,
-        weights: a.weights.clone(),
         save: a.save.clone(),
-        metrics: a.metrics.clone(),
+        metrics: metrics.map_err(RunError::from)?,
     };
-    let mut screen = Screen::new(a.quiet);
-    let result = session.train(&options, &STOP, &mut screen);
+    signals::catch(signals::Run {
+        save: options.save.clone(),
+        tested: session.data.test.is_some(),
+        metrics: options.metrics.clone(),
+        bar: screen.bar.clone(),
+    })?;
+    let result = session.train(&options, signals::stop(), &mut screen);
     screen.bar.finish_and_clear();
     let summary = result?;
-    if let Some(path) = &a.save {
-        session.save_weights(path)?;
-    }
     if session.config.print_parameters {
-        print(&parameters(&session.tensors()?))?;
+        (screen.print)(&parameters(&session.tensors()?))?;
     }
-    let place = place(&session, options.threads);
+    let place = place(&session, a.run.threads());
     let data = session.data.source.closing();
-    print(&closing(&summary, &format!("{place}, {data}")))?;
-    Ok(if summary.interrupted { INTERRUPTED } else { 0 })
+    (screen.print)(&closing(&summary, &format!("{place}, {data}")))?;
+    Ok(if summary.interrupted {
+        signals::code()
+    } else {
+        0
+    })
 }
 
 /// Evaluates.
@@ -201,23 +207,16 @@ pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
     Ok(0)
 }
 
-/// The first signal ends the run after its step, the second at once.
-fn catch_signals() -> Result<(), Stop> {
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    })
-    .map_err(|e| Stop::Message(format!("cannot catch signals: {e}")))
-}
-
 /// What a session runs on, as the last line has it.
 fn place(s: &Session, threads: usize) -> String {
     match s.gpu() {
         Some(engine) => format!("cuda ({})", engine.device().name),
         None => {
-            let plural = if threads == 1 { "" } else { "s" };
-            format!("cpu ({threads} thread{plural}, {})", s.isa())
+            format!(
+                "cpu ({}, {})",
+                diag::count(threads as u64, "thread"),
+                s.isa()
+            )
         }
     }
 }
@@ -232,6 +231,9 @@ fn digits(loss: f64, places: usize) -> String {
 
 /// The last two lines.
 fn closing(s: &Summary, place: &str) -> String {
+    if s.steps == 0 {
+        return "stopped before the first step\n".into();
+    }
     let e = &s.last;
     let places = if e.train_loss < 0.001 { 6 } else { 3 };
     let mut line = format!("loss {}", digits(e.train_loss, places));
@@ -242,8 +244,11 @@ fn closing(s: &Summary, place: &str) -> String {
     }
     if s.covered < s.examples {
         line.push_str(&format!(
-            " (after {} steps: {} of the {} examples of epoch {})",
-            s.steps, s.covered, s.examples, e.epoch
+            " (after {}: {} of the {} examples of epoch {})",
+            diag::count(s.steps, "step"),
+            s.covered,
+            s.examples,
+            e.epoch
         ));
     }
     format!(
@@ -278,10 +283,13 @@ fn parameters(tensors: &[Tensor]) -> String {
 struct Screen {
     bar: ProgressBar,
     quiet: bool,
+    /// Where lines for people go.
+    print: fn(&str) -> Result<(), Stop>,
 }
 
 impl Screen {
-    fn new(quiet: bool) -> Self {
+    /// `beside` has lines go to stderr, where stdout is taken.
+    fn new(quiet: bool, beside: bool) -> Self {
         let bar = if quiet || !std::io::stderr().is_terminal() {
             ProgressBar::hidden()
         } else {
@@ -289,18 +297,27 @@ impl Screen {
         };
         let style = "epoch {prefix} {wide_bar} {pos}/{len}  loss {msg}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
-        Self { bar, quiet }
+        let print = if beside { print_beside } else { print };
+        Self { bar, quiet, print }
     }
 
     fn line(&self, text: &str) {
         if !self.quiet {
             // A closed stdout is noticed when the closing lines are printed.
-            self.bar.suspend(|| print(text).ok());
+            self.bar.suspend(|| (self.print)(text).ok());
         }
     }
 }
 
 impl Watcher for Screen {
+    fn doing(&mut self, what: Doing) {
+        signals::doing(what);
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.bar.suspend(|| anstream::eprintln!("warning: {text}"));
+    }
+
     fn progress(&mut self, epoch: u32, done: usize, all: usize, loss: f64) {
         if !self.bar.is_hidden() {
             self.bar.set_length(all as u64);

@@ -240,8 +240,8 @@ pub(crate) fn image(ty: &TensorType, who: &str) -> Result<[u32; 3], ShapeError> 
             "E0202",
             &format!("{who} needs images"),
             format!(
-                "its input has {} axes: {ty}; an image has channels, height and width",
-                ty.dims.len()
+                "its input has {}: {ty}; an image has channels, height and width",
+                crate::diag::count(ty.dims.len() as u64, "axis")
             ),
         )
         .help(format!("put {who} before Flatten and Linear"))),

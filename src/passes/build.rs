@@ -18,7 +18,7 @@ use order::Context;
 
 use super::config::{Config, Loss};
 use super::known::{self, Kind};
-use crate::diag::{Diagnostic, Span};
+use crate::diag::{self, Diagnostic, Span};
 use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
 use crate::nest::Macs;
 use crate::ops::{
@@ -488,7 +488,7 @@ impl<'a> Builder<'a> {
             Op::from(Concat)
         };
         let y = self.add(op, &operands, path, layer.span)?;
-        let text = format!("{name} of {} branches", operands.len());
+        let text = format!("{name} of {}", diag::count(operands.len() as u64, "branch"));
         self.row(path, text, y, String::new(), 0, Macs::default());
         Ok(Some(y))
     }

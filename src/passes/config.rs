@@ -7,7 +7,7 @@
 mod missing;
 
 use super::known::{self, Kind};
-use crate::diag::{Diagnostic, Span};
+use crate::diag::{self, Diagnostic, Span};
 use crate::syntax::ast::{Arg, Call, Entry, Value, ValueKind};
 
 /// Where examples come from.
@@ -288,8 +288,10 @@ fn no_argument(owner: &str, arg: &Arg, names: &[&str]) -> Box<Diagnostic> {
     let message = match (&arg.name, names.len()) {
         (Some(n), _) => format!("{owner} has no argument `{}`", n.name),
         (None, 0) => format!("{owner} takes no arguments"),
-        (None, 1) => format!("{owner} takes at most one argument"),
-        (None, n) => format!("{owner} takes at most {n} arguments"),
+        (None, n) => format!(
+            "{owner} takes at most {}",
+            diag::count(n as u64, "argument")
+        ),
     };
     let written = match names {
         [] => format!("it is written {owner}"),
@@ -439,7 +441,10 @@ fn fill(v: &Value, depth: usize, out: &mut Array) -> Set {
         }
         (ValueKind::List(items), Some(&n)) => Err(kind(
             v,
-            format!("this row has {} entries, those before it {n}", items.len()),
+            format!(
+                "this row has {}, those before it {n}",
+                diag::count(items.len() as u64, "entry")
+            ),
             "",
         )),
         (ValueKind::Int(_) | ValueKind::Float(_), None) => {

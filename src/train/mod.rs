@@ -14,13 +14,14 @@ mod source;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lenetc_runtime::cuda::{CudaError, Device, Engine, Program};
 use lenetc_runtime::data::TargetKind;
 use lenetc_runtime::exec::{Examples, Machine, Mode};
+use lenetc_runtime::files::WriteError;
 use lenetc_runtime::init;
-use lenetc_runtime::weights::{self, Tensor};
+use lenetc_runtime::weights::{self, Tensor, WeightsError};
 
 use crate::backend::ParameterPlace;
 use crate::backend::cpu::{Isa, Plan};
@@ -42,10 +43,11 @@ pub enum RunError {
     Data(String),
     #[error("cannot use the weights in {path}: {reason}")]
     Weights { path: String, reason: String },
-    #[error("cannot use the weights: {0}")]
-    WeightsFile(#[from] weights::WeightsError),
-    #[error("cannot write {path}: {reason}")]
-    Write { path: String, reason: String },
+    /// The reason begins with the file's name.
+    #[error("cannot use the weights in {0}")]
+    WeightsFile(#[from] WeightsError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
     #[error("the loss of step {step} is {loss}: lower the learning rate, or look at the data")]
     NotFinite { step: u64, loss: f64 },
     #[error(
@@ -64,14 +66,13 @@ pub enum RunError {
 }
 
 /// What a run is asked for beside the model.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
-    pub threads: usize,
     /// Stop after so many updates.
     pub steps: Option<u64>,
-    pub weights: Option<PathBuf>,
+    /// Where the weights go once the last step is made, before the last test pass.
     pub save: Option<PathBuf>,
-    pub metrics: Option<PathBuf>,
+    pub metrics: Option<Metrics>,
 }
 
 /// What an epoch gave; of the test set where there is one. No accuracy where there are no classes.
@@ -98,8 +99,24 @@ pub struct Summary {
     pub interrupted: bool,
 }
 
+/// What a run is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Steps of an epoch.
+    Steps,
+    /// The test pass after an epoch that others follow; a run that is stopped leaves it.
+    Test,
+    Save,
+    /// The test pass that the run ends with.
+    LastTest,
+}
+
 /// Is told what happens.
 pub trait Watcher {
+    /// From here on the run does this.
+    fn doing(&mut self, what: Doing);
+    /// Something went wrong that the run goes on without; it is an error at the end.
+    fn warning(&mut self, text: &str);
     /// `done` of `all` examples of an epoch are through.
     fn progress(&mut self, epoch: u32, done: usize, all: usize, loss: f64);
     /// A step whose loss the model asks to see.
@@ -236,10 +253,7 @@ impl Session {
 
     /// Writes all parameters.
     pub fn save_weights(&self, path: &std::path::Path) -> Result<(), RunError> {
-        weights::save(path, &self.tensors()?).map_err(|e| RunError::Write {
-            path: path.display().to_string(),
-            reason: e.to_string(),
-        })
+        Ok(weights::save(path, &self.tensors()?)?)
     }
 
     /// The parameters by name.
@@ -264,7 +278,8 @@ impl Session {
         }
     }
 
-    /// Trains; `stop` ends the run after the steps that are under way. Fails where there is nothing to train.
+    /// Trains; `stop` ends the run after the steps that are under way. Then the weights are saved, and tested at last:
+    /// who cannot wait for the end of that has them. Fails where there is nothing to train.
     pub fn train(
         &mut self,
         o: &Options,
@@ -272,17 +287,42 @@ impl Session {
         watcher: &mut (dyn Watcher + Send),
     ) -> Result<Summary, RunError> {
         self.trainable()?;
-        let mut metrics = Metrics::create(o.metrics.as_deref())?;
-        self.execute(|executor, data, config| {
-            Loop::new(executor, (data, config), stop, &mut metrics, watcher)
-                .run(o.steps.unwrap_or(u64::MAX))
-        })
+        let metrics = o.metrics.as_ref();
+        let ended = self.execute(|executor, data, config| {
+            let steps = o.steps.unwrap_or(u64::MAX);
+            Loop::new(executor, (data, config), stop, metrics, watcher).run(steps)
+        });
+        if let Some(metrics) = metrics {
+            metrics.flush();
+        }
+        let mut ended = ended?;
+        let saved = o.save.as_ref().map_or(Ok(()), |path| {
+            watcher.doing(Doing::Save);
+            self.save_weights(path)
+        });
+        if ended.untested {
+            watcher.doing(Doing::LastTest);
+            self.test_last(&mut ended.summary)?;
+            ended.summary.interrupted |= stop.load(Ordering::Relaxed);
+            epochs::tell(&ended.summary, &self.config, metrics, watcher);
+        }
+        saved?;
+        metrics.map_or(Ok(()), Metrics::finish)?;
+        Ok(ended.summary)
+    }
+
+    /// The test pass of a run's last epoch, where there is a test set.
+    fn test_last(&mut self, summary: &mut Summary) -> Result<(), RunError> {
+        let last = &mut summary.last;
+        self.execute(|executor, data, config| epochs::test(executor, data, config, None, last))
+            .map(drop)
     }
 
     /// Mean loss and accuracy over the test set, or the training set where there is none.
     pub fn evaluate(&mut self) -> Result<(f64, Option<f64>), RunError> {
         self.execute(|executor, data, config| {
-            evaluate(executor, data.tested().len(), accuracy(config))
+            let means = evaluate(executor, data.tested().len(), config, None)?;
+            Ok(means.map_or((0.0, None), |m| (m.loss, m.acc)))
         })
     }
 

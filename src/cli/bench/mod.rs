@@ -37,8 +37,6 @@ pub use setting::{Setting, line};
 /// Measures.
 pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     let mut a = a.clone();
-    let batch = a.batch.map(|n| format!("train.batch_size={n}"));
-    a.run.model.set.extend(batch);
     a.seconds = a.seconds.clamp(0.01, 3600.0);
     match a.run.target {
         args::Target::Cpu => on_cpu(&a),

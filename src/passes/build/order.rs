@@ -5,7 +5,7 @@
 
 use super::arguments::evaluate;
 use super::{Checked, Names};
-use crate::diag::Diagnostic;
+use crate::diag::{self, Diagnostic};
 use crate::ops::{ArgValue, Args, Inferred, Op, Signature};
 use crate::syntax::ast::{Arg, Call, Value as Written, ValueKind};
 
@@ -84,7 +84,8 @@ fn unnamed(c: &Call, cx: &Context) -> Box<Diagnostic> {
     let message = match &s.arguments[..s.positional] {
         [] => format!("{} takes no arguments", s.name),
         all if all.len() == s.arguments.len() => {
-            format!("{} takes at most {} arguments", s.name, all.len())
+            let most = diag::count(all.len() as u64, "argument");
+            format!("{} takes at most {most}", s.name)
         }
         [only] => format!("{} takes `{}` alone by position", s.name, only.name),
         some => {
