@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+mod cursor;
 mod lexer;
 mod values;
-use lexer::{Kind as Part, Token, tokens};
+use cursor::{Tokens, shown};
+use lexer::{Kind as Part, tokens};
 
 /// A text that is no kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,113 +57,6 @@ pub fn parse(text: &str) -> Result<Vec<Kernel>> {
                 tokens = p.tokens;
             }
         }
-    }
-}
-
-/// The tokens, and which is next.
-struct Tokens {
-    list: Vec<Token>,
-    at: usize,
-}
-
-impl Tokens {
-    fn peek(&self) -> &Part {
-        self.ahead(0)
-    }
-
-    fn ahead(&self, n: usize) -> &Part {
-        let last = self.list.len() - 1;
-        &self.list[(self.at + n).min(last)].kind
-    }
-
-    /// An error of what was just passed.
-    fn wrong<T>(&self, message: impl Into<String>) -> Result<T> {
-        self.wrong_at(self.at.saturating_sub(1), message)
-    }
-
-    /// An error of what is next.
-    fn wrong_next<T>(&self, message: impl Into<String>) -> Result<T> {
-        self.wrong_at(self.at, message)
-    }
-
-    fn wrong_at<T>(&self, at: usize, message: impl Into<String>) -> Result<T> {
-        let last = self.list.len() - 1;
-        Err(ParseError {
-            line: self.list[at.min(last)].line,
-            message: message.into(),
-        })
-    }
-
-    /// Whether the sign is next; passes it.
-    fn sign(&mut self, sign: &str) -> bool {
-        let found = matches!(self.peek(), Part::Sign(s) if *s == sign);
-        self.at += usize::from(found);
-        found
-    }
-
-    /// Whether the word is next; passes it.
-    fn word(&mut self, word: &str) -> bool {
-        let found = matches!(self.peek(), Part::Word(w) if w == word);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn expect(&mut self, what: &str) -> Result<()> {
-        if self.sign(what) || self.word(what) {
-            return Ok(());
-        }
-        self.wrong_next(format!("`{what}` is missing before {}", shown(self.peek())))
-    }
-
-    fn name(&mut self) -> Result<String> {
-        match self.peek().clone() {
-            Part::Word(name) => {
-                self.at += 1;
-                Ok(name)
-            }
-            other => self.wrong_next(format!("a name is missing before {}", shown(&other))),
-        }
-    }
-
-    /// A whole number without a sign.
-    fn integer(&mut self) -> Result<i64> {
-        let Part::Number(text) = self.peek() else {
-            return self.wrong_next(format!("a number is missing before {}", shown(self.peek())));
-        };
-        match text.parse::<u64>() {
-            Ok(n) if n < NUMBERS => {
-                self.at += 1;
-                Ok(n as i64)
-            }
-            _ => self.wrong_next(format!("{text} is not a whole number below {NUMBERS}")),
-        }
-    }
-
-    /// A whole number from `least` on.
-    fn count(&mut self, least: i64) -> Result<u32> {
-        let n = self.integer()?;
-        match u32::try_from(n) {
-            Ok(count) if n >= least => Ok(count),
-            _ => self.wrong(format!("{n} is not a number from {least} to {}", u32::MAX)),
-        }
-    }
-
-    fn signed(&mut self) -> Result<i64> {
-        let sign = if self.sign("-") { -1 } else { 1 };
-        Ok(sign * self.integer()?)
-    }
-}
-
-/// A token as a message shows it.
-fn shown(part: &Part) -> String {
-    match part {
-        Part::Word(w) => format!("`{w}`"),
-        Part::Number(n) => format!("`{n}`"),
-        Part::Nan(_) => "a NaN".into(),
-        Part::Named(n) => format!("`%{n}`"),
-        Part::Note(_) => "a comment".into(),
-        Part::Sign(s) => format!("`{s}`"),
-        Part::End => "the end of the text".into(),
     }
 }
 
