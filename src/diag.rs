@@ -204,6 +204,19 @@ fn said(text: String) -> Option<String> {
     (!text.trim().is_empty()).then_some(text)
 }
 
+/// A number with a separator for thousands: `60,000`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (k, digit) in digits.chars().enumerate() {
+        if k > 0 && (digits.len() - k).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// A number of things as a sentence has it: `1 step`, `2 steps`.
 ///
 /// Knows the plurals that messages need: as of `step`, `batch`, `axis` and `entry`.
@@ -580,6 +593,12 @@ error[E0203]: kernel does not fit its input
             rendered.contains("opened here") && rendered.contains("10002 | train"),
             "{rendered}"
         );
+    }
+
+    #[test]
+    fn thousands_are_separated() {
+        let texts = [0, 999, 1_000, 123_456, 1_234_567].map(grouped);
+        assert_eq!(texts, ["0", "999", "1,000", "123,456", "1,234,567"]);
     }
 
     #[test]

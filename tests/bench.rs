@@ -183,7 +183,7 @@ fn figures_say_what_they_are_of() {
     assert!(
         v["data"]
             .as_str()
-            .is_some_and(|t| t.starts_with("inline: 1 example "))
+            .is_some_and(|t| t.starts_with("inline data: 1 image "))
     );
 }
 

@@ -167,7 +167,10 @@ fn one_of_a_thing_is_singular() {
         "--seconds",
         "0.01",
     ]));
-    assert!(text.contains("on 1 thread\n"), "{text}");
+    assert!(
+        text.contains(", 1 of ") && text.contains("batch      1 image, in blocks of 1\n"),
+        "{text}"
+    );
 }
 
 /// Rates and sizes of batches have options of their own, which come before `--set`.

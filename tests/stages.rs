@@ -84,7 +84,8 @@ fn no_line_is_wide() {
     let deep = format!(
         "block B(n) {{ Add {{ {{ {layers} }} {{ Identity }} }} }}\n\
          block C(n) {{ first: B(n); Add {{ {branches} }} }}\n\
-         model Deep {{ input(4)\n a_block_with_a_long_name: C(4); Linear(2) }}\n"
+         model Deep {{ input(4)\n a_block_with_a_long_name: C(4); Linear(2) }}\n\
+         train {{ batch_size = 8 }}\n"
     );
     let deep = Source {
         name: "deep.nn".into(),

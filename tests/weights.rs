@@ -137,8 +137,9 @@ fn files_of_other_formats_are_called_by_their_names() {
         (b"", "it is empty"),
     ] {
         let text = eval(bytes).err;
-        let start =
-            format!("error: cannot use the weights: w.safetensors: not a safetensors file: {what}");
+        let start = format!(
+            "error: cannot use the weights in w.safetensors: not a safetensors file: {what}"
+        );
         assert!(text.starts_with(&start), "{text}");
         assert!(text.contains("= help: write it with safetensors"), "{text}");
     }

@@ -3,6 +3,7 @@
 //! Where a line would be too wide, the rule stands below its layer, and where that does not suffice, the numbers as
 //! well: nothing is left out. Does not know how wide a terminal is.
 
+use lenetc::diag::grouped;
 use lenetc::nest::Macs;
 use lenetc::passes::build::{Built, Row};
 
@@ -49,13 +50,13 @@ fn total(name: &str, rows: &[Row]) -> String {
         .fold(Macs::default(), Macs::plus);
     let padded = match macs.terms == macs.padded {
         true => String::new(),
-        false => format!(" ({} with those on padding)", number(macs.padded)),
+        false => format!(" ({} with those on padding)", grouped(macs.padded)),
     };
     format!(
         "{name}: {} parameters, {} multiply-adds forward{padded}, {} bytes of activations for one image",
-        number(sum(|r| r.parameters)),
-        number(macs.terms),
-        number(sum(bytes)),
+        grouped(sum(|r| r.parameters)),
+        grouped(macs.terms),
+        grouped(sum(bytes)),
     )
 }
 
@@ -87,7 +88,7 @@ impl Line {
         let rule = r.rule.split("; ").filter(|part| !part.is_empty());
         let mut remarks: Vec<String> = rule.map(String::from).collect();
         if r.macs.terms != r.macs.padded {
-            remarks.push(format!("{} MACs with padding", number(r.macs.padded)));
+            remarks.push(format!("{} MACs with padding", grouped(r.macs.padded)));
         }
         Self {
             path: r.path.clone(),
@@ -232,21 +233,8 @@ fn size(dims: &[u32]) -> String {
 fn some(counted: u64, shown: u64) -> String {
     match counted {
         0 => String::new(),
-        _ => number(shown),
+        _ => grouped(shown),
     }
-}
-
-/// With a separator for thousands.
-fn number(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (k, d) in digits.chars().enumerate() {
-        if k > 0 && (digits.len() - k).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(d);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -364,7 +352,7 @@ m.nn: 312 parameters, 107,736 multiply-adds forward (117,600 with those on
                     assert!(width::of(line) <= columns, "{columns}: {line}\n{table}");
                 }
                 for r in &b.rows {
-                    let said = table.contains(&number(r.macs.terms));
+                    let said = table.contains(&grouped(r.macs.terms));
                     assert!(said || r.macs.padded == 0, "{columns}: {table}");
                 }
             }

@@ -2,6 +2,8 @@
 //!
 //! Makes texts; reads nothing and prints nothing.
 
+use crate::diag;
+
 /// A data set as a user knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -21,7 +23,7 @@ impl Source {
     /// The line before training: `fashion_mnist: 60,000 images to train on, 10,000 to test, from /usr/share/…`.
     pub fn introduction(&self) -> String {
         let test = match self.test {
-            Some(n) => format!("{} to test", grouped(n)),
+            Some(n) => format!("{} to test", diag::grouped(n as u64)),
             None => "no test set".into(),
         };
         let examples = self.examples(self.train);
@@ -41,7 +43,11 @@ impl Source {
     /// What was trained and tested on: `fashion_mnist: 60,000 + 10,000 images, from /usr/share/…`.
     pub fn closing(&self) -> String {
         let examples = match self.test {
-            Some(test) => format!("{} + {}", grouped(self.train), self.examples(test)),
+            Some(test) => format!(
+                "{} + {}",
+                diag::grouped(self.train as u64),
+                self.examples(test)
+            ),
             None => format!("{}, no test set", self.examples(self.train)),
         };
         format!("{}: {examples}{}", self.name, self.found())
@@ -50,26 +56,13 @@ impl Source {
     fn examples(&self, n: usize) -> String {
         let noun = if self.images { "image" } else { "example" };
         let plural = if n == 1 { "" } else { "s" };
-        format!("{} {noun}{plural}", grouped(n))
+        format!("{} {noun}{plural}", diag::grouped(n as u64))
     }
 
     fn found(&self) -> String {
         let place = self.place.as_ref();
         place.map_or(String::new(), |place| format!(", {place}"))
     }
-}
-
-/// With a separator for thousands.
-fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (k, digit) in digits.chars().enumerate() {
-        if k > 0 && (digits.len() - k).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -110,11 +103,5 @@ mod tests {
         );
         assert_eq!(source.evaluated(), "1 example of a/x.npz");
         assert_eq!(source.closing(), "a/x.npz: 1 example, no test set");
-    }
-
-    #[test]
-    fn thousands_are_separated() {
-        let texts = [0, 999, 1_000, 123_456, 1_234_567].map(grouped);
-        assert_eq!(texts, ["0", "999", "1,000", "123,456", "1,234,567"]);
     }
 }

@@ -28,7 +28,7 @@ impl fmt::Display for Place {
 /// Why data could not be read. Sizes are in bytes where nothing else is said.
 #[derive(Debug, Error)]
 pub enum DataError {
-    #[error("{place}: {source}")]
+    #[error("{place}: {}", crate::files::reason(source))]
     Io { place: Place, source: io::Error },
     #[error("{path}: there is no such folder", path = path.display())]
     NoFolder { path: PathBuf },

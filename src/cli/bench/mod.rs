@@ -15,6 +15,7 @@ mod step;
 use std::time::{Duration, Instant};
 
 use lenetc::backend::cpu::{self, Isa, Plan};
+use lenetc::diag;
 use lenetc::driver::{self, Passes};
 use lenetc::train::Session;
 use lenetc_runtime::exec::{Machine, Mode};
@@ -182,7 +183,8 @@ impl Report {
         out += &self.table.text(a.run.isa.isa()?.name(), columns);
         let [fused, apart] = self.blocks;
         if fused != apart {
-            out += &format!("without fusion, blocks have {apart} images in the place of {fused}\n");
+            let images = diag::count(u64::from(apart), "image");
+            out += &format!("without fusion, blocks have {images} in the place of {fused}\n");
         }
         Ok(out)
     }

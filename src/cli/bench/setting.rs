@@ -2,6 +2,7 @@
 //!
 //! Does not measure anything.
 
+use lenetc::diag;
 use lenetc::passes::config::Config;
 use lenetc::train::Loaded;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ impl Setting {
                 format!(
                     "{}, {threads} of {}, {isa}",
                     self.processor,
-                    counted(available, "thread")
+                    diag::count(available as u64, "thread")
                 ),
                 format!(", in blocks of {block}"),
             ),
@@ -79,7 +80,7 @@ impl Setting {
             out += &line("device", &format!("{device} (cuda)"), page);
         }
         out += &line("data", &self.data, page);
-        let batch = counted(self.batch, "image");
+        let batch = diag::count(self.batch as u64, "image");
         out + &line("batch", &format!("{batch}{blocks}"), page)
     }
 
@@ -120,12 +121,6 @@ pub fn line(name: &str, text: &str, page: usize) -> String {
     folded.iter().map(|l| format!("{l}\n")).collect()
 }
 
-/// A number and what is counted.
-pub fn counted(n: usize, what: &str) -> String {
-    let plural = if n == 1 { "" } else { "s" };
-    format!("{n} {what}{plural}")
-}
-
 /// The processor's name, from the text of `/proc/cpuinfo`.
 fn processor(info: &str) -> String {
     let entries = info.lines().filter_map(|l| l.split_once(':'));
@@ -155,11 +150,5 @@ mod tests {
         assert_eq!(line("batch", "256 images", 80), "batch      256 images\n");
         let folded = "data       one\n           two\n";
         assert_eq!(line("data", "one two", 15), folded);
-    }
-
-    #[test]
-    fn one_is_not_many() {
-        assert_eq!(counted(1, "image"), "1 image");
-        assert_eq!(counted(0, "image"), "0 images");
     }
 }

@@ -8,6 +8,7 @@ use super::{Compilation, NoStage};
 use crate::backend::Origin;
 use crate::backend::cpu::{self, Isa, clif, wide};
 use crate::backend::cuda::{self, ptx};
+use crate::diag;
 use crate::ir::{self, NodeId, Value};
 use crate::lines::{comment, wrap};
 use crate::nest::{self, loops};
@@ -93,8 +94,11 @@ impl Compilation<'_> {
         let p = self.plan(self.options.isa);
         let wanted = self.wanted_of(&p)?;
         let mut out = format!(
-            "block {} images\narena {} bytes a worker\ngradients {} bytes a shard\nparameters {} bytes\n",
-            p.block, p.arena_bytes, p.shard_bytes, p.parameter_bytes
+            "block {}\narena {} bytes a worker\ngradients {} bytes a shard\nparameters {} bytes\n",
+            diag::count(u64::from(p.block), "image"),
+            p.arena_bytes,
+            p.shard_bytes,
+            p.parameter_bytes
         );
         for (title, once) in [
             ("for every block", false),

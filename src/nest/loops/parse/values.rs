@@ -15,15 +15,6 @@ struct Sum {
     apart: bool,
 }
 
-const UNARY: [Unary; 5] = [
-    Unary::Neg,
-    Unary::Exp,
-    Unary::Log,
-    Unary::Tanh,
-    Unary::Sigmoid,
-];
-const BINARY: [Binary; 4] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div];
-const COMPARE: [Compare; 4] = [Compare::Lt, Compare::Gt, Compare::Eq, Compare::Ne];
 const UNIFORMS: [Uniform; 3] = [
     Uniform::Valid,
     Uniform::Scalar(Scalar::LearningRate),
@@ -249,12 +240,12 @@ impl Parser {
         let Part::Sign(sign) = *self.tokens.peek() else {
             return Ok(first);
         };
-        if let Some(&f) = BINARY.iter().find(|f| binary_name(**f) == sign) {
+        if let Some(&f) = Binary::ALL.iter().find(|f| binary_name(**f) == sign) {
             self.tokens.at += 1;
             let second = self.operand()?;
             return self.push(Expr::Binary(f, first, second));
         }
-        if let Some(&c) = COMPARE.iter().find(|c| compare_name(**c) == sign) {
+        if let Some(&c) = Compare::ALL.iter().find(|c| compare_name(**c) == sign) {
             self.tokens.at += 1;
             let second = self.operand()?;
             self.tokens.expect("?")?;
@@ -433,7 +424,7 @@ impl Parser {
                 }
                 Expr::Transposed(values.clone(), lane as u8)
             }
-            (name, xs, _) => match (UNARY.iter().find(|f| unary_name(**f) == name), xs) {
+            (name, xs, _) => match (Unary::ALL.iter().find(|f| unary_name(**f) == name), xs) {
                 (Some(&f), &[x]) => Expr::Unary(f, x),
                 _ => {
                     let message = format!("there is no function {name} of {} values", xs.len());
