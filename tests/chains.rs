@@ -14,10 +14,14 @@ mod isas;
 #[path = "common/step.rs"]
 mod step;
 
-/// A model of so many pairs of activations.
+/// A model of so many pairs of activations behind a convolution.
 fn model(pairs: u32) -> Model {
+    behind("Conv2d(2, kernel_size=3)", pairs)
+}
+
+fn behind(first: &str, pairs: u32) -> Model {
     let text = format!(
-        "model Chain {{\n    input(1, 6, 6)\n    Conv2d(2, kernel_size=3)\n    repeat {pairs} {{ ReLU; Tanh }}\n    \
+        "model Chain {{\n    input(1, 6, 6)\n    {first}\n    repeat {pairs} {{ ReLU; Tanh }}\n    \
          Flatten\n    Linear(3)\n}}\n\ntrain {{\n    data = npz(\"data.npz\")\n    loss = CrossEntropyLoss\n    \
          optimizer = SGD(lr=0.1)\n    batch_size = 2\n    epochs = 1\n}}\n"
     );
@@ -26,7 +30,7 @@ fn model(pairs: u32) -> Model {
 }
 
 /// The kernels of a step on every target, for few images and for many.
-fn kernels(model: &Model) -> Vec<(String, Vec<Kernel>)> {
+fn kernels(model: &Model, join: bool) -> Vec<(String, Vec<Kernel>)> {
     let graph = || {
         let built = model.build(false);
         model.differentiate(built.unwrap_or_else(|_| panic!("is right")).graph)
@@ -34,10 +38,10 @@ fn kernels(model: &Model) -> Vec<(String, Vec<Kernel>)> {
     let mut all = Vec::new();
     for batch in [1, 256] {
         for isa in Isa::ALL {
-            let plan = driver::plan(graph(), true, batch, isa);
+            let plan = driver::plan(graph(), join, batch, isa);
             all.push((format!("{batch} images on {isa}"), plan.kernels));
         }
-        let plan = driver::plan_cuda(graph(), true, batch, 108);
+        let plan = driver::plan_cuda(graph(), join, batch, 108);
         let units = plan.train.into_iter().chain(plan.eval);
         let kernels = units.map(|unit| unit.kernel).collect();
         all.push((format!("{batch} images on a GPU"), kernels));
@@ -49,20 +53,23 @@ fn values(kernels: &[Kernel]) -> usize {
     kernels.iter().map(|k| k.exprs.len()).sum()
 }
 
+/// Behind a sum, and behind images as they are, where what fetches them is computed in what reads them.
 #[test]
 fn values_grow_with_the_layers() {
-    let (short, long) = (kernels(&model(32)), kernels(&model(64)));
-    for ((name, short), (_, long)) in short.iter().zip(&long) {
-        let (few, many) = (values(short), values(long));
-        assert!(
-            many < 3 * few,
-            "{name}: {few} values, {many} of twice as many layers"
-        );
-        let most = long.iter().map(|k| k.exprs.len()).max();
-        assert!(
-            most < Some(MOST_VALUES),
-            "{name}: a kernel of {most:?} values"
-        );
+    for first in ["Conv2d(2, kernel_size=3)", "Identity"] {
+        for join in [false, true] {
+            let [short, long] = [32, 64].map(|pairs| kernels(&behind(first, pairs), join));
+            for ((name, short), (_, long)) in short.iter().zip(&long) {
+                let name = format!("{first}, {name}, joined: {join}");
+                let (few, many) = (values(short), values(long));
+                assert!(
+                    many < 3 * few,
+                    "{name}: {few} values, {many} of twice as many layers"
+                );
+                let most = long.iter().map(|k| k.exprs.len()).max();
+                assert!(most < Some(MOST_VALUES), "{name}: {most:?} values in one");
+            }
+        }
     }
 }
 
@@ -71,7 +78,7 @@ const MOST_VALUES: usize = 20_000;
 
 #[test]
 fn the_loops_of_a_chain_are_read_back() {
-    for (name, kernels) in kernels(&model(64)) {
+    for (name, kernels) in kernels(&model(64), true) {
         for k in &kernels {
             verify(k).unwrap_or_else(|e| panic!("{name}: {e}"));
             let read = parse(&text(k)).unwrap_or_else(|e| panic!("{name}, {}: {e}", k.name));

@@ -22,7 +22,7 @@ use crate::ops::{Graph, Op};
 
 /// What the results of joined operators are computed from at most, as [`nest::written_out`] counts it: many times that
 /// of a sum, its bias and an activation.
-const MOST_WRITTEN_OUT: u64 = 256;
+pub const MOST_WRITTEN_OUT: u64 = 256;
 
 /// Operators that are computed together.
 #[derive(Clone, Debug)]
