@@ -16,6 +16,9 @@
 #[cfg(test)]
 extern crate self as lenetc;
 
+#[macro_use]
+mod listed;
+
 pub mod backend;
 pub mod diag;
 pub mod driver;

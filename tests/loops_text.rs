@@ -9,7 +9,7 @@ use lenetc::backend::cpu::{self, Options, schedule, wide};
 use lenetc::backend::cuda;
 use lenetc::diag::Source;
 use lenetc::driver;
-use lenetc::nest::loops::{Expr, Kernel, Stmt, compact, parse, text, verify};
+use lenetc::nest::loops::{Expr, Kernel, Stmt, Uniform, compact, parse, text, verify};
 use lenetc_runtime::exec::Uniforms;
 
 #[macro_use]
@@ -271,6 +271,49 @@ fn what_is_no_kernel_is_refused() {
         .map(|k| format!("let %{k} = exp(%{})\n", k - 1))
         .collect();
     assert!(parse(&body(&format!("let %0 = x[0]\n{chain}"))).is_err());
+}
+
+/// An index may be long, but not without end.
+#[test]
+fn an_index_has_so_many_terms() {
+    let sum = |terms: usize| {
+        let terms = vec!["i"; terms].join(" + ");
+        let loops = format!("for i in 0..1 {{ x[{terms}] = 1\n }}");
+        parse(&format!(
+            "kernel k lanes 4 {{ variables i\n buffer x: f32[8]\n {loops} }}"
+        ))
+    };
+    let kernels = sum(1000).unwrap_or_else(|e| panic!("{e}"));
+    assert!(
+        text(&kernels[0]).contains("1000*i"),
+        "{}",
+        text(&kernels[0])
+    );
+    let e = sum(1001).expect_err("is too long").to_string();
+    assert!(e.contains("at most 1000 terms"), "{e}");
+    assert!(sum(1_000_000).is_err());
+}
+
+/// Each number that is known when a step starts has a word that is read back.
+#[test]
+fn numbers_of_a_step_are_read_back() {
+    let mut k = Kernel::new("numbers", 4);
+    let reg = k.reg("acc", &[]);
+    for u in Uniform::all() {
+        let value = k.value(Expr::Uniform(u));
+        let set = Stmt::Set {
+            reg,
+            index: vec![],
+            value,
+        };
+        k.body.push(set);
+    }
+    let read = read_back("numbers", &k);
+    let all = read.exprs.iter().map(|e| match e {
+        Expr::Uniform(u) => *u,
+        e => panic!("{e:?} is another value"),
+    });
+    assert!(all.eq(Uniform::all()));
 }
 
 /// Parts of a text left out, doubled and swapped: a kernel, which can be checked, or an error, never a panic.

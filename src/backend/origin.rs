@@ -68,6 +68,12 @@ pub fn is_within(layer: &str, path: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
+/// The paths that a layer is at or below: of `block.conv1` that of `block` and its own.
+pub fn paths(layer: &str) -> impl Iterator<Item = &str> {
+    let points = layer.match_indices('.').map(|(at, _)| at);
+    points.chain([layer.len()]).map(|end| &layer[..end])
+}
+
 impl fmt::Display for Origin {
     /// `Conv2d (0) + Sigmoid (1)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,6 +103,11 @@ mod tests {
             ("", "3", false),
         ] {
             assert_eq!(is_within(layer, path), expected, "{layer} in {path}");
+            assert_eq!(
+                paths(layer).any(|p| p == path),
+                expected,
+                "{layer} in {path}"
+            );
         }
     }
 

@@ -2,12 +2,13 @@
 //!
 //! `docs/stages.md` says how to read them.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::{Failure, Model, group, holds_bytes};
 use crate::backend::cpu::{self, Isa, clif};
 use crate::backend::cuda::ptx;
-use crate::backend::origin::is_within;
+use crate::backend::origin::paths;
 use crate::diag::Span;
 use crate::ir::{self, NodeId};
 use crate::ops::Graph;
@@ -266,7 +267,8 @@ impl<'a> Compilation<'a> {
         let nodes = self.nodes(&self.step)?;
         let nodes = nodes.iter().map(|&id| self.step.node(id));
         let layers: Vec<_> = nodes.filter(|n| !n.layer.is_empty()).collect();
-        let holds = |b: &&UsedBlock| layers.iter().any(|n| is_within(&n.layer, &b.path));
+        let paths: BTreeSet<&str> = layers.iter().flat_map(|n| paths(&n.layer)).collect();
+        let holds = |b: &&UsedBlock| paths.contains(b.path.as_str());
         let blocks = self.blocks.iter().filter(holds).map(|b| b.span);
         let spans: Vec<Span> = layers.iter().map(|n| n.span).chain(blocks).collect();
         match spans.is_empty() {

@@ -34,6 +34,7 @@ pub fn dot<O: Operation>(d: &Drawing<O>) -> String {
     let mut p = Printer {
         d,
         out,
+        outputs: d.outputs(),
         clusters: 0,
     };
     p.cluster(&root, "", 1);
@@ -92,8 +93,10 @@ impl<O: Operation> Drawing<'_, O> {
     fn home(&self, id: NodeId) -> &str {
         let layer = self.graph.node(id).layer.as_str();
         // A layer with others within it, as what joins branches, stands among them.
-        let holds = |l: &String| l.strip_prefix(layer).is_some_and(|r| r.starts_with('.'));
-        if !layer.is_empty() && self.layers.keys().any(holds) {
+        let below = format!("{layer}.");
+        let mut from_there = self.layers.range(below.clone()..);
+        let holds = from_there.next().is_some_and(|l| l.0.starts_with(&below));
+        if !layer.is_empty() && holds {
             return layer;
         }
         layer.rsplit_once('.').map_or("", |(path, _)| path)
@@ -120,16 +123,21 @@ impl<O: Operation> Drawing<'_, O> {
         [first].into_iter().chain(types).collect()
     }
 
-    /// How a node looks, beside its label.
-    fn look(&self, id: NodeId) -> String {
+    /// The nodes whose results the graph is for.
+    fn outputs(&self) -> BTreeSet<NodeId> {
+        let outputs = self.graph.outputs.iter();
+        outputs.map(|o| o.value.node).collect()
+    }
+
+    /// How a node looks, beside its label; `output` where its results are those of the graph.
+    fn look(&self, id: NodeId, output: bool) -> String {
         let mut look = match &self.graph.node(id).kind {
             NodeKind::Source(Source::Parameter { .. }) => ", shape=cylinder".to_string(),
             NodeKind::Source(_) => ", shape=ellipse".into(),
             NodeKind::Op(_) if self.is_input(id) => ", shape=ellipse".into(),
             NodeKind::Op(_) => String::new(),
         };
-        let output = |o: &super::Output| o.value.node == id;
-        if self.graph.outputs.iter().any(output) && self.nodes.contains(&id) {
+        if output && self.nodes.contains(&id) {
             look += ", style=bold";
         } else if !self.nodes.contains(&id) {
             look += ", color=gray, fontcolor=gray";
@@ -141,6 +149,7 @@ impl<O: Operation> Drawing<'_, O> {
 struct Printer<'a, 'g, O> {
     d: &'a Drawing<'g, O>,
     out: String,
+    outputs: BTreeSet<NodeId>,
     /// Clusters so far: Graphviz tells them apart by their names.
     clusters: usize,
 }
@@ -150,7 +159,7 @@ impl<O: Operation> Printer<'_, '_, O> {
         let pad = "    ".repeat(depth.min(12));
         for &id in &c.nodes {
             let label = quoted(&self.d.label(id).join("\n"));
-            let look = self.d.look(id);
+            let look = self.d.look(id, self.outputs.contains(&id));
             let _ = writeln!(self.out, "{pad}n{} [label={label}{look}];", id.index());
         }
         for (part, inner) in &c.inner {

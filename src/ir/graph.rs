@@ -37,13 +37,15 @@ pub struct Value {
     pub output: u32,
 }
 
-/// Numbers that are known when a step starts, not when it is compiled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scalar {
-    /// The optimizer's step size.
-    LearningRate,
-    /// One over the number of images in the batch.
-    InverseBatch,
+listed! {
+    /// Numbers that are known when a step starts, not when it is compiled.
+    #[derive(PartialOrd, Ord)]
+    pub enum Scalar {
+        /// The optimizer's step size.
+        LearningRate,
+        /// One over the number of images in the batch.
+        InverseBatch,
+    }
 }
 
 impl Scalar {

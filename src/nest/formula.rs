@@ -69,22 +69,6 @@ pub struct Access {
     pub index: Vec<Index>,
 }
 
-/// An enumeration with the list of its values, which printers and readers of text go by.
-macro_rules! listed {
-    ($(#[$about:meta])* pub enum $name:ident { $($(#[$of:meta])* $value:ident,)* }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$of])* $value,)*
-        }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$value),*];
-        }
-    };
-}
-
 listed! {
     /// Functions of one number.
     pub enum Unary {

@@ -70,6 +70,25 @@ pub fn append(
     Some(whole)
 }
 
+/// What a nest's results are computed from: numbers, elements and functions, each counted as often as it is read. A
+/// formula is computed and printed as it is written out, so this bounds what a kernel becomes.
+pub fn written_out(nest: &Nest) -> u64 {
+    let stages = nest.stages.iter().map(stage_written_out);
+    stages.fold(0, u64::saturating_add)
+}
+
+fn stage_written_out(s: &Stage) -> u64 {
+    let mut sizes: Vec<u64> = Vec::with_capacity(s.exprs.len());
+    for e in &s.exprs {
+        let read = operands(e).map(|x| sizes[x.0 as usize]);
+        sizes.push(read.fold(1, u64::saturating_add));
+    }
+    let combined = (s.combine != Combine::None).then_some(&s.body);
+    let roots = s.finish.iter().chain(combined);
+    let roots = roots.map(|x| sizes[x.0 as usize]);
+    roots.fold(0, u64::saturating_add)
+}
+
 /// The name of both together. That of a long chain says that more is in it.
 fn joined(first: &str, second: &str) -> String {
     const MOST: usize = 64;

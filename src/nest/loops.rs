@@ -124,6 +124,14 @@ pub enum Uniform {
     Valid,
 }
 
+impl Uniform {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let scalars = Scalar::ALL.iter().copied().map(Self::Scalar);
+        scalars.chain([Self::Valid])
+    }
+}
+
 /// Values; operands are earlier entries of the kernel's list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Expr {

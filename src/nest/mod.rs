@@ -17,7 +17,7 @@ mod verify;
 
 pub use affine::{Affine, Symbol};
 pub use formula::*;
-pub use fuse::{append, drop_unused, inline, operands, prune};
+pub use fuse::{append, drop_unused, inline, operands, prune, written_out};
 pub use substitute::substitute;
 pub use terms::Macs;
 pub use text::text;

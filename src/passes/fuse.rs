@@ -6,6 +6,9 @@
 //! latest of the groups that it reads from, so that all its other operands exist by then; that group's
 //! place in the order does not change, so no cycle can arise.
 //!
+//! A group takes no more where its formulas, written out, would become long: a ReLU reads its operand twice, so that a
+//! chain of them doubles a formula with each. The next operator starts a group of its own.
+//!
 //! A change of shape moves nothing and has no group: its result is another name of its operand. Run-time
 //! scalars and constants are written into the formulas that read them.
 //!
@@ -16,6 +19,10 @@ use std::collections::BTreeMap;
 use crate::ir::{NodeId, NodeKind, Source, Value};
 use crate::nest::{self, Expr, Nest, TensorRole};
 use crate::ops::{Graph, Op};
+
+/// What the results of joined operators are computed from at most, as [`nest::written_out`] counts it: many times that
+/// of a sum, its bias and an activation.
+pub const MOST_WRITTEN_OUT: u64 = 256;
 
 /// Operators that are computed together.
 #[derive(Clone, Debug)]
@@ -127,6 +134,9 @@ fn try_join(
         &numbers,
         first,
     )?;
+    if nest::written_out(&whole) > MOST_WRITTEN_OUT {
+        return None;
+    }
     let group = &mut groups[at];
     group.nest = whole;
     group.inputs = inputs;

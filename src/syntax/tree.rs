@@ -2,6 +2,8 @@
 //!
 //! Knows no layer by name. Where only some layers are asked for, the others are left out.
 
+use std::collections::BTreeSet;
+
 use super::ast::*;
 use crate::diag::{Lines, Source, Span};
 use crate::lines;
@@ -15,7 +17,7 @@ const MOST_DEPTH: usize = 30;
 pub fn tree(source: &Source, file: &File, only: Option<&[Span]>) -> String {
     let mut t = Tree {
         places: Lines::new(&source.text),
-        only,
+        only: only.map(|spans| spans.iter().copied().collect()),
         out: String::new(),
     };
     for item in &file.items {
@@ -37,7 +39,7 @@ pub fn tree(source: &Source, file: &File, only: Option<&[Span]>) -> String {
 
 struct Tree<'a> {
     places: Lines<'a>,
-    only: Option<&'a [Span]>,
+    only: Option<BTreeSet<Span>>,
     out: String,
 }
 
@@ -59,6 +61,7 @@ impl Tree<'_> {
             _ => layer.span,
         };
         self.only
+            .as_ref()
             .is_none_or(|only| only.contains(&layer.span) || only.contains(&call))
     }
 

@@ -11,7 +11,7 @@
 use crate::ir::{Leading, Value};
 use crate::nest::{self, Binary, Combine, Expr, ExprId, Index, Stage, TensorRole};
 use crate::ops::Graph;
-use crate::passes::fuse::{Group, number, storage};
+use crate::passes::fuse::{Group, MOST_WRITTEN_OUT, number, storage};
 
 use super::super::values::touches_batch;
 
@@ -64,7 +64,8 @@ fn is_source(g: &Graph, group: &Group) -> bool {
     touches_batch(g, group) && group.reads().iter().all(cheap) && !named && group.outputs.len() == 1
 }
 
-/// The groups without one, whose formula stands in all that read it; `None` where one of them cannot.
+/// The groups without one, whose formula stands in all that read it; `None` where one of them cannot, or would become
+/// long.
 fn without(groups: &[Group], at: usize) -> Option<Vec<Group>> {
     let source = &groups[at];
     let mut out = Vec::new();
@@ -79,6 +80,9 @@ fn without(groups: &[Group], at: usize) -> Option<Vec<Group>> {
                 .map(|v| number(&mut group.inputs, *v))
                 .collect();
             group.nest = nest::substitute(&group.nest, operand, &source.nest, &numbers)?;
+            if nest::written_out(&group.nest) > MOST_WRITTEN_OUT {
+                return None;
+            }
         }
         out.push(group);
     }

@@ -57,11 +57,11 @@ impl Pick {
         groups: Option<&(Graph, Vec<Group>)>,
     ) -> Result<Vec<NodeId>, String> {
         let mut nodes = g.topological();
+        nodes.sort();
         if let Some((step, groups)) = groups {
             let called = self.called(groups)?;
             let mut of: BTreeSet<NodeId> = called.flat_map(|g| g.nodes.iter().copied()).collect();
-            // A number that the passes have given to another node means nothing here.
-            of.retain(|id| nodes.contains(id) && g.operation(*id) == step.operation(*id));
+            of.retain(|id| nodes.binary_search(id).is_ok() && is_the_same(*id, g, step));
             let read: Vec<NodeId> = of
                 .iter()
                 .flat_map(|&id| g.operands(id))
@@ -74,7 +74,6 @@ impl Pick {
         if let Some(path) = &self.layer {
             nodes.retain(|id| is_within(&g.node(*id).layer, path));
         }
-        nodes.sort();
         Ok(nodes)
     }
 
@@ -112,6 +111,12 @@ impl Pick {
     }
 }
 
+/// Whether a number means one node in two graphs: the passes may have given it to another operator, or to the same one
+/// of another layer.
+fn is_the_same(id: NodeId, a: &Graph, b: &Graph) -> bool {
+    a.operation(id) == b.operation(id) && a.node(id).layer == b.node(id).layer
+}
+
 /// Names in their order.
 fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut seen = BTreeSet::new();
@@ -127,4 +132,35 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     }
     let list = wrap_to(MESSAGE, &format!("the {what}s are {list}"), "    ");
     format!("there is no {what} `{name}`;\n{list}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Span;
+    use crate::ir::{Source, TensorType};
+    use crate::ops::{Op, ReLU, Tanh};
+
+    /// A graph of operators behind each other, each with its layer.
+    fn chain(of: &[(Op, &str)]) -> (Graph, Vec<NodeId>) {
+        let mut g = Graph::new("chain");
+        let span = Span { start: 0, end: 0 };
+        let ty = TensorType::batch([4]);
+        let mut value = g.source(Source::Images, ty.clone(), "", span);
+        let mut nodes = Vec::new();
+        for (op, layer) in of {
+            value.node = g.op(op.clone(), &[value], vec![ty.clone()], layer, span);
+            nodes.push(value.node);
+        }
+        (g, nodes)
+    }
+
+    #[test]
+    fn a_number_means_a_node_of_the_same_operator_and_layer() {
+        let (relu, tanh) = (Op::ReLU(ReLU), Op::Tanh(Tanh));
+        let (a, nodes) = chain(&[(relu.clone(), "0"), (relu.clone(), "1"), (tanh, "2")]);
+        let (b, _) = chain(&[(relu.clone(), "0"), (relu.clone(), "2"), (relu, "2")]);
+        let same: Vec<bool> = nodes.iter().map(|&id| is_the_same(id, &a, &b)).collect();
+        assert_eq!(same, [true, false, false]);
+    }
 }

@@ -30,6 +30,8 @@ const MOST_NESTING: u32 = 200;
 /// Values that a value is computed from, one after the other, and in all, each counted as often as it is read.
 const MOST_STEPS: u32 = 2000;
 const MOST_VALUES: u64 = 1 << 20;
+/// Terms of an index.
+const MOST_TERMS: usize = 1000;
 /// Numbers of indices, lengths and steps are below this, so that sums and products of them have room.
 const NUMBERS: u64 = 1 << 40;
 

@@ -15,12 +15,6 @@ struct Sum {
     apart: bool,
 }
 
-const UNIFORMS: [Uniform; 3] = [
-    Uniform::Valid,
-    Uniform::Scalar(Scalar::LearningRate),
-    Uniform::Scalar(Scalar::InverseBatch),
-];
-
 impl Parser {
     /// A sum of variables with factors: an index without lanes.
     pub(super) fn at(&mut self) -> Result<At> {
@@ -41,7 +35,7 @@ impl Parser {
             apart: false,
         };
         self.term(1, &mut sum)?;
-        loop {
+        for _ in 1..MOST_TERMS {
             if self.tokens.sign("+") {
                 self.term(1, &mut sum)?;
             } else if self.tokens.sign("-") {
@@ -49,6 +43,13 @@ impl Parser {
             } else {
                 return Ok(sum);
             }
+        }
+        match self.tokens.peek() {
+            Part::Sign("+" | "-") => {
+                let message = format!("an index has at most {MOST_TERMS} terms");
+                self.tokens.wrong_next(message)
+            }
+            _ => Ok(sum),
         }
     }
 
@@ -72,7 +73,8 @@ impl Parser {
             return self.entry(factor, sum);
         }
         let var = self.variable()?;
-        sum.at = sum.at.clone() + Affine::var(var) * factor;
+        let before = std::mem::replace(&mut sum.at, Affine::constant(0));
+        sum.at = before + Affine::var(var) * factor;
         Ok(())
     }
 
@@ -325,8 +327,8 @@ impl Parser {
                 self.tokens.expect("]")?;
                 self.push(Expr::Load(buf, at, Read::Splat))
             }
-            Part::Word(word) => match UNIFORMS.iter().find(|u| uniform_name(**u) == word) {
-                Some(&u) => {
+            Part::Word(word) => match Uniform::all().find(|u| uniform_name(*u) == word) {
+                Some(u) => {
                     self.tokens.at += 1;
                     self.push(Expr::Uniform(u))
                 }
