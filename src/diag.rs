@@ -2,11 +2,14 @@
 //!
 //! This module does not know the language, the passes that report, or where the output goes; it never prints.
 
+pub mod nearest;
 mod once;
 pub use once::told_once;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
+
+use crate::lines;
 
 /// At most this many diagnostics are rendered; a closing note counts the others.
 pub const MAX_RENDERED: usize = 50;
@@ -14,6 +17,8 @@ pub const MAX_RENDERED: usize = 50;
 const MAX_LINE_BYTES: usize = 400;
 /// Labels further apart than this many bytes are shown in snippets of their own.
 const MAX_WINDOW_BYTES: usize = 8192;
+/// Columns before the text of a help or note, beside a number of line with five digits.
+const HELP_COLUMNS: usize = 14;
 
 /// A half-open range of byte offsets into a source text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -219,18 +224,29 @@ pub fn grouped(n: u64) -> String {
 
 /// A number of things as a sentence has it: `1 step`, `2 steps`.
 ///
-/// Knows the plurals that messages need: as of `step`, `batch`, `axis` and `entry`.
+/// Knows the plurals that messages need: as of `step`, `batch`, `class`, `axis` and `entry`.
 pub fn count(n: u64, thing: &str) -> String {
+    format!("{n} {}", things(n, thing))
+}
+
+/// The same with a separator for thousands: `60,000 images`.
+pub fn grouped_count(n: u64, thing: &str) -> String {
+    format!("{} {}", grouped(n), things(n, thing))
+}
+
+/// What so many things are called.
+fn things(n: u64, thing: &str) -> String {
     if n == 1 {
-        return format!("1 {thing}");
+        return thing.into();
     }
     let (stem, ending) = match thing {
         t if t.ends_with("is") => (&t[..t.len() - 2], "es"),
         t if t.ends_with("try") => (&t[..t.len() - 1], "ies"),
         t if t.ends_with("ch") => (t, "es"),
+        t if t.ends_with("ss") => (t, "es"),
         t => (t, "s"),
     };
-    format!("{n} {stem}{ending}")
+    format!("{stem}{ending}")
 }
 
 /// Line and column of a byte offset, both from 1; columns count characters.
@@ -384,9 +400,17 @@ fn report<'a>(diag: &'a Diagnostic, source: &'a Source, lines: &Lines<'a>) -> Gr
     for window in windows {
         group = group.element(snippet(&window, lines).path(path));
     }
-    let notes = diag.notes.iter().map(|n| Level::NOTE.message(n.as_str()));
-    let help = diag.help.iter().map(|h| Level::HELP.message(h.as_str()));
+    let notes = diag.notes.iter().map(|n| Level::NOTE.message(folded(n)));
+    let help = diag.help.iter().map(|h| Level::HELP.message(folded(h)));
     group.elements(notes).elements(help)
+}
+
+/// A list of names in lines of a page; any other text as it is, since it may be code to be copied.
+fn folded(text: &str) -> String {
+    match text.starts_with(nearest::KNOWN) {
+        true => lines::wrap_to(lines::MESSAGE - HELP_COLUMNS, text, ""),
+        false => text.into(),
+    }
 }
 
 /// The line that names the file.
@@ -523,11 +547,42 @@ error[E0203]: kernel does not fit its input
 
     #[test]
     fn things_are_counted_as_people_do() {
-        let all = ["step", "branch", "axis", "entry"];
-        let counts = |n| all.map(|thing| count(n, thing));
-        assert_eq!(counts(1), ["1 step", "1 branch", "1 axis", "1 entry"]);
-        assert_eq!(counts(0), ["0 steps", "0 branches", "0 axes", "0 entries"]);
-        assert_eq!(counts(2), ["2 steps", "2 branches", "2 axes", "2 entries"]);
+        let all = ["step", "branch", "axis", "entry", "class"];
+        for (n, counted) in [
+            (
+                0,
+                ["0 steps", "0 branches", "0 axes", "0 entries", "0 classes"],
+            ),
+            (1, ["1 step", "1 branch", "1 axis", "1 entry", "1 class"]),
+            (
+                2,
+                ["2 steps", "2 branches", "2 axes", "2 entries", "2 classes"],
+            ),
+        ] {
+            assert_eq!(all.map(|thing| count(n, thing)), counted);
+        }
+        let images = [0, 1, 60_000].map(|n| grouped_count(n, "image"));
+        assert_eq!(images, ["0 images", "1 image", "60,000 images"]);
+    }
+
+    #[test]
+    fn a_list_of_names_is_folded_to_a_page() {
+        let names: Vec<String> = (0..40).map(|k| format!("Layer{k}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let list = nearest::known(&names);
+        let text = "x\n".repeat(12345);
+        for at in [0, 2 * 12344] {
+            let d = Diagnostic::error("E0401", "unknown").at(Span::new(at, at + 1), "");
+            let d = d.help(list.as_str());
+            assert_eq!(
+                to_json(std::slice::from_ref(&d), &source(&text))[0]["help"][0],
+                list
+            );
+            let rendered = render(&[d], &source(&text), false);
+            let wide = rendered.lines().find(|l| l.chars().count() > 80);
+            assert_eq!(wide, None, "{rendered}");
+            assert!(rendered.contains("Layer0") && rendered.contains("Layer39"));
+        }
     }
 
     #[test]

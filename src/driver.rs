@@ -2,7 +2,7 @@
 //!
 //! Knows every layer below it, but neither data nor the training loop; prints nothing.
 
-mod set;
+pub mod set;
 mod stages;
 pub use stages::{Described, NoStage, Options, Stage, text};
 
@@ -66,10 +66,13 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
     })
 }
 
-/// Whether an override stands for a `train` block. Kernels are made for a size of the batch without training too.
+/// Whether an override stands for a `train` block: it says what is trained on, or what for. The others say how, and a
+/// model that is not trained has no use for them, but that kernels are made for a size of the batch.
 fn trains(text: &str) -> bool {
-    let key = text.split('=').next().unwrap_or("");
-    key.trim() != "train.batch_size"
+    let key = text.split('=').next().unwrap_or("").trim();
+    let entry = key.strip_prefix("train.").unwrap_or(key);
+    let entry = entry.split('.').next().unwrap_or(entry);
+    ["data", "loss"].contains(&entry)
 }
 
 /// Errors of the layers in the same run: those that do not follow from what could not be read.

@@ -214,7 +214,7 @@ fn what_is_no_kernel_is_refused() {
         ("r[q] = 1", "line 5: there is no variable q"),
         (
             "r[0] = cosh(1)",
-            "line 5: there is no function cosh of 1 values",
+            "line 5: there is no function cosh of 1 value",
         ),
         ("r[0] = fma(1, 2)", "there is no function fma of 2 values"),
         ("r[0] = %3", "line 5: %3 is not defined before"),

@@ -12,3 +12,4 @@ pub mod init;
 pub mod memory;
 pub mod rng;
 pub mod weights;
+mod words;

@@ -1,5 +1,6 @@
 //! What can be written on the command line.
 
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -71,7 +72,7 @@ pub struct ModelArgs {
     #[arg(long = "set", value_name = "ENTRY=VALUE")]
     pub set: Vec<String>,
     /// Examples in a batch, for --set train.batch_size=N
-    #[arg(long, allow_negative_numbers = true, visible_alias = "batch", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, allow_negative_numbers = true, visible_alias = "batch", value_name = "N", value_parser = number::<u32>(1, 1 << 20))]
     pub batch_size: Option<u32>,
     /// The learning rate, for --set train.optimizer.lr=X
     #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = learning_rate)]
@@ -95,7 +96,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N|software")]
     pub device: Option<Choice>,
     /// Threads to run on; as many as the machine has by default
-    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = number::<u16>(1, 1024))]
     pub threads: Option<u16>,
     /// Measure which tiles are the fastest here; results stay the same
     #[arg(long)]
@@ -110,13 +111,13 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub run: RunArgs,
     /// Passes over the data, in the place of the model's epochs
-    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = number::<u32>(1, 1 << 30))]
     pub epochs: Option<u32>,
     /// Stop after so many updates
-    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = number::<u64>(1, u64::MAX))]
     pub steps: Option<u64>,
     /// What initial weights and the order of examples are drawn from
-    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = number::<u64>(0, i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Weights to start from (safetensors)
     #[arg(long, value_name = "FILE")]
@@ -213,6 +214,26 @@ fn stages() -> impl TypedValueParser<Value = Stage> {
     PossibleValuesParser::new(named).try_map(|name| name.parse::<Stage>())
 }
 
+/// Reads whole numbers of a range that `T` holds.
+fn number<T: TryFrom<u64>>(
+    least: u64,
+    most: u64,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number: i128 = text.parse().map_err(|e: ParseIntError| match e.kind() {
+            IntErrorKind::PosOverflow => format!("it must be {most} or less"),
+            IntErrorKind::NegOverflow => format!("it must be {least} or more"),
+            _ => "it is no whole number".to_string(),
+        })?;
+        if number < i128::from(least) {
+            return Err(format!("it must be {least} or more"));
+        }
+        let number = u64::try_from(number).ok().filter(|&n| n <= most);
+        let number = number.and_then(|n| T::try_from(n).ok());
+        number.ok_or_else(|| format!("it must be {most} or less"))
+    }
+}
+
 /// A learning rate, as the language takes it.
 fn learning_rate(text: &str) -> Result<f32, String> {
     let rate: f32 = text.parse().map_err(|_| "it is no number".to_string())?;
@@ -255,5 +276,36 @@ impl RunArgs {
     pub fn threads(&self) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
         self.threads.map_or_else(all, usize::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn a_number_out_of_its_range_is_told_by_the_end_that_it_passes() {
+        let read = number::<u16>(1, 1024);
+        for text in ["1", "+7", "1024", "007"] {
+            assert!(read(text).is_ok(), "{text}");
+        }
+        let below = "-99999999999999999999999999999999999999999";
+        let above = "99999999999999999999999999999999999999999";
+        for (text, said) in [
+            ("0", "it must be 1 or more"),
+            ("-1", "it must be 1 or more"),
+            (below, "it must be 1 or more"),
+            ("1025", "it must be 1024 or less"),
+            ("65537", "it must be 1024 or less"),
+            (above, "it must be 1024 or less"),
+            ("", "it is no whole number"),
+            ("2.5", "it is no whole number"),
+            ("many", "it is no whole number"),
+        ] {
+            assert_eq!(read(text), Err(said.to_string()), "{text}");
+        }
+        let all = number::<u64>(0, u64::MAX);
+        assert_eq!(all("18446744073709551615"), Ok(u64::MAX));
+        assert!(all("18446744073709551616").is_err());
     }
 }

@@ -8,6 +8,7 @@
 
 use serde_json::{Value, json};
 
+use lenetc::diag;
 use lenetc::train::Session;
 use lenetc_runtime::cuda::{software_configure, software_report, software_reset_counters};
 
@@ -192,9 +193,11 @@ fn as_text(rows: &[Row], gpu: &Gpu, report: &Value, session: &Session, page: usi
     let batch = f64::from(session.config.batch_size);
     let total: f64 = rows.iter().map(|r| r.seconds(gpu)).sum();
     let launches: u64 = rows.iter().map(|r| r.launches).sum();
+    let graphs = report["total"]["graph_launches"].as_u64().unwrap_or(0);
     let mut out = format!(
-        "a step at batch {batch}: {launches} kernels, {} graph launch\n\n",
-        report["total"]["graph_launches"],
+        "a step at batch {batch}: {}, {}\n\n",
+        diag::count(launches, "kernel"),
+        diag::count(graphs, "graph launch"),
     );
     let heads = [
         "blocks",

@@ -3,7 +3,7 @@
 //! Where a line would be too wide, the rule stands below its layer, and where that does not suffice, the numbers as
 //! well: nothing is left out. Does not know how wide a terminal is.
 
-use lenetc::diag::grouped;
+use lenetc::diag::{grouped, grouped_count};
 use lenetc::nest::Macs;
 use lenetc::passes::build::{Built, Row};
 
@@ -53,10 +53,10 @@ fn total(name: &str, rows: &[Row]) -> String {
         false => format!(" ({} with those on padding)", grouped(macs.padded)),
     };
     format!(
-        "{name}: {} parameters, {} multiply-adds forward{padded}, {} bytes of activations for one image",
-        grouped(sum(|r| r.parameters)),
-        grouped(macs.terms),
-        grouped(sum(bytes)),
+        "{name}: {}, {} forward{padded}, {} of activations for one image",
+        grouped_count(sum(|r| r.parameters), "parameter"),
+        grouped_count(macs.terms, "multiply-add"),
+        grouped_count(sum(bytes), "byte"),
     )
 }
 
@@ -279,6 +279,18 @@ mod tests {
             ),
             row("1", "Sigmoid", "as its input", Macs::default()),
         ])
+    }
+
+    #[test]
+    fn one_of_a_kind_is_told_as_one() {
+        let mut one = row("0", "Linear(1)", "", Macs::default());
+        one.parameters = 1;
+        one.macs = Macs {
+            terms: 1,
+            padded: 1,
+        };
+        let said = "m.nn: 1 parameter, 1 multiply-add forward, ";
+        assert!(total("m.nn", &[one]).starts_with(said));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::path::Path;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Error, Parser};
 
+use lenetc::diag::nearest::nearest;
+use lenetc::driver::set::{self, Meant};
+
 use super::args::Cli;
 
 /// What other programs call a command, and what it is called here.
@@ -31,35 +34,35 @@ const COMMANDS: [(&str, &str); 16] = [
     ("validate", "check"),
 ];
 
-/// The same for options.
-const OPTIONS: [(&str, &str); 22] = [
-    ("--backend", "--target"),
-    ("--checkpoint", "--weights"),
-    ("--cpu", "--target cpu"),
-    ("--cuda", "--target cuda"),
-    ("--data-dir", "--data"),
-    ("--dataset", "--data"),
-    ("--gpu", "--target cuda"),
-    ("--init-weights", "--weights"),
-    ("--iterations", "--steps"),
-    ("--jobs", "--threads"),
-    ("--learning-rate", "--lr"),
-    ("--load", "--weights"),
-    ("--log", "--metrics"),
-    ("--max-steps", "--steps"),
-    ("--num-threads", "--threads"),
-    ("--out", "--save"),
-    ("--output", "--save"),
-    ("--resume", "--weights"),
-    ("--silent", "--quiet"),
-    ("-j", "--threads"),
-    ("-o", "--save"),
-    ("-q", "--quiet"),
+/// The same for options: the first that the command has is meant.
+const OPTIONS: [(&str, &[&str]); 23] = [
+    ("--backend", &["--target"]),
+    ("--checkpoint", &["--weights"]),
+    ("--cpu", &["--target cpu"]),
+    ("--cuda", &["--target cuda", "--stage cuda"]),
+    ("--data-dir", &["--data"]),
+    ("--dataset", &["--data"]),
+    ("--gpu", &["--target cuda", "--stage cuda"]),
+    ("--init-weights", &["--weights"]),
+    ("--iterations", &["--steps"]),
+    ("--jobs", &["--threads"]),
+    ("--learning-rate", &["--lr"]),
+    ("--load", &["--weights"]),
+    ("--log", &["--metrics"]),
+    ("--max-steps", &["--steps"]),
+    ("--num-threads", &["--threads"]),
+    ("--out", &["--save", "--output"]),
+    ("--output", &["--save"]),
+    ("--resume", &["--weights"]),
+    ("--save", &["--output"]),
+    ("--silent", &["--quiet"]),
+    ("-j", &["--threads"]),
+    ("-o", &["--save", "--output"]),
+    ("-q", &["--quiet"]),
 ];
 
 /// The same for values of `--target`.
-const TARGETS: [(&str, &str); 8] = [
-    ("cuda:0", "cuda"),
+const TARGETS: [(&str, &str); 7] = [
     ("gpu", "cuda"),
     ("host", "cpu"),
     ("native", "cpu"),
@@ -74,12 +77,7 @@ pub fn parse(mut args: Vec<OsString>) -> Result<Cli, Error> {
     if args.get(1).is_some_and(|first| !stands_first(first)) {
         args.insert(1, "train".into());
     }
-    let command = args
-        .get(1)
-        .and_then(|c| c.to_str())
-        .unwrap_or("")
-        .to_string();
-    Cli::try_parse_from(args).map_err(|e| with_suggestion(e, &command))
+    Cli::try_parse_from(&args).map_err(|e| with_suggestion(e, &args))
 }
 
 /// Whether a first word is a command, perhaps a mistyped one, or an option that stands before commands.
@@ -107,61 +105,166 @@ fn meant_command(word: &str) -> Option<String> {
         return None;
     }
     let commands = commands();
-    known(&COMMANDS, word)
-        .map(String::from)
-        .or_else(|| nearest(word, commands))
+    let near = || nearest(word, commands.iter().map(String::as_str));
+    known(&COMMANDS, word).or_else(near).map(String::from)
 }
 
-fn known(list: &[(&str, &'static str)], word: &str) -> Option<&'static str> {
+fn known<T: Copy>(list: &[(&str, T)], word: &str) -> Option<T> {
     let word = word.to_lowercase().replace('_', "-");
     list.iter()
         .find(|(other, _)| *other == word)
         .map(|(_, ours)| *ours)
 }
 
-/// The name that takes the fewest changes, if they are few.
-fn nearest(word: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
-    let lower = word.to_lowercase();
-    let changes = |name: &String| strsim::damerau_levenshtein(&lower, &name.to_lowercase());
-    let nearest = names.into_iter().map(|n| (changes(&n), n)).min()?;
-    (nearest.0 <= 1 + word.chars().count() / 4).then_some(nearest.1)
+/// What is said in the place of clap's guess.
+enum Answer {
+    /// Something of the kind that was mistyped.
+    Similar(String),
+    /// A way on, or why there is none.
+    Tip(String),
 }
 
-/// Adds what clap does not know to its message about the arguments of a command.
-fn with_suggestion(mut e: Error, command: &str) -> Error {
+/// Replaces clap's guess in its message about the arguments of a command, where this module knows better, or where the
+/// guess is no slip of what was written but another word that begins alike.
+fn with_suggestion(mut e: Error, args: &[OsString]) -> Error {
     // That a word may stand behind -- helps nobody here.
     e.remove(ContextKind::Suggested);
+    let command = args.get(1).and_then(|c| c.to_str()).unwrap_or("");
     let text = |kind| match e.get(kind) {
         Some(ContextValue::String(s)) => s.clone(),
         _ => String::new(),
     };
-    let (kind, found) = match e.kind() {
+    let (argument, value) = (
+        text(ContextKind::InvalidArg),
+        text(ContextKind::InvalidValue),
+    );
+    let (kind, answer) = match e.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand);
-            let meant = meant_command(&word).map(|c| ContextValue::Strings(vec![c]));
+            let meant = meant_command(&word).map(Answer::Similar);
             (ContextKind::SuggestedSubcommand, meant)
         }
         ErrorKind::UnknownArgument => {
-            let meant = known(&OPTIONS, &text(ContextKind::InvalidArg));
-            let meant = meant.map(|o| ContextValue::String(o.into()));
+            let guess = text(ContextKind::SuggestedArg);
+            let meant = meant_option(&argument, command, args, &guess);
             (ContextKind::SuggestedArg, meant)
         }
-        ErrorKind::InvalidValue if text(ContextKind::InvalidArg).starts_with("--target") => {
-            let meant = known(&TARGETS, &text(ContextKind::InvalidValue));
-            let meant = meant.map(|t| ContextValue::String(t.into()));
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let guess = text(ContextKind::SuggestedValue);
+            let meant = meant_value(&argument, &value, &guess);
             (ContextKind::SuggestedValue, meant)
         }
         _ => return e,
     };
-    if let Some(meant) = found {
-        e.insert(kind, meant);
-        let mut all = Cli::command();
-        all.build();
-        if let Some(usage) = all.find_subcommand_mut(command).map(|c| c.render_usage()) {
-            e.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
-        }
-    }
+    put(&mut e, kind, answer, command);
     e
+}
+
+/// Puts the answer in the place of the guess; where the guess stays, so does the usage that shows it.
+fn put(e: &mut Error, kind: ContextKind, answer: Option<Answer>, command: &str) {
+    let guess = match e.get(kind) {
+        Some(ContextValue::String(s)) => vec![s.clone()],
+        Some(ContextValue::Strings(all)) => all.clone(),
+        _ => vec![],
+    };
+    match answer {
+        Some(Answer::Similar(ours)) if guess == [ours.as_str()] => return,
+        Some(Answer::Similar(ours)) if kind == ContextKind::SuggestedSubcommand => {
+            e.insert(kind, ContextValue::Strings(vec![ours]));
+        }
+        Some(Answer::Similar(ours)) => {
+            e.insert(kind, ContextValue::String(ours));
+        }
+        Some(Answer::Tip(tip)) => {
+            e.remove(kind);
+            let tips = ContextValue::StyledStrs(vec![tip.into()]);
+            e.insert(ContextKind::Suggested, tips);
+        }
+        None if guess.is_empty() => return,
+        None => drop(e.remove(kind)),
+    }
+    let mut all = Cli::command();
+    all.build();
+    if let Some(usage) = all.find_subcommand_mut(command).map(|c| c.render_usage()) {
+        e.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
+}
+
+/// The options of a command, as they are written.
+fn options(command: &str) -> Vec<String> {
+    let mut all = Cli::command();
+    all.build();
+    let found = all.find_subcommand(command);
+    let arguments = found.into_iter().flat_map(|c| c.get_arguments());
+    let longs = arguments.flat_map(|a| a.get_long_and_visible_aliases().unwrap_or_default());
+    longs.map(|l| format!("--{l}")).collect()
+}
+
+/// What an option that a command does not have was meant for; `guess` is clap's.
+fn meant_option(word: &str, command: &str, args: &[OsString], guess: &str) -> Option<Answer> {
+    let has = options(command);
+    let has = |option: &str| {
+        let name = option.split(' ').next().unwrap_or(option);
+        has.iter().any(|o| o == name)
+    };
+    let ours = known(&OPTIONS, word).unwrap_or(&[]);
+    if let Some(ours) = ours.iter().find(|o| has(o)) {
+        return Some(Answer::Similar(ours.to_string()));
+    }
+    if let Some(near) = nearest(word, Some(guess).filter(|g| !g.is_empty())) {
+        return Some(Answer::Similar(near.into()));
+    }
+    if has("--set") {
+        return match set::option(word, value_of(word, args).as_deref()) {
+            Some(Meant::Set(written)) => Some(Answer::Tip(format!("write {written}"))),
+            Some(Meant::Missing(why)) => Some(Answer::Tip(why)),
+            None => None,
+        };
+    }
+    None
+}
+
+/// The word behind an option, if that is not an option, or what stands behind its `=`.
+fn value_of(option: &str, args: &[OsString]) -> Option<String> {
+    let mut words = args.iter().filter_map(|a| a.to_str());
+    let word = words.find(|w| w.split('=').next() == Some(option))?;
+    let value = match word.split_once('=') {
+        Some((_, value)) => value,
+        None => words.next().filter(|w| !w.starts_with("--"))?,
+    };
+    Some(value.into())
+}
+
+/// What a value that an option does not take was meant for; `guess` is clap's.
+fn meant_value(argument: &str, value: &str, guess: &str) -> Option<Answer> {
+    let option = argument.split(' ').next().unwrap_or(argument);
+    if option == "--target"
+        && let Some(target) = known(&TARGETS, value)
+    {
+        return Some(Answer::Similar(target.into()));
+    }
+    if ["--target", "--device"].contains(&option)
+        && let Some(written) = device(value)
+    {
+        return Some(Answer::Tip(format!("write {written}")));
+    }
+    nearest(value, Some(guess).filter(|g| !g.is_empty())).map(|g| Answer::Similar(g.into()))
+}
+
+/// How a device is chosen that others call `gpu`, `cuda:1` or `cpu`.
+fn device(text: &str) -> Option<String> {
+    let text = text.to_lowercase();
+    let name = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = &text[name.len()..];
+    match name.trim_end_matches(':') {
+        "gpu" | "cuda" | "nvidia" => Some(match number {
+            "" => "--target cuda".into(),
+            number => format!("--target cuda --device {number}"),
+        }),
+        "cpu" => Some("--target cpu".into()),
+        "sim" | "simulator" | "softgpu" => Some("--target cuda --device software".into()),
+        _ => None,
+    }
 }
 
 /// A question about the file that a missing one was meant for, if its folder holds one of nearly that name.
@@ -177,10 +280,12 @@ pub fn near_file(path: &Path, e: &io::Error) -> String {
         .filter_map(|e| e.file_name().into_string().ok());
     let models = names.filter(|n| n.ends_with(".nn"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let near = match name.contains('.') {
-        true => nearest(&name, models),
-        false => nearest(&format!("{name}.nn"), models),
+    let models: Vec<String> = models.collect();
+    let name = match name.contains('.') {
+        true => name.into_owned(),
+        false => format!("{name}.nn"),
     };
+    let near = nearest(&name, models.iter().map(String::as_str));
     let near = near.map(|n| folder.unwrap_or(Path::new("")).join(n));
     near.map_or(String::new(), |p| {
         format!("; did you mean {}?", p.display())
@@ -211,25 +316,82 @@ mod tests {
 
     #[test]
     fn words_are_sorted_and_lead_to_what_exists() {
-        for list in [&COMMANDS[..], &OPTIONS, &TARGETS] {
-            assert!(list.is_sorted());
-        }
-        let mut command = Cli::command();
-        command.build();
+        assert!(COMMANDS.is_sorted() && TARGETS.is_sorted());
+        assert!(OPTIONS.is_sorted_by_key(|(word, _)| *word));
         for (word, ours) in COMMANDS {
             assert!(is_command(ours) && !is_command(word), "{word}");
-        }
-        let train = command.find_subcommand("train").expect("a command");
-        let longs: Vec<_> = train.get_arguments().filter_map(|a| a.get_long()).collect();
-        for (word, ours) in OPTIONS {
-            let ours = ours.split(' ').next().unwrap_or("").trim_start_matches('-');
-            assert!(longs.contains(&ours), "{ours}");
-            assert!(!longs.contains(&word.trim_start_matches('-')), "{word}");
         }
         for (word, ours) in TARGETS {
             let args = |t| ["lenetc", "train", "m.nn", "--target", t];
             assert!(Cli::try_parse_from(args(ours)).is_ok());
             assert!(Cli::try_parse_from(args(word)).is_err());
+        }
+    }
+
+    /// An option is offered where the command has it, and each is offered somewhere.
+    #[test]
+    fn options_that_are_offered_are_the_commands() {
+        let mut offered = Vec::new();
+        for command in commands().iter().filter(|c| *c != "help") {
+            let has = options(command);
+            for (word, _) in OPTIONS.iter().filter(|(w, _)| !has.iter().any(|o| o == w)) {
+                let args = ["lenetc", command, word, "x"].map(OsString::from);
+                let Some(answer) = meant_option(word, command, &args, "") else {
+                    continue;
+                };
+                let Answer::Similar(ours) = answer else {
+                    panic!("{word} is said to be missing")
+                };
+                let name = ours.split(' ').next().unwrap_or("");
+                assert!(has.iter().any(|o| o == name), "{command} {word}: {ours}");
+                offered.push((*word, ours));
+            }
+        }
+        for (word, ours) in OPTIONS {
+            for ours in ours {
+                assert!(offered.contains(&(word, ours.to_string())), "{word} {ours}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_option_of_another_command_is_offered_nowhere_else() {
+        for (command, word, meant) in [
+            ("train", "-o", Some("--save")),
+            ("emit", "-o", Some("--output")),
+            ("emit", "--out", Some("--output")),
+            ("emit", "--save", Some("--output")),
+            ("fmt", "-o", None),
+            ("devices", "-o", None),
+            ("check", "--gpu", None),
+            ("emit", "--gpu", Some("--stage cuda")),
+            ("bench", "--gpu", Some("--target cuda")),
+            ("fmt", "--optimizer", None),
+            ("eval", "--resume", Some("--weights")),
+            ("bench", "--resume", None),
+        ] {
+            let answer = meant_option(word, command, &[], "");
+            let found = answer.map(|a| match a {
+                Answer::Similar(o) | Answer::Tip(o) => o,
+            });
+            assert_eq!(found.as_deref(), meant, "{command} {word}");
+        }
+    }
+
+    #[test]
+    fn devices_are_known_by_the_names_of_others() {
+        for (text, written) in [
+            ("gpu", Some("--target cuda")),
+            ("cuda:0", Some("--target cuda --device 0")),
+            ("CUDA:12", Some("--target cuda --device 12")),
+            ("gpu1", Some("--target cuda --device 1")),
+            ("cpu", Some("--target cpu")),
+            ("cpu:0", Some("--target cpu")),
+            ("", None),
+            ("-1", None),
+            ("cuda:x", None),
+        ] {
+            assert_eq!(device(text).as_deref(), written, "{text}");
         }
     }
 

@@ -1,32 +1,9 @@
-//! What a `--set` entry was meant to be that names none of `train`.
+//! What `--set`, or an option that there is not, was meant to be of the entries of `train`.
 //!
-//! Does not know how entries are read; `passes::config` does.
+//! Does not know which entries there are; `passes::config` does.
 
-/// All entries, each with a value for an example.
-const ENTRIES: [(&str, &str); 14] = [
-    ("batch_size", "32"),
-    ("data", "mnist"),
-    ("epochs", "5"),
-    ("init", "zeros"),
-    ("init.std", "0.01"),
-    ("init.value", "0.5"),
-    ("loss", "MSELoss"),
-    ("loss.reduction", "sum"),
-    ("optimizer", "SGD(lr=0.5)"),
-    ("optimizer.lr", "0.5"),
-    ("print_every", "2"),
-    ("print_parameters", "true"),
-    ("seed", "3"),
-    ("shuffle", "false"),
-];
-/// What others call an entry.
-const OTHERS: [(&str, &str); 5] = [
-    ("batch", "batch_size"),
-    ("batchsize", "batch_size"),
-    ("dataset", "data"),
-    ("learning_rate", "optimizer.lr"),
-    ("optim", "optimizer"),
-];
+use crate::diag::Diagnostic;
+use crate::passes::config::{Config, entries};
 
 /// What is wrong with a text that is not as `train.entry=value`.
 pub fn problem(text: &str) -> &'static str {
@@ -39,31 +16,56 @@ pub fn problem(text: &str) -> &'static str {
 /// How the entry that a text was meant for is written, with the text's own value where it has one; else all entries.
 pub fn help(text: &str) -> String {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    let key = key.trim().to_lowercase().replace('-', "_");
+    let key = key.trim().to_lowercase();
     let key = key.strip_prefix("train.").unwrap_or(&key);
-    let Some((entry, example)) = meant(key) else {
-        let whole = ENTRIES.iter().map(|e| e.0).filter(|e| !e.contains('.'));
-        return format!("known are: {}", whole.collect::<Vec<_>>().join(", "));
+    if let Some(missing) = entries::missing(key) {
+        return missing;
+    }
+    let Some(entry) = entries::meant(key) else {
+        return entries::all();
     };
     let value = Some(value.trim()).filter(|v| !v.is_empty());
-    format!(
-        "did you mean --set train.{entry}={}?",
-        value.unwrap_or(example)
-    )
+    let written = written(entry.key, value.unwrap_or(entry.example));
+    format!("did you mean {written}?")
 }
 
-fn meant(key: &str) -> Option<(&'static str, &'static str)> {
-    let known = OTHERS.iter().find(|o| o.0 == key).map_or(key, |o| o.1);
-    let changes = |entry: &str| {
-        let last = entry.rsplit('.').next().unwrap_or(entry);
-        let last_of_key = known.rsplit('.').next().unwrap_or(known);
-        let whole = strsim::damerau_levenshtein(known, entry);
-        whole.min(strsim::damerau_levenshtein(last_of_key, last))
-    };
-    let nearest = ENTRIES.iter().map(|e| (changes(e.0), e)).min();
-    nearest
-        .filter(|(changes, _)| *changes <= known.len() / 4)
-        .map(|(_, e)| *e)
+/// How an entry is set, as a shell takes it.
+fn written(key: &str, value: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-+/:,%@".contains(c);
+    match value.chars().all(plain) {
+        true => format!("--set train.{key}={value}"),
+        false => format!("--set 'train.{key}={value}'"),
+    }
+}
+
+/// What an option that no command has was meant for, among the entries of `train`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meant {
+    /// What to write in its place.
+    Set(String),
+    /// Why there is nothing to write.
+    Missing(String),
+}
+
+/// The meaning of an option such as `--weight-decay` or `--optimizer`, and of the value behind it.
+pub fn option(name: &str, value: Option<&str>) -> Option<Meant> {
+    let name = name.trim_start_matches('-');
+    if let Some(missing) = entries::missing(name) {
+        return Some(Meant::Missing(missing));
+    }
+    let entry = entries::named(name)?;
+    let said = value.map(|v| tried(entry.key, v));
+    Some(match (said, value) {
+        (Some(Ok(())), Some(value)) => Meant::Set(written(entry.key, value)),
+        (Some(Err(d)), _) if d.message.ends_with("not supported yet") => Meant::Missing(d.message),
+        _ => Meant::Set(written(entry.key, entry.example)),
+    })
+}
+
+/// Whether an entry takes a value.
+fn tried(key: &str, value: &str) -> Result<(), Diagnostic> {
+    let set = super::replace(&mut Config::default(), &format!("train.{key}={value}"));
+    set.map_err(|mut failure| failure.diagnostics.remove(0))
 }
 
 #[cfg(test)]
@@ -90,22 +92,83 @@ mod tests {
         ] {
             assert_eq!(help(text), format!("did you mean --set train.{meant}?"));
         }
-        for text in ["momentum=0.9", "", "x=1", "train.weight_decay=1"] {
+        for text in ["", "x=1", "train.warmup=1"] {
             assert!(help(text).starts_with("known are: batch_size, "), "{text}");
         }
+        let said = help("train.weight_decay=1");
+        assert_eq!(said, "SGD does not support `weight_decay` yet");
+        // A shell reads parentheses.
+        let quoted = "did you mean --set 'train.optimizer=SGD(lr=0.5)'?";
+        assert_eq!(help("optimiser"), quoted);
     }
 
     /// The list here is the list there.
     #[test]
     fn every_entry_can_be_set() {
-        for (entry, example) in ENTRIES {
+        for entry in &entries::ENTRIES {
             let source = crate::diag::Source {
                 name: "m.nn".into(),
                 text: "model M { input(1)\n Linear(1) }".into(),
             };
-            let set = format!("train.{entry}={example}");
-            assert!(crate::driver::read(source, &[set]).is_ok(), "{entry}");
+            let set = format!("train.{}={}", entry.key, entry.example);
+            assert!(crate::driver::read(source, &[set]).is_ok(), "{}", entry.key);
         }
-        assert!(OTHERS.is_sorted());
+    }
+
+    #[test]
+    fn options_that_name_an_entry_are_told_apart() {
+        let set = |text: &str| Some(Meant::Set(text.into()));
+        let missing = |text: &str| Some(Meant::Missing(text.into()));
+        for (name, value, meant) in [
+            (
+                "--optimizer",
+                Some("adam"),
+                missing("Adam is not supported yet"),
+            ),
+            ("--optimizer", Some("SGD"), set("--set train.optimizer=SGD")),
+            (
+                "--optimizer",
+                Some("sgd"),
+                set("--set 'train.optimizer=SGD(lr=0.5)'"),
+            ),
+            ("--optim", None, set("--set 'train.optimizer=SGD(lr=0.5)'")),
+            (
+                "--momentum",
+                Some("0.9"),
+                missing("SGD does not support `momentum` yet"),
+            ),
+            (
+                "--weight-decay",
+                None,
+                missing("SGD does not support `weight_decay` yet"),
+            ),
+            ("--init", Some("zeros"), set("--set train.init=zeros")),
+            (
+                "--init",
+                Some("orthogonal"),
+                missing("orthogonal is not supported yet"),
+            ),
+            ("--loss", Some("mse"), set("--set train.loss=MSELoss")),
+            (
+                "--loss",
+                Some("L1Loss"),
+                missing("L1Loss is not supported yet"),
+            ),
+            (
+                "--reduction",
+                Some("sum"),
+                set("--set train.loss.reduction=sum"),
+            ),
+            ("--print_every", Some("7"), set("--set train.print_every=7")),
+            (
+                "--shuffle",
+                Some("model.nn"),
+                set("--set train.shuffle=false"),
+            ),
+            ("--opt", None, None),
+            ("--frobnicate", Some("1"), None),
+        ] {
+            assert_eq!(option(name, value), meant, "{name} {value:?}");
+        }
     }
 }

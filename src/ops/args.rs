@@ -221,8 +221,8 @@ fn pair(name: &'static str, v: &ArgValue, least: i64) -> Result<[u32; 2], ArgErr
         ArgValue::Tuple(t) => Err(wrong(
             name,
             format!(
-                "takes one number or (height, width), not {} values",
-                t.len()
+                "takes one number or (height, width), not {}",
+                crate::diag::count(t.len() as u64, "value")
             ),
         )),
         v => number(name, v, least).map(|n| [n, n]),

@@ -89,9 +89,9 @@ impl Operator for Linear {
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         if inputs[0].dims.len() != 1 {
             let rule = format!(
-                "its input is {}, with {} axes",
+                "its input is {}, with {}",
                 inputs[0],
-                inputs[0].dims.len()
+                crate::diag::count(inputs[0].dims.len() as u64, "axis")
             );
             return Err(
                 ShapeError::new("E0202", "Linear needs a vector for each image", rule)

@@ -45,7 +45,8 @@ fn logits(ty: &TensorType, who: &str) -> Result<(), ShapeError> {
     if ty.dims.len() == 1 {
         return Ok(());
     }
-    let rule = format!("the last layer yields {ty}, with {} axes", ty.dims.len());
+    let axes = crate::diag::count(ty.dims.len() as u64, "axis");
+    let rule = format!("the last layer yields {ty}, with {axes}");
     Err(ShapeError::new(
         "E0207",
         &format!("{who} needs one number for each class"),

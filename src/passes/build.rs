@@ -18,7 +18,7 @@ use order::Context;
 
 use super::config::{Config, Loss};
 use super::known::{self, Kind};
-use crate::diag::{self, Diagnostic, Span};
+use crate::diag::{self, Diagnostic, Span, nearest};
 use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
 use crate::nest::Macs;
 use crate::ops::{
@@ -465,7 +465,8 @@ impl<'a> Builder<'a> {
         if !JOINS.contains(&name) {
             let d = Diagnostic::error("E0408", format!("`{name}` does not join branches"));
             return Err(Box::new(
-                d.at(b.name.span, "").help(super::suggest(name, &JOINS)),
+                d.at(b.name.span, "")
+                    .help(nearest::suggestion(name, &JOINS)),
             ));
         }
         if let Some(a) = b.args.first() {

@@ -3,6 +3,7 @@
 //! Errors E03xx: E0301 an unknown key, E0302 a value of the wrong kind, E0303 a value out of range, E0304 a
 //! repeated key. Knows no graph and reads no file.
 
+pub mod entries;
 #[cfg(test)]
 mod missing;
 
@@ -92,18 +93,6 @@ impl Default for Config {
     }
 }
 
-const KEYS: [&str; 10] = [
-    "data",
-    "loss",
-    "optimizer",
-    "init",
-    "batch_size",
-    "epochs",
-    "shuffle",
-    "seed",
-    "print_every",
-    "print_parameters",
-];
 /// Batches beyond this are refused.
 const LARGEST_BATCH: i64 = 1 << 20;
 
@@ -130,45 +119,11 @@ type Set<T = ()> = Result<T, Box<Diagnostic>>;
 impl Config {
     /// Sets one entry; `key` may name a part, as `optimizer.lr`.
     pub fn set(&mut self, key: &str, span: Span, v: &Value) -> Set {
-        match key {
-            "data" => {
-                self.data = Some(data(v)?);
-                self.data_span = v.span;
-            }
-            "loss" => self.loss = loss(v)?,
-            "loss.reduction" => {
-                self.loss = Loss::Mse {
-                    mean: reduction(v)?,
-                }
-            }
-            "optimizer" => {
-                let call = call(v, &["SGD"], Kind::Optimizer)?;
-                let [lr] = arguments(&call, ["lr"])?;
-                if let Some(lr) = lr {
-                    self.learning_rate = rate(lr)?;
-                }
-            }
-            "optimizer.lr" => self.learning_rate = rate(v)?,
-            "init" => self.initial = initial(v)?,
-            "init.std" => {
-                self.initial = Initial::Normal {
-                    std: positive(v, "std")?,
-                }
-            }
-            "init.value" => self.initial = Initial::Constant(number(v, "value")?),
-            "batch_size" => self.batch_size = whole(v, key, 1, LARGEST_BATCH)? as u32,
-            "epochs" => self.epochs = whole(v, key, 1, 1 << 30)? as u32,
-            "shuffle" => self.shuffle = flag(v, key)?,
-            "seed" => self.seed = whole(v, key, 0, i64::MAX)? as u64,
-            "print_every" => self.print_every = whole(v, key, 0, i64::MAX)? as u64,
-            "print_parameters" => self.print_parameters = flag(v, key)?,
-            _ => {
-                let d = Diagnostic::error("E0301", format!("`train` has no entry `{key}`"));
-                let d = d.at(span, "unknown");
-                return Err(Box::new(d.help(super::suggest(key, &KEYS))));
-            }
-        }
-        Ok(())
+        let Some(entry) = entries::entry(key) else {
+            let d = Diagnostic::error("E0301", format!("`train` has no entry `{key}`"));
+            return Err(Box::new(d.at(span, "unknown").help(entries::help(key))));
+        };
+        (entry.set)(self, v, key)
     }
 }
 
@@ -184,10 +139,10 @@ fn range(v: &Value, message: String) -> Box<Diagnostic> {
 fn whole(v: &Value, key: &str, least: i64, most: i64) -> Set<i64> {
     match v.kind {
         ValueKind::Int(i) if (least..=most).contains(&i) => Ok(i),
-        ValueKind::Int(i) => Err(range(
-            v,
-            format!("{key} must be {least} to {most}, not {i}"),
-        )),
+        ValueKind::Int(i) if i < least => {
+            Err(range(v, format!("{key} must be {least} or more, not {i}")))
+        }
+        ValueKind::Int(i) => Err(range(v, format!("{key} must be {most} or less, not {i}"))),
         _ => Err(kind(v, format!("{key} must be a whole number"), "")),
     }
 }
@@ -212,6 +167,15 @@ fn positive(v: &Value, key: &str) -> Set<f32> {
     } else {
         Err(range(v, format!("{key} must be above 0, not {x}")))
     }
+}
+
+fn optimizer(config: &mut Config, v: &Value) -> Set {
+    let call = call(v, &["SGD"], Kind::Optimizer)?;
+    let [lr] = arguments(&call, ["lr"])?;
+    if let Some(lr) = lr {
+        config.learning_rate = rate(lr)?;
+    }
+    Ok(())
 }
 
 fn rate(v: &Value) -> Set<f32> {

@@ -4,7 +4,7 @@
 //! Names only, as `torch.nn`, `torch.optim`, `torch.nn.init` and `torchvision.datasets` have them. Does not know what
 //! lenetc has: the callers do. What is added to lenetc leaves its list here; a test holds that.
 
-use strsim::damerau_levenshtein;
+use crate::diag::nearest::{self, begins, closest, few, plain};
 
 /// What a name is meant to name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ const LABEL: &str = "torch has it, lenetc not yet";
 
 /// The answer to a name of a kind of which lenetc has the `known` ones.
 pub fn unknown(kind: Kind, name: &str, known: &[&str]) -> Answer {
-    let list = format!("known are: {}", known.join(", "));
+    let list = nearest::known(known);
     if let Some(same) = known.iter().find(|k| plain(k) == plain(name)) {
         return Answer {
             missing: None,
@@ -52,7 +52,7 @@ pub fn unknown(kind: Kind, name: &str, known: &[&str]) -> Answer {
                 .collect(),
         };
     }
-    let help = match nearest(name, known, kind.missing()) {
+    let help = match meant(name, known, kind.missing()) {
         Some(Nearest::Known(k)) => format!("did you mean `{k}`?"),
         Some(Nearest::Missing(k)) => format!("did you mean `{k}`? It is not supported yet"),
         None => list,
@@ -64,31 +64,25 @@ pub fn unknown(kind: Kind, name: &str, known: &[&str]) -> Answer {
     }
 }
 
-/// A name without what is a matter of style: its case and underscores.
-fn plain(name: &str) -> String {
-    name.to_lowercase().replace('_', "")
-}
-
 enum Nearest<'a> {
     Known(&'a str),
     Missing(&'a str),
 }
 
-/// The name that was probably meant. One that lenetc lacks must be nearer than any that it has.
-fn nearest<'a>(name: &str, known: &[&'a str], missing: &[&'a str]) -> Option<Nearest<'a>> {
-    let name = plain(name);
-    let slips = |k: &&'a str| (damerau_levenshtein(&name, &plain(k)), *k);
-    let had = known.iter().map(slips).min();
-    let lacked = missing.iter().map(slips).min();
-    let had = had.filter(|h| h.0 <= 1 + name.len() / 4);
-    // Short names that torch has differ in a letter or two from each other.
-    let lacked = lacked.filter(|l| l.0 <= 1 + name.len() / 8);
-    match (had, lacked) {
-        (Some(h), Some(l)) if l.0 < h.0 => Some(Nearest::Missing(l.1)),
-        (Some(h), _) => Some(Nearest::Known(h.1)),
-        (None, Some(l)) => Some(Nearest::Missing(l.1)),
-        (None, None) => None,
+/// The name that was probably meant. One that lenetc has must be nearer than all that it lacks, or be told by its
+/// start; one that it lacks must be nearer than all that it has, and very near: such names differ in a letter or two.
+fn meant<'a>(name: &str, known: &[&'a str], missing: &[&'a str]) -> Option<Nearest<'a>> {
+    let had = closest(name, known.iter().copied());
+    let lacked = closest(name, missing.iter().copied());
+    let fewest = lacked.map_or(usize::MAX, |l| l.slips);
+    let had = had.filter(|h| h.slips <= few(name));
+    if let Some(h) = had.filter(|h| h.slips < fewest || (h.slips == fewest && begins(name, h.name)))
+    {
+        return Some(Nearest::Known(h.name));
     }
+    let lacked = lacked.filter(|l| l.slips <= 1 + name.chars().count() / 8);
+    let lacked = lacked.filter(|l| had.is_none_or(|h| l.slips < h.slips));
+    lacked.map(|l| Nearest::Missing(l.name))
 }
 
 /// An argument that torch's layer, loss or optimizer takes and lenetc's does not: what is said of it.
@@ -116,6 +110,12 @@ pub fn argument(owner: &str, argument: &str) -> Option<Gap> {
         label: LABEL,
         help: None,
     })
+}
+
+/// Arguments that torch's optimizer takes and lenetc's does not.
+pub fn optimizer_arguments() -> &'static [&'static str] {
+    let sgd = ARGUMENTS.iter().find(|a| a.0 == "SGD");
+    sgd.map_or(&[], |a| a.1)
 }
 
 impl Kind {
@@ -315,7 +315,20 @@ mod tests {
             help("LeakyReLu6"),
             "did you mean `LeakyReLU`? It is not supported yet"
         );
+        for meant in ["AvgPool", "MaxPool"] {
+            assert_eq!(help(meant), format!("did you mean `{meant}2d`?"));
+        }
         assert!(help("Capsule").starts_with("known are: Conv2d"));
         assert!(help("").starts_with("known are: Conv2d"));
+    }
+
+    /// Where a layer that is missing is as near, none is named: it would be another function.
+    #[test]
+    fn of_a_name_between_two_none_is_taken() {
+        for name in ["CReLU", "crelu", "Conv4d", "conv9d", "MaxPool4d"] {
+            let answer = unknown(Kind::Layer, name, &layers());
+            assert_eq!(answer.help, [nearest::known(&layers())], "{name}");
+            assert_eq!((answer.missing, answer.label), (None, "unknown"));
+        }
     }
 }

@@ -25,6 +25,7 @@ use lenetc_runtime::weights::{self, Tensor, WeightsError};
 
 use crate::backend::ParameterPlace;
 use crate::backend::cpu::{Isa, Plan};
+use crate::diag;
 use crate::passes::build::ParameterInfo;
 use crate::passes::config::Config;
 use epochs::{Loop, evaluate};
@@ -59,7 +60,7 @@ pub enum RunError {
     Memory { need: u64, have: u64 },
     #[error("cannot generate code: {0}")]
     Code(String),
-    #[error("cannot start {threads} threads: {reason}")]
+    #[error("cannot start {}: {reason}", diag::count(*threads as u64, "thread"))]
     Threads { threads: usize, reason: String },
     #[error(transparent)]
     Cuda(#[from] CudaError),

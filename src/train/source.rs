@@ -55,8 +55,7 @@ impl Source {
 
     fn examples(&self, n: usize) -> String {
         let noun = if self.images { "image" } else { "example" };
-        let plural = if n == 1 { "" } else { "s" };
-        format!("{} {noun}{plural}", diag::grouped(n as u64))
+        diag::grouped_count(n as u64, noun)
     }
 
     fn found(&self) -> String {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::elements::Number;
+use crate::words::count;
 
 /// A file, or an array in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,19 +123,19 @@ pub enum DataError {
         shape: Vec<usize>,
         element: &'static str,
     },
-    #[error("{place}: there is no memory for its {bytes} bytes")]
+    #[error("{place}: there is no memory for its {}", count(*bytes, "byte"))]
     Memory { place: Place, bytes: u64 },
-    #[error("{place}: it ends after {found} of the {wanted} bytes that its header announces")]
+    #[error("{place}: it ends after {found} of the {} that its header announces", count(*wanted, "byte"))]
     Truncated {
         place: Place,
         wanted: u64,
         found: u64,
     },
-    #[error("{place}: it goes on after the {wanted} bytes that its header announces")]
+    #[error("{place}: it goes on after the {} that its header announces", count(*wanted, "byte"))]
     Trailing { place: Place, wanted: u64 },
     #[error("{place}: its compressed data is damaged: {problem}")]
     Corrupt { place: Place, problem: String },
-    #[error("{place}: {inputs} inputs, but {targets} labels or values to be met")]
+    #[error("{place}: {}, but {} to be met", count(*inputs as u64, "input"), labels(*targets))]
     Count {
         place: Place,
         inputs: usize,
@@ -202,11 +203,19 @@ fn help(text: &str) -> String {
     }
 }
 
+/// Labels or values, whichever the loss takes.
+fn labels(n: usize) -> String {
+    match n {
+        1 => "1 label or value".into(),
+        n => format!("{n} labels or values"),
+    }
+}
+
 /// What the model has in place of a label, and what can be done.
 fn class_wanted(label: Number, classes: usize) -> String {
     let range = match classes {
-        1 => "the model has 1 class, 0".to_owned(),
-        n => format!("the model has {n} classes, 0 to {}", n.saturating_sub(1)),
+        1 => "0".to_owned(),
+        n => format!("0 to {}", n.saturating_sub(1)),
     };
     let advice = match label {
         Number::Real(x) if x.fract() != 0.0 => {
@@ -221,7 +230,8 @@ fn class_wanted(label: Number, classes: usize) -> String {
         }
         _ => "correct the label, or leave the example out".to_owned(),
     };
-    format!("{range}{}", help(&advice))
+    let classes = count(classes as u64, "class");
+    format!("the model has {classes}, {range}{}", help(&advice))
 }
 
 fn classes_help(shape: &[usize], classes: usize) -> String {

@@ -402,7 +402,7 @@ pub(super) mod tests {
         let bomb = gz(std::iter::once(head).chain(std::iter::repeat_n(million, 1 << 10)));
         let start = std::time::Instant::now();
         let error = problem(&bomb);
-        assert!(error.ends_with("goes on after the 1 bytes that its header announces"));
+        assert!(error.ends_with("goes on after the 1 byte that its header announces"));
         assert!(start.elapsed().as_millis() < 100, "{:?}", start.elapsed());
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::{Tensor, WeightsError};
-use crate::{foreign, half};
+use crate::{foreign, half, words};
 
 /// Files beyond this size are refused before they are read.
 const MAX_FILE_BYTES: u64 = 8 << 30;
@@ -72,8 +72,8 @@ pub fn read(path: &Path) -> Result<Stored, WeightsError> {
     ] {
         let count = views.iter().filter(|(_, v)| v.dtype() == dtype).count();
         if count > 0 {
-            let (path, plural) = (path.display(), if count == 1 { "" } else { "s" });
-            let note = format!("{path}: {count} tensor{plural} of {dtype:?} {what}");
+            let (path, tensors) = (path.display(), words::count(count as u64, "tensor"));
+            let note = format!("{path}: {tensors} of {dtype:?} {what}");
             stored.notes.push(note);
         }
     }

@@ -429,7 +429,8 @@ impl Parser {
             (name, xs, _) => match (Unary::ALL.iter().find(|f| unary_name(**f) == name), xs) {
                 (Some(&f), &[x]) => Expr::Unary(f, x),
                 _ => {
-                    let message = format!("there is no function {name} of {} values", xs.len());
+                    let counted = crate::diag::count(xs.len() as u64, "value");
+                    let message = format!("there is no function {name} of {counted}");
                     return self.tokens.wrong(message);
                 }
             },
