@@ -58,6 +58,7 @@ pub fn lay_out(
         specials,
         file_bytes,
         shared_static: symbols.shared_static,
+        shared_sizes: symbols.shared_sizes,
         local_len: symbols.local_len,
         params: entry.params.clone(),
         param_offsets: symbols.param_offsets,

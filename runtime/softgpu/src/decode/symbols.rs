@@ -1,6 +1,7 @@
 //! Where names lie: variables in shared and local memory, parameters, and the module's variables in global memory.
 
 use crate::exec::heap::SHARED_WINDOW;
+use crate::exec::program::SharedSizes;
 use crate::ptx::PtxError;
 use crate::ptx::ast::{
     Entry, Initial, Instruction, Module, Operand, Param, Space, Statement, Variable,
@@ -9,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Addresses of variables in global and constant memory.
 pub type DeviceSymbols = BTreeMap<String, u64>;
+
+/// Assemblers align shared memory to this, at most, where nothing asks for more.
+const WIDEST: u32 = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -22,6 +26,7 @@ pub enum Place {
 pub struct Symbols {
     pub names: BTreeMap<String, (Place, u64)>,
     pub shared_static: u32,
+    pub shared_sizes: SharedSizes,
     pub local_len: u32,
     pub param_offsets: Vec<u32>,
     pub param_bytes: u32,
@@ -86,6 +91,10 @@ impl Symbols {
             Space::Local => (Place::Local, &mut self.local_len),
             _ => return Err(error("a variable of this space in a body")),
         };
+        if place == Place::Shared {
+            self.shared_sizes.packed += size;
+            self.shared_sizes.loose += size.next_multiple_of(variable.align.max(WIDEST));
+        }
         let offset = end.next_multiple_of(variable.align.max(1));
         *end = offset + size;
         self.names

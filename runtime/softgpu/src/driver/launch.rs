@@ -1,12 +1,13 @@
 //! Launches, checked against the kernel's and the device's limits, and the attributes of kernels.
 
-use super::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS, SHARED_PER_BLOCK, multiprocessor};
+use super::device::{
+    MAX_BLOCK, MAX_GRID, MAX_THREADS, REGISTERS, SHARED_PER_BLOCK, multiprocessor,
+};
 use super::errors::{Code, INVALID_VALUE, NOT_SUPPORTED, Result};
 use super::module::Kernel;
 use super::queue::{LaunchSpec, Work};
 use super::state::{Gate, Handle, State, enter, put};
 use std::ffi::{c_int, c_uint, c_void};
-use std::sync::Arc;
 
 const LAUNCH_OUT_OF_RESOURCES: Code = Code(701);
 const ATTRIBUTE_MAX_DYNAMIC_SHARED: u32 = 8;
@@ -19,6 +20,16 @@ impl Kernel {
             .max_threads
             .unwrap_or(MAX_THREADS)
             .min(MAX_THREADS)
+    }
+
+    /// Threads of a block for whose registers there is room. Only machine code says for certain how many it takes; a warp
+    /// gets them for all its lanes, eight at a time.
+    pub fn register_threads(&self) -> u32 {
+        let Some(code) = &self.machine else {
+            return MAX_THREADS;
+        };
+        let warp = code.registers.next_multiple_of(8).max(8).saturating_mul(32);
+        (REGISTERS as u32 / warp * 32).min(MAX_THREADS)
     }
 
     pub fn max_dynamic_shared(&self) -> u32 {
@@ -87,6 +98,11 @@ impl State {
                     kernel.max_threads()
                 ),
             );
+        }
+        if threads > u64::from(kernel.register_threads()) {
+            let registers = kernel.registers();
+            let reason = format!("{threads} threads of {registers} registers");
+            return self.fail(LAUNCH_OUT_OF_RESOURCES, reason);
         }
         let sm = multiprocessor(self.config.compute);
         if kernel.program.shared_static > sm.shared_optin_bytes {
@@ -243,17 +259,17 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernel(
     })
 }
 
-fn attribute_of(kernel: &Arc<Kernel>, attribute: u32, compute: (u32, u32)) -> Result<i32> {
+fn attribute_of(kernel: &Kernel, attribute: u32) -> Result<i32> {
     let program = &kernel.program;
     let (major, minor) = kernel.ptx_version;
     Ok(match attribute {
-        0 => kernel.max_threads() as i32,
+        0 => kernel.max_threads().min(kernel.register_threads()) as i32,
         1 => program.shared_static as i32,
         2 => 0,
-        3 => program.local_len as i32,
-        4 => program.registers as i32,
+        3 => kernel.local_bytes() as i32,
+        4 => kernel.registers() as i32,
         5 => (major * 10 + minor) as i32,
-        6 => (compute.0 * 10 + compute.1) as i32,
+        6 => (kernel.capability.0 * 10 + kernel.capability.1) as i32,
         7 => 0,
         ATTRIBUTE_MAX_DYNAMIC_SHARED => kernel.max_dynamic_shared() as i32,
         ATTRIBUTE_CARVEOUT => kernel.attribute(ATTRIBUTE_CARVEOUT).unwrap_or(-1),
@@ -271,7 +287,7 @@ pub unsafe extern "C" fn cuFuncGetAttribute(
     function: Handle,
 ) -> u32 {
     enter("cuFuncGetAttribute", Gate::Context, |state| {
-        let found = attribute_of(&state.function(function)?, attribute, state.config.compute)?;
+        let found = attribute_of(&*state.function(function)?, attribute)?;
         // SAFETY: the caller's promise.
         unsafe { put(value, found) }
     })

@@ -20,7 +20,7 @@ impl State {
         let sm = multiprocessor(self.config.compute);
         let warps = (threads + 31) / 32;
         let by_threads = sm.threads / (warps * 32);
-        let registers = kernel.program.registers.next_multiple_of(8).max(16) as i32 * 32 * warps;
+        let registers = kernel.registers().next_multiple_of(8).max(16) as i32 * 32 * warps;
         let shared = kernel.program.shared_static as usize + dynamic_shared;
         let by_shared = if shared == 0 {
             sm.blocks

@@ -4,6 +4,7 @@
 
 pub mod fill;
 pub mod lanes;
+pub mod machine;
 
 use cudarc::driver::CudaContext;
 use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts};
