@@ -34,6 +34,7 @@
 //! tensor cores, cooperative launches, clusters, managed memory and allocations inside graphs are refused. `cp.async`
 //! copies at once, so a missing wait does not show. Kernels do not reach host memory. All devices share one memory.
 
+pub mod card;
 pub mod config;
 pub mod count;
 pub mod cubin;

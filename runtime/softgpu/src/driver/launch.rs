@@ -1,12 +1,11 @@
 //! Launches, checked against the kernel's and the device's limits, and the attributes of kernels.
 
-use super::device::{
-    MAX_BLOCK, MAX_GRID, MAX_THREADS, REGISTERS, SHARED_PER_BLOCK, multiprocessor,
-};
+use super::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS, REGISTERS};
 use super::errors::{Code, INVALID_VALUE, NOT_SUPPORTED, Result};
 use super::module::Kernel;
 use super::queue::{LaunchSpec, Work};
 use super::state::{Gate, Handle, State, enter, put};
+use crate::card::STATIC_SHARED_BYTES;
 use std::ffi::{c_int, c_uint, c_void};
 
 const LAUNCH_OUT_OF_RESOURCES: Code = Code(701);
@@ -35,7 +34,7 @@ impl Kernel {
     pub fn max_dynamic_shared(&self) -> u32 {
         let set = self.attribute(ATTRIBUTE_MAX_DYNAMIC_SHARED);
         set.map_or(
-            SHARED_PER_BLOCK.saturating_sub(self.program.shared_static),
+            STATIC_SHARED_BYTES.saturating_sub(self.program.shared_static),
             |bytes| bytes as u32,
         )
     }
@@ -104,8 +103,7 @@ impl State {
             let reason = format!("{threads} threads of {registers} registers");
             return self.fail(LAUNCH_OUT_OF_RESOURCES, reason);
         }
-        let sm = multiprocessor(self.config.compute);
-        if kernel.program.shared_static > sm.shared_optin_bytes {
+        if kernel.program.shared_static > self.config.card.limits.shared_block_bytes {
             return self.fail(LAUNCH_OUT_OF_RESOURCES, "static shared memory");
         }
         Ok(())
@@ -303,8 +301,9 @@ pub unsafe extern "C" fn cuFuncSetAttribute(
 ) -> u32 {
     enter("cuFuncSetAttribute", Gate::Context, |state| {
         let kernel = state.function(function)?;
-        let room = multiprocessor(state.config.compute)
-            .shared_optin_bytes
+        let limits = &state.config.card.limits;
+        let room = limits
+            .shared_block_bytes
             .saturating_sub(kernel.program.shared_static);
         let is_allowed = match attribute {
             ATTRIBUTE_MAX_DYNAMIC_SHARED => value >= 0 && value as u32 <= room,

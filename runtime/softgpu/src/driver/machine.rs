@@ -82,7 +82,7 @@ impl State {
             );
             return self.fail(INVALID_IMAGE, reason);
         }
-        let ((major, minor), device) = (cubin.capability, self.config.compute);
+        let ((major, minor), device) = (cubin.capability, self.config.card.capability);
         if major != device.0 || minor > device.1 || cubin.is_specific {
             let alone = if cubin.is_specific { "a" } else { "" };
             let reason = format!(

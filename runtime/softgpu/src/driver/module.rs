@@ -141,7 +141,7 @@ impl State {
             );
             return self.fail(UNSUPPORTED_PTX_VERSION, reason);
         }
-        let (major, minor) = self.config.compute;
+        let (major, minor) = self.config.card.capability;
         if module.capability() > major * 10 + minor {
             return self.fail(
                 INVALID_PTX,
@@ -211,7 +211,7 @@ impl State {
                 name: entry.name.clone(),
                 program,
                 ptx_version: module.version,
-                capability: cubin.map_or(self.config.compute, |cubin| cubin.capability),
+                capability: cubin.map_or(self.config.card.capability, |cubin| cubin.capability),
                 machine,
                 attributes: Mutex::new(BTreeMap::new()),
             });

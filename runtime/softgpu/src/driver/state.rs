@@ -61,7 +61,7 @@ pub struct State {
 impl State {
     fn new(config: Config) -> Self {
         let mut state = Self {
-            heap: Heap::new(config.memory_bytes),
+            heap: Heap::new(config.card.memory_bytes),
             config,
             initialized: false,
             next_handle: 0x1000,
