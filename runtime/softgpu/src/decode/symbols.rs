@@ -1,5 +1,6 @@
 //! Where names lie: variables in shared and local memory, parameters, and the module's variables in global memory.
 
+use crate::card::STATIC_SHARED_BYTES;
 use crate::exec::heap::SHARED_WINDOW;
 use crate::exec::program::SharedSizes;
 use crate::ptx::PtxError;
@@ -44,6 +45,7 @@ impl Symbols {
                 .names
                 .insert(param.name.clone(), (Place::Param, u64::from(offset)));
         }
+        check_params(module, entry, symbols.param_bytes)?;
         let mentioned = mentioned(entry);
         let outer = module
             .variables
@@ -59,6 +61,13 @@ impl Symbols {
             .chain(&entry.variables)
         {
             symbols.place(variable)?;
+        }
+        if symbols.shared_static > STATIC_SHARED_BYTES {
+            let (name, bytes) = (&entry.name, symbols.shared_static);
+            let reason = format!(
+                "kernel `{name}` has {bytes} bytes of static shared memory, {STATIC_SHARED_BYTES} at most"
+            );
+            return Err(PtxError::new(entry.line, reason));
         }
         let dynamic = || shared.iter().filter(|variable| variable.is_extern);
         let align = dynamic()
@@ -119,6 +128,23 @@ fn param_layout(params: &[Param]) -> (Vec<u32>, u32) {
         })
         .collect();
     (offsets, end)
+}
+
+/// Parameters lie in a bank of constants, which grew with PTX 8.1 and capability 7.0.
+fn check_params(module: &Module, entry: &Entry, bytes: u32) -> Result<(), PtxError> {
+    const LEAST: u32 = 4096;
+    const MOST: u32 = 32764;
+    let has_more = module.version >= (8, 1) && module.capability() >= 70;
+    let limit = if has_more { MOST } else { LEAST };
+    if bytes <= limit {
+        return Ok(());
+    }
+    let ((major, minor), target) = (module.version, &module.target);
+    let reason = format!(
+        "kernel `{}` has {bytes} bytes of parameters, {limit} at most with PTX {major}.{minor} for {target}",
+        entry.name
+    );
+    Err(PtxError::new(entry.line, reason))
 }
 
 /// All names that a body's operands hold.

@@ -103,9 +103,6 @@ impl State {
             let reason = format!("{threads} threads of {registers} registers");
             return self.fail(LAUNCH_OUT_OF_RESOURCES, reason);
         }
-        if kernel.program.shared_static > self.config.card.limits.shared_block_bytes {
-            return self.fail(LAUNCH_OUT_OF_RESOURCES, "static shared memory");
-        }
         Ok(())
     }
 }
