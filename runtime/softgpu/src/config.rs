@@ -2,7 +2,7 @@
 //!
 //! | key | value | default |
 //! |---|---|---|
-//! | `sanitize` | `none`, `all`, or some of `init`, `race_shared`, `race_global`, `barrier`, `stream`, `barrier_exit`, joined by `,` or `+`; `all` is without the last | `none` |
+//! | `sanitize` | `none`, `all`, or some of `init`, `race_shared`, `race_global`, `read_only`, `barrier`, `stream`, `barrier_exit`, joined by `,` or `+`; `all` is without the last | `none` |
 //! | `warp_order` | 0 in order, 1 reversed, from 2 on seeds of random orders, of warps within blocks and of blocks | 0 |
 //! | `card` | the GPU that is meant, with all that follows up to `name`: `software`, `h100`, `a100`, `rtx4090`, `l4`, `t4`, `gtx1660`, `rtx5090`, `v100`, `p100` | `software` |
 //! | `compute` or `capability` | compute capability, as `8.0`, with its limits of threads, blocks and shared memory | 8.0 |
@@ -35,6 +35,8 @@ pub struct Sanitize {
     pub init: bool,
     pub race_shared: bool,
     pub race_global: bool,
+    /// Writes of memory that `ld.global.nc` reads in the same launch.
+    pub read_only: bool,
     /// Threads that wait at different barrier instructions.
     pub barrier: bool,
     /// Memory freed or read before a stream has got to work that uses it.
@@ -48,6 +50,7 @@ impl Sanitize {
         init: true,
         race_shared: true,
         race_global: true,
+        read_only: true,
         barrier: true,
         stream: true,
         barrier_exit: false,
@@ -55,7 +58,7 @@ impl Sanitize {
 
     /// Whether single accesses are looked at.
     pub fn in_accesses(self) -> bool {
-        self.init || self.race_shared || self.race_global
+        self.init || self.race_shared || self.race_global || self.read_only
     }
 
     /// Whether kernels must run under a probe.
@@ -272,6 +275,7 @@ fn sanitize(text: &str) -> Result<Sanitize, String> {
             "init" => result.init = true,
             "race_shared" => result.race_shared = true,
             "race_global" => result.race_global = true,
+            "read_only" => result.read_only = true,
             "barrier" => result.barrier = true,
             "stream" => result.stream = true,
             "barrier_exit" => result.barrier_exit = true,

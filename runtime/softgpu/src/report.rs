@@ -8,8 +8,8 @@
 //!  "kernels": {"k": {"launches": 1, "counts": {"blocks": 1, "warp_fma": 3}}}}
 //! ```
 //!
-//! Kinds of findings: `out_of_bounds`, `misaligned`, `uninitialised`, `race_shared`, `race_global`, `divergent_barrier`,
-//! `deadlock`, `divergent_shuffle`, `stream`, `trap`, `timeout`, `injected`.
+//! Kinds of findings: `out_of_bounds`, `misaligned`, `uninitialised`, `race_shared`, `race_global`, `read_only`, `divergent_barrier`,
+//! `deadlock`, `wrong_barrier`, `divergent_shuffle`, `stream`, `trap`, `timeout`, `injected`.
 
 use crate::count::{COPY_NAMES, Counters, Counts};
 use crate::exec::fault::Fault;
