@@ -1,7 +1,8 @@
 //! Branches, exits, barriers, fences, and what lanes of a warp do together.
 
-use super::builder::{Builder, NONE, Result};
+use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
+use super::registers::NONE;
 use crate::exec::lanes::{Handler, Kind};
 use crate::exec::{collective, misc};
 use crate::ptx::ast::{Operand, Type};

@@ -1,7 +1,8 @@
 //! `ld`, `ldu`, `st`, `atom`, `red`, `cp.async` and hints about memory.
 
-use super::builder::{Builder, NONE, Result, Width};
+use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
+use super::registers::{NONE, Width};
 use crate::exec::access::{
     Generic, Global, Local, Param, READ_ONLY, Shared, load_handler, param_handler, store_handler,
 };
