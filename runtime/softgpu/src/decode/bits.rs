@@ -1,8 +1,9 @@
 //! Logic, shifts, bit fields, permutations, selection and tests of floats.
 
 use super::arithmetic::by_int;
-use super::builder::{Builder, NONE, Result};
+use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
+use super::registers::NONE;
 use crate::exec::integer as i;
 use crate::exec::lanes::{Handler, Kind, Level, op1, op2, op3};
 use crate::exec::misc;

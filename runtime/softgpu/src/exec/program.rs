@@ -40,6 +40,15 @@ pub struct Info {
     pub selects: bool,
 }
 
+/// Bytes of a kernel's static variables in shared memory, in whatever order they lie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SharedSizes {
+    /// Without gaps between them.
+    pub packed: u32,
+    /// With the widest gaps.
+    pub loose: u32,
+}
+
 pub struct Program {
     pub name: String,
     pub code: Vec<Instr>,
@@ -49,6 +58,7 @@ pub struct Program {
     pub specials: Vec<(u32, Special)>,
     pub file_bytes: u32,
     pub shared_static: u32,
+    pub shared_sizes: SharedSizes,
     pub local_len: u32,
     pub params: Vec<Param>,
     pub param_offsets: Vec<u32>,
