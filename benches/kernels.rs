@@ -124,7 +124,7 @@ fn report(name: &str, op: &Op, inputs: &[TensorType], isa: Isa, peak: f64) {
     let block = isa.lanes().max(8);
     let Chosen { kernel: k, .. } = choose(&op.lower(inputs, &outputs), isa, block);
     assert!(inputs.iter().all(|t| t.leading != Leading::Dataset));
-    let flops = 2.0 * op.macs(inputs, &outputs) as f64 * f64::from(block);
+    let flops = 2.0 * op.macs(inputs, &outputs).terms as f64 * f64::from(block);
     let start = Instant::now();
     drop(Code::compile(std::slice::from_ref(&k)));
     let compile = start.elapsed().as_secs_f64() * 1e3;

@@ -2,6 +2,9 @@
 //!
 //! This module does not know the language, the passes that report, or where the output goes; it never prints.
 
+mod once;
+pub use once::told_once;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
@@ -124,6 +127,8 @@ pub struct Diagnostic {
     pub help: Vec<String>,
     /// Background.
     pub notes: Vec<String>,
+    /// Whether what stands there was read as it was meant, so that nothing else goes wrong because of it.
+    pub understood: bool,
 }
 
 impl Diagnostic {
@@ -146,6 +151,7 @@ impl Diagnostic {
             labels: Vec::new(),
             help: Vec::new(),
             notes: Vec::new(),
+            understood: false,
         }
     }
 
@@ -159,15 +165,21 @@ impl Diagnostic {
         self.label(span, text.into(), false)
     }
 
-    /// Adds a likely fix.
+    /// Adds a likely fix; an empty text adds nothing.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help.push(text.into());
+        self.help.extend(said(text.into()));
         self
     }
 
-    /// Adds background.
+    /// Adds background; an empty text adds nothing.
     pub fn note(mut self, text: impl Into<String>) -> Self {
-        self.notes.push(text.into());
+        self.notes.extend(said(text.into()));
+        self
+    }
+
+    /// Marks a slip whose meaning is plain: see [`Diagnostic::understood`].
+    pub fn understood(mut self) -> Self {
+        self.understood = true;
         self
     }
 
@@ -185,6 +197,40 @@ impl Diagnostic {
         });
         self
     }
+}
+
+/// A text, unless it is empty.
+fn said(text: String) -> Option<String> {
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// A number with a separator for thousands: `60,000`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (k, digit) in digits.chars().enumerate() {
+        if k > 0 && (digits.len() - k).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A number of things as a sentence has it: `1 step`, `2 steps`.
+///
+/// Knows the plurals that messages need: as of `step`, `batch`, `axis` and `entry`.
+pub fn count(n: u64, thing: &str) -> String {
+    if n == 1 {
+        return format!("1 {thing}");
+    }
+    let (stem, ending) = match thing {
+        t if t.ends_with("is") => (&t[..t.len() - 2], "es"),
+        t if t.ends_with("try") => (&t[..t.len() - 1], "ies"),
+        t if t.ends_with("ch") => (t, "es"),
+        t => (t, "s"),
+    };
+    format!("{n} {stem}{ending}")
 }
 
 /// Line and column of a byte offset, both from 1; columns count characters.
@@ -209,7 +255,11 @@ pub fn render(diags: &[Diagnostic], source: &Source, color: bool) -> String {
         out.push_str("\n\n");
     }
     if diags.len() > MAX_RENDERED {
-        let text = format!("{} more messages are not shown", diags.len() - MAX_RENDERED);
+        let more = (diags.len() - MAX_RENDERED) as u64;
+        let text = match more {
+            1 => "1 more message is not shown".into(),
+            _ => format!("{more} more messages are not shown"),
+        };
         let group = Group::with_title(Level::NOTE.primary_title(text));
         out.push_str(&renderer.render(&[group]));
         out.push('\n');
@@ -247,13 +297,13 @@ fn label_json(label: &Label, lines: &Lines) -> Value {
 }
 
 /// Where each line starts, so that many places are found in one reading of the text.
-struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
 }
 
 impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         let behind = text.match_indices('\n').map(|(at, _)| at + 1);
         let starts = std::iter::once(0).chain(behind).collect();
         Lines { text, starts }
@@ -273,7 +323,12 @@ impl<'a> Lines<'a> {
         (start, bare.map_or(end, |bare| start + bare.len()))
     }
 
-    fn line_col(&self, offset: usize) -> (usize, usize) {
+    /// The line from 1 in which a place begins.
+    fn of(&self, place: Span) -> usize {
+        self.line(place.start as usize) + 1
+    }
+
+    pub(crate) fn line_col(&self, offset: usize) -> (usize, usize) {
         let offset = self.text.floor_char_boundary(offset);
         let line = self.line(offset);
         let column = self.text[self.starts[line]..offset].chars().count();
@@ -456,6 +511,34 @@ error[E0203]: kernel does not fit its input
     }
 
     #[test]
+    fn an_empty_help_or_note_is_no_line() {
+        let diag = Diagnostic::error("E0305", "bad")
+            .at(Span::new(0, 1), "")
+            .help("")
+            .note(" ");
+        assert!(diag.help.is_empty() && diag.notes.is_empty());
+        let rendered = render(&[diag], &source("x"), false);
+        assert!(!rendered.contains("= "), "{rendered}");
+    }
+
+    #[test]
+    fn things_are_counted_as_people_do() {
+        let all = ["step", "branch", "axis", "entry"];
+        let counts = |n| all.map(|thing| count(n, thing));
+        assert_eq!(counts(1), ["1 step", "1 branch", "1 axis", "1 entry"]);
+        assert_eq!(counts(0), ["0 steps", "0 branches", "0 axes", "0 entries"]);
+        assert_eq!(counts(2), ["2 steps", "2 branches", "2 axes", "2 entries"]);
+    }
+
+    #[test]
+    fn the_messages_that_are_not_shown_are_counted() {
+        for (more, text) in [(1, "1 more message is not"), (2, "2 more messages are not")] {
+            let all = vec![Diagnostic::error("E0001", "bad"); MAX_RENDERED + more];
+            assert!(render(&all, &source("x"), false).contains(text), "{text}");
+        }
+    }
+
+    #[test]
     fn counts_lines_and_characters_from_one() {
         let source = source("ab\nä×c\n");
         assert_eq!(line_col(&source, 0), (1, 1));
@@ -510,6 +593,12 @@ error[E0203]: kernel does not fit its input
             rendered.contains("opened here") && rendered.contains("10002 | train"),
             "{rendered}"
         );
+    }
+
+    #[test]
+    fn thousands_are_separated() {
+        let texts = [0, 999, 1_000, 123_456, 1_234_567].map(grouped);
+        assert_eq!(texts, ["0", "999", "1,000", "123,456", "1,234,567"]);
     }
 
     #[test]

@@ -2,15 +2,16 @@
 //!
 //! Knows every layer below it, but neither data nor the training loop; prints nothing.
 
+mod set;
 mod stages;
-pub use stages::{NoStage, Stage, text};
+pub use stages::{Described, NoStage, Options, Stage, text};
 
 use lenetc_runtime::cache::Cache;
 
 use crate::backend::cpu::tune::{self, Tuned};
 use crate::backend::cpu::{self, Isa};
 use crate::backend::cuda;
-use crate::diag::{Diagnostic, Severity, Source, Span, line_col};
+use crate::diag::{self, Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
 use crate::ops::Graph;
 use crate::passes::build::{self, Built};
@@ -32,7 +33,7 @@ pub struct Model {
     pub source: Source,
     pub file: File,
     pub config: Config,
-    /// Whether the file has a `train` block.
+    /// Whether there is something to train: the file has a `train` block, or an override stands for one.
     pub trained: bool,
     /// Messages that do not stop anything.
     pub warnings: Vec<Diagnostic>,
@@ -49,7 +50,8 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
     let (mut config, more) = config::read(entries.unwrap_or(&[]));
     diagnostics.extend(more);
     if has_errors(&diagnostics) {
-        diagnostics.extend(names_and_arguments(&source, &file, &config, &diagnostics));
+        let config = trained.then_some(&config);
+        diagnostics.extend(errors_of_layers(&source, &file, config, &diagnostics));
         return Err(fail(source, diagnostics));
     }
     for text in overrides {
@@ -59,28 +61,39 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
         source,
         file,
         config,
-        trained,
+        trained: trained || overrides.iter().any(|text| trains(text)),
         warnings: diagnostics,
     })
 }
 
+/// Whether an override stands for a `train` block. Kernels are made for a size of the batch without training too.
+fn trains(text: &str) -> bool {
+    let key = text.split('=').next().unwrap_or("");
+    key.trim() != "train.batch_size"
+}
+
 /// Errors of the layers in the same run: those that do not follow from what could not be read.
-fn names_and_arguments(
+fn errors_of_layers(
     source: &Source,
     file: &File,
-    config: &Config,
+    config: Option<&Config>,
     known: &[Diagnostic],
 ) -> Vec<Diagnostic> {
+    let bytes = config.is_some_and(holds_bytes);
+    let (_, mut found) = build::run(file, config, bytes);
+    let unread: Vec<&Diagnostic> = known.iter().filter(|d| !d.understood).collect();
+    if unread.is_empty() {
+        return found;
+    }
     let line = |d: &Diagnostic| d.span().map(|s| line_col(source, s.start).0);
-    let taken: Vec<_> = known.iter().map(line).collect();
-    let (_, mut found) = build::run(file, config, holds_bytes(config));
+    let taken: Vec<_> = unread.into_iter().map(line).collect();
     found.retain(|d| matches!(d.code, "E0401" | "E0402") && !taken.contains(&line(d)));
     found
 }
 
 fn fail(source: Source, mut diagnostics: Vec<Diagnostic>) -> Box<Failure> {
     diagnostics.sort_by_key(|d| d.span().map_or(0, |s| s.start));
-    diagnostics.dedup();
+    let diagnostics = diag::told_once(diagnostics, &source.text);
     Box::new(Failure {
         source,
         diagnostics,
@@ -98,21 +111,20 @@ pub fn holds_bytes(c: &Config) -> bool {
 
 /// Applies one `--set`. The entry is read as if it stood in `train`.
 fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
-    let wrong = |message: &str, help: &str| {
+    let wrong = |message: &str, help: &[String]| {
         let source = Source {
             name: "--set".into(),
             text: text.into(),
         };
-        let d = Diagnostic::error("E0305", message)
-            .at(Span::new(0, text.len()), "")
-            .help(help);
-        fail(source, vec![d])
+        let d = Diagnostic::error("E0305", message).at(Span::new(0, text.len()), "");
+        fail(source, vec![help.iter().fold(d, |d, h| d.help(h.as_str()))])
     };
     let form = "it is written --set train.batch_size=32 or --set train.optimizer.lr=0.5";
+    let form = [form.to_string()];
     let (key, value) = text
         .strip_prefix("train.")
         .and_then(|t| t.split_once('='))
-        .ok_or_else(|| wrong("--set takes an entry of train", form))?;
+        .ok_or_else(|| wrong(set::problem(text), &[set::help(text)]))?;
     let source = Source {
         name: "--set".into(),
         text: format!("model M {{ input(1) }}\ntrain {{ value = {value} }}"),
@@ -122,16 +134,21 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
         Item::Train(t) if t.entries.len() == 1 && diags.is_empty() => t.entries.first(),
         _ => None,
     });
-    let entry = entry.ok_or_else(|| wrong("this value cannot be read", form))?;
+    let entry = entry.ok_or_else(|| wrong("this value cannot be read", &form))?;
     config
         .set(key.trim(), Span::ZERO, &entry.value)
-        .map_err(|d| wrong(&d.message, &d.help.join("; ")))
+        .map_err(|d| match d.code {
+            "E0301" => wrong(&d.message, &[set::help(text)]),
+            _ => wrong(&d.message, &d.help),
+        })
 }
 
 impl Model {
-    /// The graph of the forward pass; `bytes` says that the data set holds bytes.
+    /// The graph of the forward pass, with the loss where there is something to train; `bytes` says that the data set
+    /// holds bytes.
     pub fn build(&self, bytes: bool) -> Result<Built, Box<Failure>> {
-        let (built, diagnostics) = build::run(&self.file, &self.config, bytes);
+        let config = self.trained.then_some(&self.config);
+        let (built, diagnostics) = build::run(&self.file, config, bytes);
         match built {
             Some(b) if !has_errors(&diagnostics) => {
                 verified(&b.graph, "build");
@@ -141,8 +158,11 @@ impl Model {
         }
     }
 
-    /// The graph of a step of training.
+    /// The graph of a step of training; the forward pass as it is where nothing is trained.
     pub fn differentiate(&self, mut g: Graph) -> Graph {
+        if !self.trained {
+            return g;
+        }
         let reduction = match self.config.loss {
             Loss::Mse { mean: false } => grad::Reduction::Sum,
             _ => grad::Reduction::Mean,

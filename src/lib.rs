@@ -10,7 +10,7 @@
 //! results is by one formula, a [`nest::Nest`]; the interpreter evaluates that in f64, and every schedule
 //! and emitter derives its code from the same formula.
 //!
-//! Imports run one way: `diag ← syntax ← ir ← nest ← ops ← passes ← backend ← driver ← train ← main`.
+//! Imports run one way: `lines ← diag ← syntax ← ir ← nest ← ops ← passes ← backend ← driver ← train ← main`.
 
 // Tests within share the list of cases with those outside.
 #[cfg(test)]
@@ -20,6 +20,7 @@ pub mod backend;
 pub mod diag;
 pub mod driver;
 pub mod ir;
+pub mod lines;
 pub mod nest;
 pub mod ops;
 pub mod passes;

@@ -7,6 +7,7 @@ use serde_json::Value;
 fn bench(args: &[&str]) -> String {
     let o = Command::new(env!("CARGO_BIN_EXE_lenetc"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("COLUMNS")
         .args(["bench", "--seconds", "0.05"])
         .args(args)
         .output()
@@ -16,6 +17,7 @@ fn bench(args: &[&str]) -> String {
         "{args:?}: {}",
         String::from_utf8_lossy(&o.stderr)
     );
+    assert!(o.stderr.is_empty(), "progress is for terminals");
     String::from_utf8_lossy(&o.stdout).into_owned()
 }
 
@@ -139,6 +141,11 @@ fn a_batch_has_no_more_images_than_the_data_set() {
 fn the_text_has_the_same_rows() {
     let text = bench(&["models/lenet.nn", "--batch", "8"]);
     for row in [
+        "lenetc ",
+        "processor ",
+        "data       fashion_mnist: ",
+        "batch      8 images, in blocks of ",
+        "machine    ",
         "compile ",
         "train ",
         "inference ",
@@ -155,4 +162,137 @@ fn the_text_has_the_same_rows() {
     ] {
         assert!(text.lines().any(|l| l.starts_with(row)), "{row}\n{text}");
     }
+}
+
+#[test]
+fn figures_say_what_they_are_of() {
+    let v = json(&["models/edge.nn", "--threads", "1"]);
+    for key in ["version", "processor", "data", "isa"] {
+        assert!(
+            v[key].as_str().is_some_and(|t| !t.is_empty()),
+            "{key} of {v}"
+        );
+    }
+    assert_eq!(
+        (&v["model"], &v["target"]),
+        (&"models/edge.nn".into(), &"cpu".into())
+    );
+    assert!(number(&v, "processor_threads") >= 1.0);
+    assert_eq!(number(&v, "train_examples"), 1.0);
+    assert!(v["test_examples"].is_null());
+    assert!(
+        v["data"]
+            .as_str()
+            .is_some_and(|t| t.starts_with("inline data: 1 image "))
+    );
+}
+
+#[test]
+fn figures_say_whether_the_machine_was_busy() {
+    let v = json(&["models/lenet.nn"]);
+    let machine = &v["machine"];
+    let busy = machine["busy"].as_bool().expect("it says so");
+    let said = machine["text"].as_str().expect("in words as well");
+    assert_eq!(said.contains("not to be quoted"), busy, "{machine}");
+    assert!(number(machine, "repeats_differ") >= 0.0);
+    for key in ["stolen", "other_processes"] {
+        let part = &machine[key];
+        let known = part.as_f64().is_some_and(|p| (0.0..=1.0).contains(&p));
+        assert!(known || part.is_null(), "{machine}");
+    }
+    let rest = number(&v["step"], "rest_us_per_image");
+    assert!(
+        rest >= 0.0 || v["step"]["note"].is_string(),
+        "{}",
+        v["step"]
+    );
+}
+
+fn names(k: &Value) -> Vec<&str> {
+    let layers = k["layers"].as_array().expect("a list");
+    layers.iter().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn kernels_bear_their_layers() {
+    let v = json(&["models/branches.nn", "--batch", "4"]);
+    for k in kernels(&v) {
+        let name = k["name"].as_str().unwrap_or("");
+        let of_none = [
+            "gather",
+            "cross_entropy",
+            "correct",
+            "fill",
+            "cross_entropy_grad",
+        ];
+        assert_eq!(names(k).is_empty(), of_none.contains(&name), "{k}");
+    }
+    let first = kernels(&v).iter().find(|k| k["name"] == "conv2d_relu");
+    assert_eq!(names(first.expect("the stem")), ["stem", "1"]);
+}
+
+/// LeNet's first convolution meets padding, its second has none.
+#[test]
+fn multiply_adds_on_padding_are_no_work() {
+    let v = json(&["models/lenet.nn", "--batch", "4"]);
+    let of = |layer: &str| {
+        let contracts = |k: &&Value| number(k, "macs_per_image") > 0.0;
+        let of_layer = kernels(&v).iter().filter(contracts);
+        let of_layer = of_layer.filter(|k| names(k).contains(&layer));
+        let counts = of_layer
+            .map(|k| ["macs_per_image", "macs_with_padding_per_image"].map(|key| number(k, key)));
+        counts.collect::<Vec<_>>()
+    };
+    assert_eq!(of("0"), [[107_736.0, 117_600.0]; 2], "forward, weights");
+    assert_eq!(of("3"), [[240_000.0; 2]; 3], "forward, image, weights");
+    let text = bench(&["models/lenet.nn", "--batch", "4"]);
+    let said = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let [exist, padded] = ["macs_per_image", "macs_with_padding_per_image"].map(|key| {
+        let counts = kernels(&v).iter().map(|k| number(k, key));
+        counts.sum::<f64>()
+    });
+    assert_eq!(padded - exist, 2.0 * (117_600.0 - 107_736.0));
+    let expected = format!("of {padded} multiply-adds for an image {exist} exist");
+    assert!(said.contains(&expected), "{text}");
+}
+
+#[test]
+fn tables_fit_eighty_columns_unless_they_are_wide() {
+    let widest = |text: &str| text.lines().map(|l| l.chars().count()).max();
+    for args in [
+        &["models/branches.nn", "--batch", "4"][..],
+        &[
+            "models/lenet.nn",
+            "--target",
+            "cuda",
+            "--device",
+            "software",
+        ],
+    ] {
+        let text = bench(args);
+        assert!(widest(&text) <= Some(80), "{text}");
+        let wide = bench(&[args, &["--wide"]].concat());
+        assert!(widest(&wide) > Some(80), "{wide}");
+    }
+}
+
+#[test]
+fn the_software_gpu_says_the_same_of_itself() {
+    let v = json(&[
+        "models/lenet.nn",
+        "--target",
+        "cuda",
+        "--device",
+        "software",
+    ]);
+    assert_eq!((&v["target"], &v["batch"]), (&"cuda".into(), &256.into()));
+    assert!(v["device"].as_str().is_some_and(|d| d.contains("software")));
+    assert!(v["processor"].is_string() && v["data"].is_string());
+    for k in kernels(&v) {
+        assert!(!names(k).is_empty(), "{k}");
+    }
+    let gradients = kernels(&v).iter().find(|k| k["name"] == "gradients");
+    let mut layers = names(gradients.expect("sums over images"));
+    layers.sort();
+    assert_eq!(layers, ["0", "11", "3", "7", "9"]);
 }

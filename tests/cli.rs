@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use lenetc::driver::Stage;
 use sha2::{Digest, Sha256};
 
 #[path = "common/isas.rs"]
@@ -151,6 +152,60 @@ fn closing_lines_say_what_they_cover() {
 }
 
 #[test]
+fn one_of_a_thing_is_singular() {
+    let args = ["models/lenet.nn", "--steps", "1", "--threads", "1"];
+    let text = stdout(&run(&args));
+    assert!(
+        text.contains("(after 1 step: ") && text.contains("(1 thread, "),
+        "{text}"
+    );
+    let text = stdout(&run(&[
+        "bench",
+        "models/edge.nn",
+        "--threads",
+        "1",
+        "--seconds",
+        "0.01",
+    ]));
+    assert!(
+        text.contains(", 1 of ") && text.contains("batch      1 image, in blocks of 1\n"),
+        "{text}"
+    );
+}
+
+/// Rates and sizes of batches have options of their own, which come before `--set`.
+#[test]
+fn options_of_train_are_those_of_set() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let weights = |args: &[&str]| {
+        let file = dir.path().join("w.safetensors");
+        let path = file.to_str().expect("text");
+        let all = ["models/lenet.nn", "--steps", "2", "--quiet", "--save", path];
+        let o = run(&[&all[..], args].concat());
+        assert!(o.status.success(), "{}", stderr(&o));
+        std::fs::read(&file).expect("written")
+    };
+    let set = |size, rate| weights(&["--set", size, "--set", rate]);
+    let wanted = set("train.batch_size=19", "train.optimizer.lr=0.0123");
+    for args in [
+        &["--batch-size", "19", "--lr", "0.0123"][..],
+        &["--batch=19", "--lr=123e-4"],
+        &[
+            "--set",
+            "train.optimizer.lr=9",
+            "--lr",
+            "1.23e-2",
+            "--batch-size",
+            "19",
+        ],
+    ] {
+        assert!(weights(args) == wanted, "{args:?}");
+    }
+    let other = set("train.batch_size=19", "train.optimizer.lr=0.0124");
+    assert!(other != wanted);
+}
+
+#[test]
 fn saved_weights_evaluate_and_start_a_run() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let file = dir.path().join("w.safetensors");
@@ -236,11 +291,83 @@ fn every_stage_is_printed() {
 }
 
 #[test]
+fn help_says_what_each_stage_is() {
+    for args in [["help", "emit"], ["emit", "--help"]] {
+        let help = stdout(&run(&args));
+        for stage in Stage::ALL {
+            let line = help.lines().find(|l| {
+                let l = l.trim_start().strip_prefix("- ");
+                l.is_some_and(|l| l.starts_with(&format!("{}:", stage.name)))
+            });
+            assert!(
+                line.is_some_and(|l| l.ends_with(stage.shows)),
+                "{}: {help}",
+                stage.name
+            );
+        }
+        assert!(help.lines().all(|l| l.chars().count() <= 100), "{help}");
+    }
+}
+
+#[test]
+fn without_a_stage_they_are_listed() {
+    let o = run(&["emit", "models/lenet.nn"]);
+    assert_eq!(o.status.code(), Some(2));
+    assert!(stderr(&o).contains(Stage::NAMES), "{}", stderr(&o));
+}
+
+#[test]
+fn a_stage_goes_to_a_file() {
+    let folder = std::env::temp_dir().join(format!("lenetc-emit-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("can be made");
+    let file = folder.join("net.dot");
+    let path = file.to_str().expect("is text");
+    let args = ["emit", "models/edge.nn", "--stage", "dot"];
+    let o = run(&[&args[..], &["--output", path]].concat());
+    assert!(o.status.success() && o.stdout.is_empty(), "{}", stderr(&o));
+    let written = std::fs::read_to_string(&file).expect("is written");
+    assert_eq!(written, stdout(&run(&args)));
+    let nowhere = folder.join("missing").join("net.dot");
+    let path = nowhere.to_str().expect("is text");
+    let o = run(&[&args[..], &["--output", path]].concat());
+    assert_eq!(o.status.code(), Some(1));
+    assert!(
+        stderr(&o).starts_with("error: cannot write "),
+        "{}",
+        stderr(&o)
+    );
+    std::fs::remove_dir_all(&folder).expect("is ours");
+}
+
+#[test]
+fn a_part_of_a_stage_is_shown() {
+    let args = ["emit", "models/lenet.nn", "--stage", "nest"];
+    let o = run(&[&args[..], &["--layer", "11", "--kernel", "linear"]].concat());
+    let text = stdout(&o);
+    assert!(
+        o.status.success() && text.contains("Linear (11)"),
+        "{}",
+        stderr(&o)
+    );
+    assert_eq!(text.matches("\nnest ").count(), 1, "{text}");
+    for [option, name] in [["--layer", "12"], ["--kernel", "conv3d"]] {
+        let o = run(&[&args[..], &[option, name]].concat());
+        assert_eq!(o.status.code(), Some(1));
+        assert!(
+            stderr(&o).starts_with("error: there is no "),
+            "{}",
+            stderr(&o)
+        );
+        assert!(o.stdout.is_empty());
+    }
+}
+
+#[test]
 fn machine_code_stands_beside_the_layers_that_it_is_of() {
     for isa in isas::here() {
         let args = ["emit", "models/lenet.nn", "--stage", "asm", "--isa"];
         let text = stdout(&run(&[&args[..], &[isa.name()]].concat()));
-        for title in ["; Conv2d (3) + Sigmoid (4)\n", "; Linear (11)\n"] {
+        for title in ["; 3: Conv2d (3) + Sigmoid (4)\n", ": Linear (11)\n"] {
             assert!(text.contains(title), "{title} with {isa}");
         }
     }
@@ -308,7 +435,7 @@ fn data_that_does_not_fit_is_refused_before_training() {
                 "Linear(2)",
                 "data = inline { x = [[1, 2], [3, 4]] y = [0, 2] }",
             ),
-            "class 2",
+            "label 1 is 2; the model has 2 classes, 0 to 1",
         ),
         (
             model(

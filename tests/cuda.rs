@@ -135,6 +135,7 @@ impl Family {
         self.plan.train.push(Unit {
             kernel,
             places,
+            origin: lenetc::backend::Origin::default(),
             extra: None,
             stops: false,
         });

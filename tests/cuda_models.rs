@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use lenetc::driver::Model;
-use lenetc::train::{Epoch, Options, Session, Watcher};
+use lenetc::train::{Doing, Epoch, Options, Session, Watcher};
 use lenetc_runtime::weights::Tensor;
 use tempfile::TempDir;
 
@@ -26,6 +26,8 @@ struct Told {
 }
 
 impl Watcher for Told {
+    fn doing(&mut self, _: Doing) {}
+    fn warning(&mut self, _: &str) {}
     fn progress(&mut self, _: u32, _: usize, _: usize, _: f64) {}
     fn step(&mut self, _: u64, loss: f64) {
         self.steps.push(loss);

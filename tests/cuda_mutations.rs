@@ -118,7 +118,7 @@ const MISTAKES: [Mistake; 18] = [
         name: "no border above the image",
         model: "lenet",
         kernel: "conv2d_sigmoid",
-        text: "1 < i0 + e3 && ",
+        text: "i0 + e3 >= 2 && ",
         place: 0,
         by: "",
         kinds: &["out_of_bounds"],

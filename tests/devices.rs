@@ -517,6 +517,8 @@ fn ptx_is_shown_with_the_resources_of_its_kernels_or_why_not() {
         let row = format!("// {} ", name.trim_end_matches('('));
         assert!(out.lines().any(|l| l.starts_with(&row)), "{row} in {out}");
     }
+    let layers = "\n// Conv2d (0) + MseLoss + MseGrad\n.visible .entry chain(";
+    assert!(out.contains(layers), "{out}");
     let mut c = emit(&["--arch", "81"]);
     refused(
         c.env("VIRTUAL_ENV", environment()),

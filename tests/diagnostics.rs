@@ -32,6 +32,13 @@ fn run(path: &Path) -> Result<(), Failed> {
         Err(f) => f.diagnostics,
     };
     let shown = diag::render(&found, &source, false);
+    if found
+        .iter()
+        .flat_map(|d| &d.help)
+        .any(|h| h.trim().is_empty())
+    {
+        return Err(format!("a help says nothing\n{shown}").into());
+    }
     for d in found.iter().filter(|d| d.severity == Severity::Error) {
         let line = d.span().map_or(0, |s| diag::line_col(&source, s.start).0);
         let at = expected

@@ -1,7 +1,7 @@
 //! Each stage of the compilation as text, held to what was recorded.
 //!
 //! A file in `tests/golden` is a model, a line `#### stage` and the text of that stage, for Cranelift where the line does
-//! not end in another instruction set: none depends on the machine. A mismatch fails and shows the
+//! not end in another instruction set (`dot+grad` is `dot` with `--grad`): none depends on the machine. A mismatch fails and shows the
 //! first line that differs; `LENETC_BLESS=1` writes the file anew. Goldens show what a change changes; that results
 //! are right is shown elsewhere. Machine code is never recorded.
 
@@ -10,9 +10,8 @@ mod common;
 use std::path::Path;
 
 use lenetc::backend::cpu::clif::Target;
-use lenetc::backend::cuda::ptx;
 use lenetc::diag::Source;
-use lenetc::driver::{self, NoStage};
+use lenetc::driver::{self, NoStage, Options};
 use lenetc::ir;
 use lenetc::ops::Graph;
 use lenetc::passes::{cse, dce, fold};
@@ -72,14 +71,20 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
         if name == "dce" {
             fold::run(&mut g);
         }
-        let before = ir::text(&g);
+        let before = ir::text(&g, |_| true);
         pass(&mut g);
-        return Ok(difference(&before, &ir::text(&g)));
+        return Ok(difference(&before, &ir::text(&g, |_| true)));
     }
     let (stage, isa) = name.split_once(' ').unwrap_or((name, "cranelift"));
-    let (stage, isa) = (stage.parse()?, isa.parse()?);
+    let (stage, grad) = stage
+        .split_once("+")
+        .map_or((stage, false), |s| (s.0, s.1 == "grad"));
+    let options = Options {
+        grad,
+        ..Options::new(stage.parse()?, isa.parse()?)
+    };
     let target = || Target::named("aarch64");
-    driver::text(&model, stage, true, isa, target, ptx::CAPABILITY).map_err(|e| match e {
+    driver::text(&model, &options, target).map_err(|e| match e {
         NoStage::Model(f) => shown(f),
         NoStage::Unavailable(why) => Failed::from(why),
     })

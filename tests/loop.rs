@@ -10,7 +10,7 @@ use lenetc::backend::ParameterPlace;
 use lenetc::backend::cpu::Isa;
 use lenetc::diag::Source;
 use lenetc::driver::{self, Model};
-use lenetc::train::{self, Epoch, Loaded, Options, RunError, Session, Watcher};
+use lenetc::train::{self, Doing, Epoch, Loaded, Metrics, Options, RunError, Session, Watcher};
 use lenetc_runtime::cuda::{Choice, Device, Launch, Place, Program};
 use lenetc_runtime::exec::Mode;
 
@@ -127,7 +127,8 @@ fn model(learning_rate: f32) -> Model {
 
 fn data(model: &Model) -> Loaded {
     let source = model.config.data.as_ref().expect("the text names data");
-    train::load(source, Path::new("."), None, &[2]).unwrap_or_else(|e| panic!("{e}"))
+    let wanted = train::wanted(&[2], &[1], model.config.loss);
+    train::load(source, Path::new("."), None, &wanted).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn gpu(model: Model) -> Session {
@@ -174,6 +175,7 @@ struct Told {
     steps: Vec<(u64, f64)>,
     epochs: Vec<Epoch>,
     progress: Vec<usize>,
+    doing: Vec<Doing>,
     stop_at: Option<usize>,
 }
 
@@ -181,6 +183,12 @@ static STOP: AtomicBool = AtomicBool::new(false);
 static GO: AtomicBool = AtomicBool::new(false);
 
 impl Watcher for Told {
+    fn doing(&mut self, what: Doing) {
+        self.doing.push(what);
+    }
+    fn warning(&mut self, text: &str) {
+        panic!("{text}");
+    }
     fn progress(&mut self, _: u32, done: usize, all: usize, _: f64) {
         assert!(done <= all && all == EXAMPLES);
         self.progress.push(done);
@@ -206,7 +214,7 @@ fn both_targets_tell_the_same() {
     let mut runs =
         [(gpu(model(0.1)), "gpu"), (cpu(model(0.1)), "cpu")].map(|(mut session, name)| {
             let options = Options {
-                metrics: Some(dir.path().join(name)),
+                metrics: Some(Metrics::create(&dir.path().join(name)).expect("writable")),
                 ..Options::default()
             };
             let mut told = Told::default();
@@ -223,6 +231,9 @@ fn both_targets_tell_the_same() {
     );
     assert_eq!((gs.steps, g.epochs.len(), g.steps.len()), (16, 4, 5));
     assert_eq!(g.progress, c.progress);
+    let mut doing = [Doing::Steps, Doing::Test].repeat(4);
+    *doing.last_mut().expect("four epochs") = Doing::LastTest;
+    assert_eq!((&g.doing, &c.doing), (&doing, &doing));
     assert!(gs.examples_per_sec > 0.0 && !gs.interrupted);
     for (a, b) in g.steps.iter().zip(&c.steps) {
         assert!(a.0 == b.0 && near(a.1, b.1), "{a:?} {b:?}");
@@ -246,6 +257,42 @@ fn both_targets_tell_the_same() {
         near(a.0, b.0) && a.1.is_none() && b.1.is_none(),
         "{a:?} {b:?}"
     );
+}
+
+/// Told when the last test pass begins: by then the weights must be there.
+struct Saved(std::path::PathBuf, Vec<Doing>);
+
+impl Watcher for Saved {
+    fn doing(&mut self, what: Doing) {
+        self.1.push(what);
+        assert_eq!(self.0.exists(), what == Doing::LastTest, "{what:?}");
+    }
+    fn warning(&mut self, text: &str) {
+        panic!("{text}");
+    }
+    fn progress(&mut self, _: u32, _: usize, _: usize, _: f64) {}
+    fn step(&mut self, _: u64, _: f64) {}
+    fn epoch(&mut self, _: &Epoch, _: u32) {}
+}
+
+#[test]
+fn weights_are_saved_before_the_last_test_pass() {
+    for (mut session, steps) in [
+        (gpu(model(0.1)), None),
+        (cpu(model(0.1)), None),
+        (cpu(model(0.1)), Some(6)),
+    ] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let options = Options {
+            steps,
+            save: Some(dir.path().join("w.safetensors")),
+            ..Options::default()
+        };
+        let mut saved = Saved(dir.path().join("w.safetensors"), vec![]);
+        let trained = session.train(&options, &GO, &mut saved);
+        trained.unwrap_or_else(|e| panic!("{e}"));
+        assert!(saved.1.ends_with(&[Doing::Save, Doing::LastTest]));
+    }
 }
 
 #[test]
@@ -294,6 +341,7 @@ fn rates_are_measured() {
     let mut session = gpu(model(0.01));
     for mode in [Mode::Train, Mode::Eval] {
         let rate = session.rate(mode, 0.1).unwrap_or_else(|e| panic!("{e}"));
-        assert!(rate.is_finite() && rate > 0.0, "{rate}");
+        assert!(rate.per_sec.is_finite() && rate.per_sec > 0.0, "{rate:?}");
+        assert!(rate.spread >= 0.0, "{rate:?}");
     }
 }

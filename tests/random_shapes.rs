@@ -16,6 +16,10 @@ mod guard;
 #[path = "common/isas.rs"]
 mod isas;
 #[path = "common/kernels.rs"]
+#[allow(
+    dead_code,
+    reason = "each test is a program of its own and uses what it needs"
+)]
 mod kernels;
 #[path = "common/random.rs"]
 mod random;

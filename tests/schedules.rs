@@ -11,6 +11,10 @@ mod cases;
 #[path = "common/guard.rs"]
 mod guard;
 #[path = "common/kernels.rs"]
+#[allow(
+    dead_code,
+    reason = "each test is a program of its own and uses what it needs"
+)]
 mod kernels;
 #[path = "common/tolerance.rs"]
 mod tolerance;

@@ -11,7 +11,7 @@ use lenetc::diag::Source;
 use lenetc::driver;
 use lenetc::ir::DType;
 use lenetc::nest::loops::{Buffer, Kernel};
-use lenetc::train::{self, Epoch, Options, Session, Watcher};
+use lenetc::train::{self, Doing, Epoch, Options, Session, Watcher};
 use lenetc_runtime::exec::Uniforms;
 
 #[macro_use]
@@ -105,6 +105,8 @@ fn contractions_have_candidates() {
 struct Deaf;
 
 impl Watcher for Deaf {
+    fn doing(&mut self, _: Doing) {}
+    fn warning(&mut self, _: &str) {}
     fn progress(&mut self, _: u32, _: usize, _: usize, _: f64) {}
     fn step(&mut self, _: u64, _: f64) {}
     fn epoch(&mut self, _: &Epoch, _: u32) {}
@@ -131,13 +133,13 @@ fn weights(path: &str, batch: u32, isa: Isa, other: bool) -> Vec<Vec<u32>> {
         }
     }
     let data = model.config.data.as_ref().expect("the model names data");
-    let data = train::load(data, Path::new("models"), None, &built.input);
+    let wanted = train::wanted(&built.input, &built.output, model.config.loss);
+    let data = train::load(data, Path::new("models"), None, &wanted);
     let data = data.unwrap_or_else(|e| panic!("{e}"));
     let mut session = Session::new(&plan, data, model.config, 2).unwrap_or_else(|e| panic!("{e}"));
     let drawn = session.initialise(&built.parameters);
     drawn.unwrap_or_else(|e| panic!("{e}"));
     let options = Options {
-        threads: 2,
         steps: Some(4),
         ..Options::default()
     };

@@ -6,11 +6,12 @@
 //! cannot be used is passed by: nothing here is an error.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+use crate::files;
 
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;
@@ -68,12 +69,7 @@ impl Cache {
 
     /// Stores an entry, as a whole or not at all: other processes see the old file or the new one.
     pub fn put(&self, key: &Key, content: &[u8]) {
-        let stored = tempfile::NamedTempFile::new_in(&self.folder).and_then(|mut file| {
-            file.write_all(&seal(key, content))?;
-            file.write_all(content)?;
-            file.persist(self.path(key))?;
-            Ok(())
-        });
+        let stored = files::replace_entry(&self.path(key), &[&seal(key, content), content]);
         // Where nothing can be written, the next run works it out again.
         drop(stored);
     }

@@ -64,7 +64,7 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Call {
     pub name: String,
-    /// Multiply-adds for one image; 0 where nothing is contracted.
+    /// Multiply-adds for one image, those on padding left out; 0 where nothing is contracted.
     pub macs: u64,
     /// Bytes of its buffers that it reads or writes for one image, each counted once. Not whole, since the images of
     /// a block share the parameters and their gradients.

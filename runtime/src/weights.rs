@@ -1,16 +1,17 @@
-//! Named f32 tensors in safetensors files, written so that a crash leaves the old file or the new one.
+//! Named f32 tensors in safetensors files.
 //!
 //! Does not know which tensors a model has; the caller compares names and shapes.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype, SafeTensorError, TensorView, serialize};
 use thiserror::Error;
 
-/// Files beyond this size are refused before they are read.
-const MAX_FILE_BYTES: u64 = 8 << 30;
+use crate::files::{self, WriteError};
+
+mod read;
+pub use read::{Stored, Unread, load, read};
 
 /// A parameter: row-major elements in torch's layout.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,131 +21,69 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
-/// Why weights could not be read or written.
+/// Why weights could not be read.
 #[derive(Debug, Error)]
 pub enum WeightsError {
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {reason}", path = path.display(), reason = files::reason(source))]
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: not a safetensors file: {source}", path = path.display())]
     Format {
         path: PathBuf,
         source: SafeTensorError,
     },
-    #[error("{path}: tensor {name} holds {dtype:?}; only F32 is read", path = path.display())]
+    #[error("{path}: not a safetensors file: it is {what}\n  = help: {advice}", path = path.display())]
+    Foreign {
+        path: PathBuf,
+        what: &'static str,
+        advice: &'static str,
+    },
+    #[error("{path}: tensor {name} holds {dtype}; F32, F16, BF16 and F64 are read", path = path.display())]
     Dtype {
         path: PathBuf,
         name: String,
-        dtype: Dtype,
+        dtype: String,
+    },
+    #[error("{path}: number {index} of tensor {name} is {value:e}, which f32 does not reach", path = path.display())]
+    Range {
+        path: PathBuf,
+        name: String,
+        index: usize,
+        value: f64,
     },
     #[error("{path}: {bytes} bytes are more than the 8 GiB that are read", path = path.display())]
     TooLarge { path: PathBuf, bytes: u64 },
 }
 
-/// Reads all tensors, sorted by name.
-pub fn load(path: &Path) -> Result<Vec<Tensor>, WeightsError> {
-    let io = |source| WeightsError::Io {
+/// Writes the tensors, as a whole or not at all.
+pub fn save(path: &Path, tensors: &[Tensor]) -> Result<(), WriteError> {
+    let bytes = encoded(tensors).map_err(|e| WriteError {
         path: path.into(),
-        source,
-    };
-    let bytes = fs::metadata(path).map_err(io)?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(WeightsError::TooLarge {
-            path: path.into(),
-            bytes,
-        });
-    }
-    let file = fs::read(path).map_err(io)?;
-    let format = |source| WeightsError::Format {
-        path: path.into(),
-        source,
-    };
-    let views = SafeTensors::deserialize(&file).map_err(format)?;
-    let mut tensors = views
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| tensor(path, name, &view))
-        .collect::<Result<Vec<_>, _>>()?;
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(tensors)
+        reason: e.to_string(),
+    })?;
+    files::replace(path, &bytes)
 }
 
-fn tensor(path: &Path, name: String, view: &TensorView) -> Result<Tensor, WeightsError> {
-    if view.dtype() != Dtype::F32 {
-        return Err(WeightsError::Dtype {
-            path: path.into(),
-            name,
-            dtype: view.dtype(),
-        });
-    }
-    let (elements, _) = view.data().as_chunks::<4>();
-    let data = elements.iter().map(|&b| f32::from_le_bytes(b)).collect();
-    Ok(Tensor {
-        name,
-        shape: view.shape().to_vec(),
-        data,
-    })
-}
-
-/// Writes the tensors: beside the target first, synced to the disk, then renamed over it.
-pub fn save(path: &Path, tensors: &[Tensor]) -> Result<(), WeightsError> {
+/// The content of a file of the tensors.
+fn encoded(tensors: &[Tensor]) -> Result<Vec<u8>, SafeTensorError> {
     let bytes: Vec<Vec<u8>> = tensors
         .iter()
         .map(|t| t.data.iter().flat_map(|x| x.to_le_bytes()).collect())
         .collect();
-    let format = |source| WeightsError::Format {
-        path: path.into(),
-        source,
-    };
     let views = tensors
         .iter()
         .zip(&bytes)
         .map(|(t, b)| {
-            Ok((
-                t.name.as_str(),
-                TensorView::new(Dtype::F32, t.shape.clone(), b)?,
-            ))
+            let view = TensorView::new(Dtype::F32, t.shape.clone(), b)?;
+            Ok((t.name.as_str(), view))
         })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(format)?;
-    let file = serialize(views, None).map_err(format)?;
-    replace_file(path, &file).map_err(|source| WeightsError::Io {
-        path: path.into(),
-        source,
-    })
-}
-
-/// Replaces a file as a whole: a temporary beside it, fsync, rename, fsync of the folder.
-pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::other("the path names no file"))?;
-    let temp = folder.join(format!(
-        ".{}.{}.tmp",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
-    let written = write_synced(&temp, bytes).and_then(|()| fs::rename(&temp, path));
-    if written.is_err() {
-        // The first error counts; a temp that cannot be removed does no harm.
-        let _ = fs::remove_file(&temp);
-    }
-    written?;
-    // The new name itself survives a crash once the folder is on the disk.
-    File::open(folder)?.sync_all()
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+        .collect::<Result<Vec<_>, SafeTensorError>>()?;
+    serialize(views, None)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn tensors() -> Vec<Tensor> {
@@ -183,10 +122,7 @@ mod tests {
         let whole = fs::read(&path).expect("reads");
         for len in 0..whole.len() {
             fs::write(&path, &whole[..len]).expect("writes");
-            assert!(
-                matches!(load(&path), Err(WeightsError::Format { .. })),
-                "{len} bytes"
-            );
+            assert!(load(&path).is_err(), "{len} bytes");
         }
     }
 

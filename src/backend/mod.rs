@@ -6,7 +6,9 @@ mod combine;
 pub mod cpu;
 pub mod cuda;
 pub mod memory;
+pub mod origin;
 mod pieces;
 mod values;
 
+pub use origin::Origin;
 pub use values::ParameterPlace;

@@ -1,9 +1,8 @@
 //! What can be written on the command line.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use lenetc::backend::cpu::Isa;
@@ -11,13 +10,19 @@ use lenetc::backend::cuda::ptx;
 use lenetc::driver::Stage;
 use lenetc_runtime::cuda::Choice;
 
-use super::Stop;
+use super::{Stop, outputs};
 
 /// A compiler for small convolutional networks.
 ///
 /// `lenetc FILE` is short for `lenetc train FILE`.
 #[derive(Parser, Debug)]
-#[command(name = "lenetc", version, arg_required_else_help = true)]
+#[command(
+    name = "lenetc",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 80,
+    override_usage = "lenetc [OPTIONS] <FILE>\n       lenetc <COMMAND>"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -31,31 +36,22 @@ pub enum Command {
     Check {
         #[command(flatten)]
         model: ModelArgs,
-        /// Diagnostics as JSON
+        /// Print the diagnostics as JSON
         #[arg(long)]
         json: bool,
+        /// A line for each layer, however long, rather than what fits the terminal
+        #[arg(long)]
+        wide: bool,
     },
     /// Show a stage of the compilation as text
-    Emit {
-        #[command(flatten)]
-        model: ModelArgs,
-        #[arg(long, value_parser = stages())]
-        stage: Stage,
-        /// The code generator; auto takes the best that the processor has
-        #[arg(long, value_enum, default_value_t = IsaChoice::Auto)]
-        isa: IsaChoice,
-        /// 0 leaves out the optional passes
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
-        opt: u8,
-        /// The compute capability that cuda and ptx are made for, as 90 for 9.0
-        #[arg(long, value_name = "NUMBER", default_value_t = ptx::CAPABILITY)]
-        arch: u32,
-    },
-    /// Loss and accuracy on the test set
+    #[command(override_usage = "lenetc emit --stage <STAGE> [OPTIONS] <FILE>")]
+    Emit(EmitArgs),
+    /// Print loss and accuracy on the test set
     Eval(EvalArgs),
     /// Write files in the canonical layout
     Fmt {
-        #[arg(required = true)]
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Change nothing; exit 1 where a file is not in the layout
         #[arg(long)]
@@ -63,23 +59,30 @@ pub enum Command {
     },
     /// List what --target and --device can be here
     Devices,
-    /// Compile time, examples a second, latency, and where the time of a step goes
+    /// Measure compile time, throughput, latency and every kernel
     Bench(BenchArgs),
 }
 
 #[derive(Args, Debug, Clone)]
 pub struct ModelArgs {
-    /// The model
+    /// The model, a .nn file
     pub file: PathBuf,
-    /// Replace an entry of train, as train.batch_size=32 or train.optimizer.lr=0.5
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    /// Replace an entry of train, as train.seed=3
+    #[arg(long = "set", value_name = "ENTRY=VALUE")]
     pub set: Vec<String>,
+    /// Examples in a batch, for --set train.batch_size=N
+    #[arg(long, allow_negative_numbers = true, visible_alias = "batch", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch_size: Option<u32>,
+    /// The learning rate, for --set train.optimizer.lr=X
+    #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = learning_rate)]
+    pub lr: Option<f32>,
 }
 
 #[derive(Args, Debug, Clone)]
 pub struct RunArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What the model runs on: the processor or an NVIDIA GPU
     #[arg(long, value_enum, default_value_t = Target::Cpu)]
     pub target: Target,
     /// The code generator; auto takes the best that the processor has
@@ -88,16 +91,16 @@ pub struct RunArgs {
     /// 0 leaves out the optional passes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub opt: u8,
-    /// The device of --target cuda: a number from 0, or `software` for the GPU that is a program
+    /// The GPU: a number from 0, or `software` for one that is a program
     #[arg(long, value_name = "N|software")]
     pub device: Option<Choice>,
-    /// Threads; as many as the machine has by default
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Threads to run on; as many as the machine has by default
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Measure which tiles are the fastest here and keep that in the user's cache; results stay the same, bit for bit
+    /// Measure which tiles are the fastest here; results stay the same
     #[arg(long)]
     pub tune: bool,
-    /// The folder or file of the data set
+    /// The data set's folder or .npz file, in the place of the model's
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
@@ -106,21 +109,23 @@ pub struct RunArgs {
 pub struct TrainArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    #[arg(long)]
+    /// Passes over the data, in the place of the model's epochs
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
     pub epochs: Option<u32>,
     /// Stop after so many updates
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
-    #[arg(long)]
+    /// What initial weights and the order of examples are drawn from
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Weights to start from (safetensors)
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Where the weights are written at the end (safetensors)
-    #[arg(long, value_name = "FILE")]
+    /// Where the weights go at the end (safetensors); - is stdout
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(outputs::weights_file))]
     pub save: Option<PathBuf>,
-    /// A line of JSON for each step and each epoch
-    #[arg(long, value_name = "FILE")]
+    /// Lines of JSON, of each step and each epoch; - is stdout, and lines for people go to stderr
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(outputs::metrics_file))]
     pub metrics: Option<PathBuf>,
     /// Take the examples in their order
     #[arg(long)]
@@ -134,24 +139,54 @@ pub struct TrainArgs {
 pub struct EvalArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// Weights of the model (safetensors); left out where it has no parameters
+    /// The weights to test (safetensors); left out where the model has no parameters
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct EmitArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What is shown
+    #[arg(long, value_parser = stages(), value_name = Stage::NAMES)]
+    pub stage: Stage,
+    /// Show only what is of this layer, by its path, and of those within it
+    #[arg(long, value_name = "PATH")]
+    pub layer: Option<String>,
+    /// Show only what is of the kernels of this name, or of the one of this number
+    #[arg(long, value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// With --stage dot: the graph of a step in the place of the net
+    #[arg(long)]
+    pub grad: bool,
+    /// Write to a file in the place of stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The code generator; auto takes the best that the processor has
+    #[arg(long, value_enum, default_value_t = IsaChoice::Auto)]
+    pub isa: IsaChoice,
+    /// 0 leaves out the optional passes
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub opt: u8,
+    /// The compute capability that cuda and ptx are made for, as 90 for 9.0
+    #[arg(long, value_name = "NUMBER", default_value_t = ptx::CAPABILITY)]
+    pub arch: u32,
 }
 
 #[derive(Args, Debug, Clone)]
 pub struct BenchArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// Images in a batch, short for --set train.batch_size=N; no more than the data set has
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch: Option<u32>,
     /// Seconds for each figure
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
     pub seconds: f64,
-    /// As JSON
+    /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,
+    /// A line for each kernel, however long, rather than what fits the terminal
+    #[arg(long)]
+    pub wide: bool,
     /// The GPU that --device software estimates the time of
     #[arg(long, value_name = "GPU", default_value = "h100", value_parser = PossibleValuesParser::new(super::counters::names()))]
     pub estimate: String,
@@ -174,27 +209,26 @@ pub enum IsaChoice {
 
 /// The stages by their names.
 fn stages() -> impl TypedValueParser<Value = Stage> {
-    PossibleValuesParser::new(Stage::NAMES.map(|s| s.0)).try_map(|name| name.parse::<Stage>())
+    let named = Stage::ALL.map(|d| PossibleValue::new(d.name).help(d.shows));
+    PossibleValuesParser::new(named).try_map(|name| name.parse::<Stage>())
 }
 
-const COMMANDS: [&str; 8] = [
-    "train", "check", "emit", "eval", "fmt", "devices", "bench", "help",
-];
-
-/// Puts `train` before a file or an option of train.
-pub fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
-    let own = ["-h", "--help", "-V", "--version"];
-    let first = args.get(1).and_then(|a| a.to_str()).unwrap_or("");
-    if args.len() > 1 && !COMMANDS.contains(&first) && !own.contains(&first) {
-        args.insert(1, "train".into());
+/// A learning rate, as the language takes it.
+fn learning_rate(text: &str) -> Result<f32, String> {
+    let rate: f32 = text.parse().map_err(|_| "it is no number".to_string())?;
+    match rate.is_finite() && rate > 0.0 {
+        true => Ok(rate),
+        false => Err("it must be above 0".into()),
     }
-    args
 }
 
 impl ModelArgs {
-    /// The `--set` entries.
+    /// The entries of `train` that are replaced, as `--set` has them; those with an option of their own come last.
     pub fn overrides(&self) -> Vec<String> {
-        self.set.clone()
+        let batch = self.batch_size.map(|n| format!("train.batch_size={n}"));
+        let rate = self.lr.map(|x| format!("train.optimizer.lr={x:e}"));
+        let set = self.set.iter().cloned();
+        set.chain(batch).chain(rate).collect()
     }
 }
 

@@ -12,7 +12,8 @@ use lenetc::train::Session;
 use lenetc_runtime::cuda::{software_configure, software_report, software_reset_counters};
 
 use super::args::BenchArgs;
-use super::{Stop, print};
+use super::bench::{Setting, label, layers, line, origins};
+use super::{Stop, print, width};
 
 /// Seconds to start a launch within a graph.
 const LAUNCH: f64 = 1.5e-6;
@@ -75,6 +76,8 @@ pub fn names() -> Vec<&'static str> {
 /// What one kernel did in a step.
 struct Row {
     name: String,
+    /// The paths of the layers that it is of.
+    layers: Vec<String>,
     launches: u64,
     counts: Value,
 }
@@ -113,14 +116,37 @@ impl Row {
         slowest + LAUNCH * self.launches as f64
     }
 
+    fn label(&self) -> String {
+        label(&self.name, &self.layers)
+    }
+
+    /// The row of a table.
+    fn text(&self, gpu: &Gpu, layout: Layout) -> String {
+        let bounds = self.bounds(gpu);
+        let slowest = (0..4).max_by(|&x, &y| bounds[x].total_cmp(&bounds[y]));
+        let conflicts = self.get("bank_conflicts") / self.get("shared_accesses").max(1.0);
+        let numbers = [
+            format!("{}", self.get("blocks")),
+            format!("{}", self.instructions()),
+            format!("{:.2}", self.get("lane_fma") / 1e6),
+            format!("{:.2}", self.bytes() / 1e6),
+            format!("{:.2}x", self.sectors()),
+            format!("{:.0}%", 100.0 * conflicts),
+            format!("{:.2}", self.seconds(gpu) * 1e6),
+        ];
+        let bound = ["instructions", "f32", "shared memory", "traffic"];
+        let bound = slowest.map_or("", |k| bound[k]);
+        layout.row(&self.label(), numbers, bound)
+    }
+
     /// Bytes of the sectors that were touched, over the bytes that were asked for.
     fn sectors(&self) -> f64 {
         self.get("global_sectors") / self.get("global_sectors_ideal").max(1.0)
     }
 }
 
-/// Runs one step with the counters on, and shows them.
-pub fn run(a: &BenchArgs, session: &mut Session) -> Result<u8, Stop> {
+/// Runs one step with the counters on, and shows them below what was set.
+pub fn run(a: &BenchArgs, session: &mut Session, setting: &Setting) -> Result<u8, Stop> {
     let gpu = GPUS.iter().find(|g| g.name == a.estimate);
     let gpu =
         gpu.ok_or_else(|| Stop::Message(format!("there are no figures of {}", a.estimate)))?;
@@ -133,10 +159,12 @@ pub fn run(a: &BenchArgs, session: &mut Session) -> Result<u8, Stop> {
             "the software GPU does not say what it counted".into(),
         ));
     };
+    let origins = origins(a, session)?;
     let kernels = report["kernels"].as_object().into_iter().flatten();
     let mut rows: Vec<Row> = kernels
         .map(|(name, k)| Row {
             name: name.clone(),
+            layers: origins.get(name).map_or(vec![], layers),
             launches: k["launches"].as_u64().unwrap_or(0),
             counts: k["counts"].clone(),
         })
@@ -144,22 +172,31 @@ pub fn run(a: &BenchArgs, session: &mut Session) -> Result<u8, Stop> {
         .collect();
     rows.sort_by(|a, b| b.seconds(gpu).total_cmp(&a.seconds(gpu)));
     let text = if a.json {
-        format!("{}\n", as_json(&rows, gpu, &report, session))
+        let mut object = as_json(&rows, gpu, &report, session);
+        setting.extend(&mut object);
+        format!("{object}\n")
     } else {
-        as_text(&rows, gpu, &report, session)
+        let page = if a.wide { usize::MAX } else { width::columns() };
+        setting.text(page) + "\n" + &as_text(&rows, gpu, &report, session, page)
     };
     print(&text)?;
     Ok(0)
 }
 
-fn as_text(rows: &[Row], gpu: &Gpu, report: &Value, session: &Session) -> String {
+/// Columns of the numbers of a kernel, with the blank before each.
+const NUMBERS: [usize; 7] = [7, 11, 8, 8, 8, 10, 9];
+/// Columns of what bounds it, with the blanks before.
+const BOUND: usize = 15;
+
+fn as_text(rows: &[Row], gpu: &Gpu, report: &Value, session: &Session, page: usize) -> String {
     let batch = f64::from(session.config.batch_size);
     let total: f64 = rows.iter().map(|r| r.seconds(gpu)).sum();
     let launches: u64 = rows.iter().map(|r| r.launches).sum();
     let mut out = format!(
-        "a step at batch {batch}: {launches} kernels, {} graph launch\n\n{:<34} {:>7} {:>10} {:>9} {:>9} {:>8} {:>9} {:>9}  {}\n",
+        "a step at batch {batch}: {launches} kernels, {} graph launch\n\n",
         report["total"]["graph_launches"],
-        "kernel",
+    );
+    let heads = [
         "blocks",
         "warp instr",
         "M fma",
@@ -167,35 +204,55 @@ fn as_text(rows: &[Row], gpu: &Gpu, report: &Value, session: &Session) -> String
         "sectors",
         "conflicts",
         "est. µs",
-        "bound by"
-    );
+    ];
+    let layout = Layout::new(rows, page);
+    out += &layout.row("kernel", heads.map(String::from), "bound by");
     for r in rows {
-        let bounds = r.bounds(gpu);
-        let names = ["instructions", "f32", "shared memory", "traffic"];
-        let slowest = (0..4).max_by(|&x, &y| bounds[x].total_cmp(&bounds[y]));
-        out.push_str(&format!(
-            "{:<34} {:>7} {:>10} {:>9.2} {:>9.2} {:>7.2}x {:>8.0}% {:>9.2}  {}\n",
-            r.name,
-            r.get("blocks"),
-            r.instructions(),
-            r.get("lane_fma") / 1e6,
-            r.bytes() / 1e6,
-            r.sectors(),
-            100.0 * r.get("bank_conflicts") / r.get("shared_accesses").max(1.0),
-            r.seconds(gpu) * 1e6,
-            slowest.map_or("", |k| names[k]),
-        ));
+        out += &r.text(gpu, layout);
     }
     let bytes: f64 = rows.iter().map(Row::bytes).sum();
-    out.push_str(&format!(
-        "\ntotal      {:.2} MB of global memory a step\n\
-         estimate   {:.0} µs a step, {:.0} examples/sec on {} (a roofline of counted work, not a measurement)\n",
-        bytes / 1e6,
+    let estimate = format!(
+        "{:.0} µs a step, {:.0} examples/sec on {} (a roofline of counted work, not a measurement)",
         total * 1e6,
         batch / total,
         gpu.name
-    ));
-    out
+    );
+    let memory = format!("{:.2} MB of global memory a step", bytes / 1e6);
+    out + "\n" + &line("total", &memory, page) + &line("estimate", &estimate, page)
+}
+
+/// How rows are laid out.
+#[derive(Clone, Copy)]
+enum Layout {
+    /// The numbers behind a name of so many columns.
+    Beside(usize),
+    /// The numbers below the name, on a page of so many columns.
+    Below(usize),
+}
+
+impl Layout {
+    fn new(rows: &[Row], page: usize) -> Self {
+        let widest = rows.iter().map(|r| width::of(&r.label())).max();
+        let names = widest.unwrap_or(0).max("kernel".len());
+        let numbers: usize = NUMBERS.iter().sum();
+        match names + numbers + BOUND <= page {
+            true => Self::Beside(names),
+            false => Self::Below(page),
+        }
+    }
+
+    /// A kernel's name, its numbers and what bounds it.
+    fn row(self, name: &str, numbers: [String; 7], bound: &str) -> String {
+        let numbers = numbers.iter().zip(NUMBERS);
+        let numbers: String = numbers.map(|(n, w)| width::right(n, w)).collect();
+        match self {
+            Self::Beside(columns) => format!("{}{numbers}  {bound}\n", width::left(name, columns)),
+            Self::Below(page) => {
+                let name = width::fold(name, page, 2).join("\n");
+                format!("{name}\n  {numbers}  {bound}\n")
+            }
+        }
+    }
 }
 
 fn as_json(rows: &[Row], gpu: &Gpu, report: &Value, session: &Session) -> Value {
@@ -205,6 +262,7 @@ fn as_json(rows: &[Row], gpu: &Gpu, report: &Value, session: &Session) -> Value 
         .map(|r| {
             json!({
                 "name": r.name,
+                "layers": r.layers,
                 "launches": r.launches,
                 "counts": r.counts,
                 "estimated_us": r.seconds(gpu) * 1e6,
@@ -212,7 +270,6 @@ fn as_json(rows: &[Row], gpu: &Gpu, report: &Value, session: &Session) -> Value 
         })
         .collect();
     json!({
-        "batch": session.config.batch_size,
         "graph_launches": report["total"]["graph_launches"],
         "kernels": kernels,
         "estimate_for": gpu.name,

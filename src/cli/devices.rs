@@ -1,6 +1,7 @@
 //! `lenetc devices`: what `--target` and `--device` can be here, and why something cannot.
 
 use lenetc::backend::cpu::Isa;
+use lenetc::diag;
 use lenetc_runtime::cuda::{self, Found};
 
 use super::{Stop, print};
@@ -22,7 +23,8 @@ fn cpu() -> String {
     let (here, missing): (Vec<Isa>, Vec<Isa>) = all.partition(|isa| isa.available());
     let names = |list: &[Isa]| list.iter().map(|i| i.name()).collect::<Vec<_>>().join(", ");
     let mut text = format!(
-        "{architecture} with {threads} threads, --isa {}",
+        "{architecture} with {}, --isa {}",
+        diag::count(threads as u64, "thread"),
         names(&here)
     );
     if !missing.is_empty() {

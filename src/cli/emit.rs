@@ -1,26 +1,37 @@
 //! `lenetc emit`: any stage of the compilation as text.
 
 use lenetc::backend::cpu::clif::Target;
-use lenetc::driver::{self, NoStage, Stage};
+use lenetc::driver::{self, NoStage, Options};
+use lenetc_runtime::files;
 
-use super::args::{IsaChoice, ModelArgs};
-use super::{Stop, print};
+use super::args::EmitArgs;
+use super::{Stop, outputs, print};
 
-/// Prints a stage, for an instruction set of this machine or for GPUs of a compute capability.
-pub fn run(
-    a: &ModelArgs,
-    stage: Stage,
-    isa: IsaChoice,
-    opt: u8,
-    capability: u32,
-) -> Result<u8, Stop> {
-    let model = super::model(a)?;
+/// Prints a stage, for an instruction set of this machine or for GPUs of a compute capability, or writes it to a file.
+pub fn run(a: &EmitArgs) -> Result<u8, Stop> {
+    if let Some(file) = &a.output {
+        outputs::check_one("--output", file, &a.model.file)?;
+    }
+    let model = super::model(&a.model)?;
+    let options = Options {
+        stage: a.stage,
+        optimise: a.opt > 0,
+        isa: a.isa.isa()?,
+        capability: a.arch,
+        layer: a.layer.clone(),
+        kernel: a.kernel.clone(),
+        grad: a.grad,
+    };
     let native = || Target::native(true).map_err(|e| e.to_string());
-    let text = driver::text(&model, stage, opt > 0, isa.isa()?, native, capability);
-    let text = text.map_err(|e| match e {
+    let text = driver::text(&model, &options, native).map_err(|e| match e {
         NoStage::Model(f) => f.into(),
         NoStage::Unavailable(why) => Stop::Message(why),
     })?;
-    print(&text)?;
+    match &a.output {
+        Some(file) => {
+            files::replace(file, text.as_bytes()).map_err(|e| Stop::Message(e.to_string()))?
+        }
+        None => print(&text)?,
+    }
     Ok(0)
 }

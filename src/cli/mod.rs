@@ -5,27 +5,30 @@ mod bench;
 mod counters;
 mod devices;
 mod emit;
+mod layers;
+mod mistakes;
+mod outputs;
 mod show;
+mod signals;
 mod train;
+mod width;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use lenetc::diag::{self, Diagnostic, Source};
 use lenetc::driver::{self, Failure, Model};
 use lenetc::syntax;
 use lenetc::train::RunError;
+use lenetc_runtime::files;
 use serde_json::Value;
 
-use args::{Cli, Command, ModelArgs};
+use args::{Command, ModelArgs};
 
 /// An error in the input or in the run.
 const FAILED: u8 = 1;
-/// Stopped by a signal.
-const INTERRUPTED: u8 = 130;
 
 /// What ends a command: messages about the source, or a sentence.
 pub enum Stop {
@@ -77,19 +80,16 @@ impl From<std::io::Error> for Stop {
 
 /// Runs the command line; the code that the program exits with.
 pub fn run(args: Vec<OsString>) -> ExitCode {
-    let cli = Cli::parse_from(args::with_default_command(args));
+    let cli = match mistakes::parse(args) {
+        Ok(cli) => cli,
+        Err(e) => e.exit(),
+    };
     let result = match &cli.command {
         Command::Train(a) => train::run(a),
         Command::Eval(a) => train::eval(a),
-        Command::Check { model, json } => show::check(model, *json),
+        Command::Check { model, json, wide } => show::check(model, *json, *wide),
         Command::Fmt { files, check } => show::fmt(files, *check),
-        Command::Emit {
-            model,
-            stage,
-            isa,
-            opt,
-            arch,
-        } => emit::run(model, *stage, *isa, *opt, *arch),
+        Command::Emit(a) => emit::run(a),
         Command::Devices => devices::run(),
         Command::Bench(a) => bench::run(a),
     };
@@ -114,7 +114,15 @@ fn report(stop: &Stop) {
 
 /// Prints to stdout. A reader that has gone away is no error.
 pub fn print(text: &str) -> Result<(), Stop> {
-    let mut out = anstream::stdout().lock();
+    print_to(&mut anstream::stdout().lock(), text)
+}
+
+/// Prints results to stderr, where stdout is taken by an output of another kind.
+fn print_beside(text: &str) -> Result<(), Stop> {
+    print_to(&mut anstream::stderr().lock(), text)
+}
+
+fn print_to(out: &mut dyn Write, text: &str) -> Result<(), Stop> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
@@ -123,7 +131,11 @@ pub fn print(text: &str) -> Result<(), Stop> {
 
 /// The text of a model file.
 pub fn source(path: &Path) -> Result<Source, Stop> {
-    let cannot = |e: std::io::Error| Stop::Message(format!("cannot read {}: {e}", path.display()));
+    let cannot = |e: std::io::Error| {
+        let near = mistakes::near_file(path, &e);
+        let reason = files::reason(&e);
+        Stop::Message(format!("cannot read {}: {reason}{near}", path.display()))
+    };
     let file = std::fs::File::open(path).map_err(cannot)?;
     if file.metadata().map_err(cannot)?.is_dir() {
         return Err(Stop::Message(format!(

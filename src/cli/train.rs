@@ -2,25 +2,24 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lenetc::backend::cpu::Plan;
 use lenetc::backend::cpu::tune::Tuned;
+use lenetc::diag;
 use lenetc::driver::{self, Model, Passes};
 use lenetc::ops::Graph;
 use lenetc::passes::build::Built;
 use lenetc::passes::config::Config;
-use lenetc::train::{self, Epoch, Loaded, Options, RunError, Session, Summary, Watcher};
+use lenetc::train::{
+    self, Doing, Epoch, Loaded, Metrics, Options, RunError, Session, Summary, Watcher,
+};
 use lenetc_runtime::cache::Cache;
 use lenetc_runtime::cuda::{Choice, Device, Engine};
 use lenetc_runtime::weights::Tensor;
 
 use super::args::{EvalArgs, RunArgs, Target, TrainArgs};
-use super::{INTERRUPTED, Stop, print};
-
-/// Set by the first signal.
-static STOP: AtomicBool = AtomicBool::new(false);
+use super::{Stop, outputs, print, print_beside, signals};
 
 /// Tensors up to this size are printed whole.
 const PRINTED_WHOLE: usize = 64;
@@ -50,18 +49,18 @@ impl Prepared {
         let built = model.build(driver::holds_bytes(&model.config))?;
         let folder = a.model.file.parent().unwrap_or(Path::new("."));
         let Some(source) = &model.config.data else {
-            return Err(Stop::Message(format!(
-                "{} names no data: add `data = …` to its train block",
-                a.model.file.display()
-            )));
+            return Err(Stop::Message(no_data(&model)));
         };
-        let data = train::load(source, folder, a.data.as_deref(), &built.input)?;
+        let wanted = train::wanted(&built.input, &built.output, model.config.loss);
+        let data = train::load(source, folder, a.data.as_deref(), &wanted)?;
+        for warning in &data.warnings {
+            anstream::eprintln!("warning: {warning}");
+        }
         let built = if data.train.bytes() == driver::holds_bytes(&model.config) {
             built
         } else {
             model.build(data.train.bytes())?
         };
-        train::check_data(&data, &built, &model.config)?;
         Ok(Self { model, built, data })
     }
 
@@ -79,6 +78,18 @@ impl Prepared {
         let cache = Cache::of_user();
         let (plan, tuned) = driver::tuned_plan(graph, passes, batch, isa, cache.as_ref());
         Ok((plan, Some(tuned)))
+    }
+}
+
+/// What is missing where a run has no data.
+fn no_data(model: &Model) -> String {
+    let file = &model.source.name;
+    match model.trained {
+        true => format!("{file} names no data: add `data = …` to its train block"),
+        false => format!(
+            "{file} has no train block, which names the data: add train {{ data = … }}\n\
+             `lenetc check` and `lenetc emit` do without one"
+        ),
     }
 }
 
@@ -120,48 +131,63 @@ pub fn note(tuned: Option<Tuned>) {
     }
 }
 
+fn notes(notes: &[String]) {
+    for note in notes {
+        anstream::eprintln!("note: {note}");
+    }
+}
+
 /// Trains.
 pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
     let (mut session, built) = session(&a.run, |c| {
-        c.epochs = a.epochs.unwrap_or(c.epochs).max(1);
+        c.epochs = a.epochs.unwrap_or(c.epochs);
         c.seed = a.seed.unwrap_or(c.seed);
         c.shuffle &= !a.no_shuffle;
     })?;
     session.trainable()?;
-    if let Some(note) = session.data.note.as_ref().filter(|_| !a.quiet) {
-        anstream::eprintln!("note: {note}");
+    outputs::check(a, &session.config)?;
+    if !a.quiet {
+        notes(&session.data.notes);
     }
     session.initialise(&built.parameters)?;
     if let Some(path) = &a.weights {
-        session.load_weights(path)?;
+        notes(&session.load_weights(path)?);
     }
-    catch_signals()?;
+    let mut screen = Screen::new(a.quiet, outputs::take_stdout(a));
+    // A FIFO without a reader holds the run up here, where a signal ends it.
+    let metrics = a.metrics.as_deref().map(Metrics::create).transpose();
     let options = Options {
-        threads: a.run.threads(),
         steps: a.steps,
-        weights: a.weights.clone(),
         save: a.save.clone(),
-        metrics: a.metrics.clone(),
+        metrics: metrics.map_err(RunError::from)?,
     };
-    let mut screen = Screen::new(a.quiet);
-    let result = session.train(&options, &STOP, &mut screen);
+    signals::catch(signals::Run {
+        save: options.save.clone(),
+        tested: session.data.test.is_some(),
+        metrics: options.metrics.clone(),
+        bar: screen.bar.clone(),
+    })?;
+    let result = session.train(&options, signals::stop(), &mut screen);
     screen.bar.finish_and_clear();
     let summary = result?;
-    if let Some(path) = &a.save {
-        session.save_weights(path)?;
-    }
     if session.config.print_parameters {
-        print(&parameters(&session.tensors()?))?;
+        (screen.print)(&parameters(&session.tensors()?))?;
     }
-    print(&closing(&summary, &place(&session, options.threads)))?;
-    Ok(if summary.interrupted { INTERRUPTED } else { 0 })
+    let place = place(&session, a.run.threads());
+    let data = session.data.source.closing();
+    (screen.print)(&closing(&summary, &format!("{place}, {data}")))?;
+    Ok(if summary.interrupted {
+        signals::code()
+    } else {
+        0
+    })
 }
 
 /// Evaluates.
 pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
     let (mut session, _) = session(&a.run, |_| ())?;
     match &a.weights {
-        Some(path) => session.load_weights(path)?,
+        Some(path) => notes(&session.load_weights(path)?),
         None if session.parameters.is_empty() => {}
         None => {
             let file = a.run.model.file.display();
@@ -176,18 +202,9 @@ pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
     };
     let (loss, acc) = session.evaluate()?;
     let acc = acc.map_or(String::new(), |a| format!(", {set} acc {a:.3}"));
-    print(&format!("{set} loss {loss:.3}{acc}\n"))?;
+    let on = session.data.source.evaluated();
+    print(&format!("{set} loss {loss:.3}{acc} ({on})\n"))?;
     Ok(0)
-}
-
-/// The first signal ends the run after its step, the second at once.
-fn catch_signals() -> Result<(), Stop> {
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    })
-    .map_err(|e| Stop::Message(format!("cannot catch signals: {e}")))
 }
 
 /// What a session runs on, as the last line has it.
@@ -195,8 +212,11 @@ fn place(s: &Session, threads: usize) -> String {
     match s.gpu() {
         Some(engine) => format!("cuda ({})", engine.device().name),
         None => {
-            let plural = if threads == 1 { "" } else { "s" };
-            format!("cpu ({threads} thread{plural}, {})", s.isa())
+            format!(
+                "cpu ({}, {})",
+                diag::count(threads as u64, "thread"),
+                s.isa()
+            )
         }
     }
 }
@@ -211,6 +231,9 @@ fn digits(loss: f64, places: usize) -> String {
 
 /// The last two lines.
 fn closing(s: &Summary, place: &str) -> String {
+    if s.steps == 0 {
+        return "stopped before the first step\n".into();
+    }
     let e = &s.last;
     let places = if e.train_loss < 0.001 { 6 } else { 3 };
     let mut line = format!("loss {}", digits(e.train_loss, places));
@@ -221,8 +244,11 @@ fn closing(s: &Summary, place: &str) -> String {
     }
     if s.covered < s.examples {
         line.push_str(&format!(
-            " (after {} steps: {} of the {} examples of epoch {})",
-            s.steps, s.covered, s.examples, e.epoch
+            " (after {}: {} of the {} examples of epoch {})",
+            diag::count(s.steps, "step"),
+            s.covered,
+            s.examples,
+            e.epoch
         ));
     }
     format!(
@@ -257,10 +283,13 @@ fn parameters(tensors: &[Tensor]) -> String {
 struct Screen {
     bar: ProgressBar,
     quiet: bool,
+    /// Where lines for people go.
+    print: fn(&str) -> Result<(), Stop>,
 }
 
 impl Screen {
-    fn new(quiet: bool) -> Self {
+    /// `beside` has lines go to stderr, where stdout is taken.
+    fn new(quiet: bool, beside: bool) -> Self {
         let bar = if quiet || !std::io::stderr().is_terminal() {
             ProgressBar::hidden()
         } else {
@@ -268,18 +297,27 @@ impl Screen {
         };
         let style = "epoch {prefix} {wide_bar} {pos}/{len}  loss {msg}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
-        Self { bar, quiet }
+        let print = if beside { print_beside } else { print };
+        Self { bar, quiet, print }
     }
 
     fn line(&self, text: &str) {
         if !self.quiet {
             // A closed stdout is noticed when the closing lines are printed.
-            self.bar.suspend(|| print(text).ok());
+            self.bar.suspend(|| (self.print)(text).ok());
         }
     }
 }
 
 impl Watcher for Screen {
+    fn doing(&mut self, what: Doing) {
+        signals::doing(what);
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.bar.suspend(|| anstream::eprintln!("warning: {text}"));
+    }
+
     fn progress(&mut self, epoch: u32, done: usize, all: usize, loss: f64) {
         if !self.bar.is_hidden() {
             self.bar.set_length(all as u64);

@@ -1,17 +1,24 @@
 //! Every stage of a compilation as text: what `emit` shows and goldens record.
+//!
+//! `docs/stages.md` says how to read them.
 
 use std::str::FromStr;
 
-use cranelift::codegen::CodegenError;
-use lenetc_runtime::cuda::Program;
-
-use super::{Failure, Model, group, holds_bytes, plan, plan_cuda};
-use crate::backend::cpu::{self, Choice, Isa, clif, wide};
+use super::{Failure, Model, group, holds_bytes};
+use crate::backend::cpu::{self, Isa, clif};
 use crate::backend::cuda::ptx;
-use crate::ir;
-use crate::nest;
+use crate::backend::origin::is_within;
+use crate::diag::Span;
+use crate::ir::{self, NodeId};
 use crate::ops::Graph;
+use crate::passes::build::{Row, UsedBlock};
 use crate::passes::fuse::Group;
+use crate::syntax;
+
+mod draw;
+mod kernels;
+mod pick;
+use pick::Pick;
 
 /// What a model becomes on its way to a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,32 +37,103 @@ pub enum Stage {
     Dot,
 }
 
+/// A stage as users know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    pub stage: Stage,
+    /// The name by which it is asked for.
+    pub name: &'static str,
+    /// What it shows, in a few words.
+    pub shows: &'static str,
+}
+
 impl Stage {
-    /// The stages by the names under which users ask for them.
-    pub const NAMES: [(&str, Self); 12] = [
-        ("ast", Self::Ast),
-        ("ir", Self::Ir),
-        ("grad", Self::Grad),
-        ("fused", Self::Fused),
-        ("plan", Self::Plan),
-        ("nest", Self::Nest),
-        ("loops", Self::Loops),
-        ("clif", Self::Clif),
-        ("asm", Self::Asm),
-        ("cuda", Self::Cuda),
-        ("ptx", Self::Ptx),
-        ("dot", Self::Dot),
+    /// All stages in the order of a compilation.
+    pub const ALL: [Described; 12] = [
+        Self::Ast.described("ast", "the tree that the file was read as"),
+        Self::Ir.described("ir", "the graph of the forward pass and the loss"),
+        Self::Grad.described("grad", "the graph of a step: gradients and updates added"),
+        Self::Fused.described("fused", "which nodes of that graph share a kernel"),
+        Self::Plan.described("plan", "the kernels of a step, and where their buffers lie"),
+        Self::Nest.described("nest", "each kernel as formulas of its results' elements"),
+        Self::Loops.described("loops", "each kernel as loops, memory and registers"),
+        Self::Clif.described("clif", "each kernel in Cranelift's own language"),
+        Self::Asm.described("asm", "each kernel as machine code"),
+        Self::Cuda.described("cuda", "a step's launches on a GPU, and its CUDA C"),
+        Self::Ptx.described("ptx", "the PTX that NVRTC makes of that"),
+        Self::Dot.described(
+            "dot",
+            "the net for Graphviz; with --grad the graph of a step",
+        ),
     ];
+
+    /// The names of all stages, as an error about a missing one shows them.
+    pub const NAMES: &str = "ast|ir|grad|fused|plan|nest|loops|clif|asm|cuda|ptx|dot";
+
+    const fn described(self, name: &'static str, shows: &'static str) -> Described {
+        Described {
+            stage: self,
+            name,
+            shows,
+        }
+    }
+
+    /// The name by which users ask for it.
+    pub fn name(self) -> &'static str {
+        let all = Self::ALL.iter();
+        all.filter(|d| d.stage == self)
+            .map(|d| d.name)
+            .next()
+            .unwrap_or_default()
+    }
 }
 
 impl FromStr for Stage {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::NAMES.iter().find(|s| s.0 == name);
+        let found = Self::ALL.iter().find(|d| d.name == name);
         found
-            .map(|s| s.1)
-            .ok_or_else(|| format!("there is no stage {name}"))
+            .map(|d| d.stage)
+            .ok_or_else(|| format!("there is no stage {name}: they are {}", Self::NAMES))
+    }
+}
+
+/// Which stage, made how, and how much of it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub stage: Stage,
+    /// Whether the optional passes run.
+    pub optimise: bool,
+    /// What `plan`, `nest`, `loops` and `asm` are for.
+    pub isa: Isa,
+    /// The compute capability that `cuda` and `ptx` are for.
+    pub capability: u32,
+    /// The path of a layer: what is not of it, or of those within it, is left out.
+    pub layer: Option<String>,
+    /// The name of a kernel, or its number: what is not of one called so is left out.
+    pub kernel: Option<String>,
+    /// Whether `dot` draws the graph of a step.
+    pub grad: bool,
+}
+
+impl Options {
+    /// Whether the gradient itself is asked for, rather than whatever the model's step has.
+    fn wants_gradient(&self) -> bool {
+        self.stage == Stage::Grad || self.grad
+    }
+
+    /// All of a stage, with the optional passes.
+    pub fn new(stage: Stage, isa: Isa) -> Self {
+        Self {
+            stage,
+            optimise: true,
+            isa,
+            capability: ptx::CAPABILITY,
+            layer: None,
+            kernel: None,
+            grad: false,
+        }
     }
 }
 
@@ -64,7 +142,7 @@ impl FromStr for Stage {
 pub enum NoStage {
     /// The model has errors.
     Model(Box<Failure>),
-    /// This program cannot make it; a sentence.
+    /// This program cannot make it, or it has nothing of what is asked for; a sentence.
     Unavailable(String),
 }
 
@@ -74,151 +152,157 @@ impl From<Box<Failure>> for NoStage {
     }
 }
 
-/// A stage of a model's training step, from the plan on for an instruction set; `clif` and `asm` of kernels that
-/// are Cranelift's for the target that `target` makes, `cuda` and `ptx` for devices of a compute capability.
+impl From<String> for NoStage {
+    fn from(sentence: String) -> Self {
+        Self::Unavailable(sentence)
+    }
+}
+
+/// A stage of a model's training step, or of its forward pass where nothing is trained; `clif` and `asm` of kernels that are Cranelift's for the target that `target`
+/// makes.
 pub fn text(
     model: &Model,
-    stage: Stage,
-    optimise: bool,
-    isa: Isa,
+    options: &Options,
     target: impl Fn() -> Result<clif::Target, String>,
-    capability: u32,
 ) -> Result<String, NoStage> {
-    let unavailable = NoStage::Unavailable;
-    if stage == Stage::Ast {
-        return Ok(format!("{:#?}\n", model.file));
+    if options.grad && options.stage != Stage::Dot {
+        let message = "--grad is for --stage dot; --stage grad is the graph of a step as text";
+        return Err(NoStage::Unavailable(message.into()));
     }
-    let built = model.build(holds_bytes(&model.config))?;
-    if stage == Stage::Ir {
-        return Ok(ir::text(&built.graph));
+    let whole = options.layer.is_none() && options.kernel.is_none();
+    if options.stage == Stage::Ast && whole {
+        return Ok(syntax::tree(&model.source, &model.file, None));
     }
-    let mut g = model.differentiate(built.graph);
-    let planned = |g| plan(g, optimise, model.config.batch_size, isa);
-    let on_gpu = |g| {
-        let multiprocessors = ptx::multiprocessors(capability);
-        plan_cuda(g, optimise, model.config.batch_size, multiprocessors)
-    };
-    Ok(match stage {
-        Stage::Grad => ir::text(&g),
-        Stage::Dot => ir::dot(&g),
-        Stage::Nest => {
-            let groups = group(&mut g, optimise);
-            let plan = cpu::plan(&g, &groups, model.config.batch_size, isa);
-            let mut choices = plan.choices.iter();
-            groups_text(&g, &groups, || choices.next().map(Choice::to_string))
-        }
-        Stage::Fused => {
-            let groups = group(&mut g, optimise);
-            ir::text(&g) + "\n" + &groups_text(&g, &groups, || None)
-        }
-        Stage::Plan => plan_text(&planned(g)),
-        Stage::Loops => {
-            let kernels = planned(g).kernels;
-            kernels
-                .iter()
-                .map(|k| nest::loops::text(k) + "\n")
-                .collect()
-        }
-        Stage::Clif => {
-            let p = plan(g, optimise, model.config.batch_size, Isa::Cranelift);
-            clif::text(&p.kernels, &target().map_err(unavailable)?)
-        }
-        Stage::Asm => {
-            let groups = group(&mut g, optimise);
-            let plan = cpu::plan(&g, &groups, model.config.batch_size, isa);
-            let text = asm_text(&g, &plan, &target().map_err(unavailable)?);
-            text.map_err(|e| unavailable(e.to_string()))?
-        }
-        Stage::Cuda => cuda_text(&on_gpu(g).program()),
-        Stage::Ptx => {
-            ptx::text(&on_gpu(g).program(), capability).map_err(|e| unavailable(e.to_string()))?
-        }
-        Stage::Ast | Stage::Ir => unreachable!("shown above"),
+    if options.wants_gradient() && !model.trained {
+        return Err(no_gradient(model).into());
+    }
+    let c = Compilation::new(model, options)?;
+    Ok(match options.stage {
+        Stage::Ast => syntax::tree(&model.source, &model.file, Some(&c.spans()?)),
+        Stage::Ir => c.graph_text(&c.forward)?,
+        Stage::Grad => c.graph_text(&c.step)?,
+        Stage::Dot => c.drawing()?,
+        Stage::Fused => c.fused()?,
+        Stage::Nest => c.nests()?,
+        Stage::Plan => c.plan_text()?,
+        Stage::Loops => c.loops()?,
+        Stage::Clif => c.clif(&target()?)?,
+        Stage::Asm => c.asm(&target()?)?,
+        Stage::Cuda => c.cuda()?,
+        Stage::Ptx => c.ptx()?,
     })
 }
 
-/// The operators of a kernel, each with the layer of the source that it is of.
-fn operators_text(g: &Graph, nodes: &[ir::NodeId]) -> String {
-    let named = nodes.iter().map(|&n| {
-        let layer = &g.node(n).layer;
-        let name = g.operation(n).map_or("", ir::Operation::name);
-        match layer.is_empty() {
-            true => name.to_string(),
-            false => format!("{name} ({layer})"),
-        }
-    });
-    named.collect::<Vec<String>>().join(" + ")
+/// Why a model has no gradient.
+fn no_gradient(model: &Model) -> String {
+    format!(
+        "{} has no train block, so there is no gradient: add train {{ … }}",
+        model.source.name
+    )
 }
 
-/// Groups as text: the operators of each, what `next` says of it, then its nest.
-fn groups_text(g: &Graph, groups: &[Group], mut next: impl FnMut() -> Option<String>) -> String {
-    let mut out = String::new();
-    for (k, group) in groups.iter().enumerate() {
-        let operators = operators_text(g, &group.nodes);
-        out.push_str(&format!("# {k}: {operators}\n"));
-        for line in next().iter().flat_map(|t| t.lines()) {
-            out.push_str(&format!("# {line}\n"));
-        }
-        out.push_str(&format!("{}\n", nest::text(&group.nest)));
-    }
-    out
+/// A model's graphs, and what is asked for.
+struct Compilation<'a> {
+    model: &'a Model,
+    options: &'a Options,
+    pick: Pick,
+    rows: Vec<Row>,
+    blocks: Vec<UsedBlock>,
+    /// The forward pass and the loss.
+    forward: Graph,
+    /// A step.
+    step: Graph,
 }
 
-/// Launches as comments, then the kernels as CUDA C.
-fn cuda_text(program: &Program) -> String {
-    let mut out = String::new();
-    for (title, launches) in [("training", &program.train), ("evaluation", &program.eval)] {
-        out.push_str(&format!("// A step of {title}:\n"));
-        for l in launches {
-            out.push_str(&format!(
-                "//   {} <<<{}, {}>>>\n",
-                l.kernel, l.blocks, l.threads
-            ));
+impl<'a> Compilation<'a> {
+    fn new(model: &'a Model, options: &'a Options) -> Result<Self, NoStage> {
+        let built = model.build(holds_bytes(&model.config))?;
+        let forward = built.graph;
+        let step = model.differentiate(forward.clone());
+        let pick = Pick {
+            layer: options.layer.clone(),
+            kernel: options.kernel.clone(),
+        };
+        pick.check_layer(built.rows.iter().map(|r| r.path.as_str()), &step)?;
+        Ok(Self {
+            model,
+            options,
+            pick,
+            rows: built.rows,
+            blocks: built.blocks,
+            forward,
+            step,
+        })
+    }
+
+    fn batch(&self) -> u32 {
+        self.model.config.batch_size
+    }
+
+    /// The graph of a step after the passes, and its kernels.
+    fn groups(&self) -> (Graph, Vec<Group>) {
+        let mut g = self.step.clone();
+        let groups = group(&mut g, self.options.optimise);
+        (g, groups)
+    }
+
+    fn plan(&self, isa: Isa) -> cpu::Plan {
+        let (g, groups) = self.groups();
+        cpu::plan(&g, &groups, self.batch(), isa)
+    }
+
+    /// The nodes of a graph that are asked for.
+    fn nodes(&self, g: &Graph) -> Result<Vec<NodeId>, NoStage> {
+        let groups = self.pick.kernel.is_some().then(|| self.groups());
+        let nodes = self.pick.nodes(g, groups.as_ref())?;
+        match nodes.is_empty() {
+            true => Err(self.nothing()),
+            false => Ok(nodes),
         }
     }
-    format!("{out}\n{}", program.source)
-}
 
-/// Machine code of each kernel, behind the operators and layers that it computes.
-fn asm_text(g: &Graph, p: &cpu::Plan, target: &clif::Target) -> Result<String, CodegenError> {
-    let mut out = String::new();
-    for ((k, code), nodes) in p.kernels.iter().zip(&p.code).zip(&p.operators) {
-        out.push_str(&format!("; {}\n", operators_text(g, nodes)));
-        out.push_str(&match code {
-            Some(code) => format!("; {} {}\n{}\n", k.name, p.isa, wide::text(code)),
-            None => clif::assembly(std::slice::from_ref(k), target)?,
-        });
-    }
-    Ok(out)
-}
-
-/// The memory plan as text.
-fn plan_text(p: &cpu::Plan) -> String {
-    let mut out = format!(
-        "block {} images\narena {} bytes a worker\ngradients {} bytes a shard\nparameters {} bytes\n",
-        p.block, p.arena_bytes, p.shard_bytes, p.parameter_bytes
-    );
-    for (title, once) in [
-        ("for every block", false),
-        ("once a step, after the sum of shards", true),
-    ] {
-        out.push_str(&format!("\n{title}:\n"));
-        for (k, kernel) in p
-            .kernels
-            .iter()
-            .enumerate()
-            .filter(|(k, _)| p.once[*k] == once)
-        {
-            out.push_str(&format!(
-                "  {}{}\n",
-                kernel.name,
-                if p.eval[k] { "  (eval)" } else { "" }
-            ));
-            for (b, place) in kernel.buffers.iter().zip(&p.places[k]) {
-                let bytes = b.len * b.dtype.size_bytes();
-                out.push_str(&format!("    {:<8} {:?}, {bytes} bytes\n", b.name, place));
-            }
+    /// Where the layers are written that are asked for, and the blocks that they are in.
+    fn spans(&self) -> Result<Vec<Span>, NoStage> {
+        let nodes = self.nodes(&self.step)?;
+        let nodes = nodes.iter().map(|&id| self.step.node(id));
+        let layers: Vec<_> = nodes.filter(|n| !n.layer.is_empty()).collect();
+        let holds = |b: &&UsedBlock| layers.iter().any(|n| is_within(&n.layer, &b.path));
+        let blocks = self.blocks.iter().filter(holds).map(|b| b.span);
+        let spans: Vec<Span> = layers.iter().map(|n| n.span).chain(blocks).collect();
+        match spans.is_empty() {
+            true => Err(self.nothing()),
+            false => Ok(spans),
         }
     }
-    out
+
+    /// That nothing of the stage is asked for.
+    fn nothing(&self) -> NoStage {
+        self.pick.nothing(self.options.stage.name()).into()
+    }
+
+    fn graph_text(&self, g: &Graph) -> Result<String, NoStage> {
+        let nodes = self.nodes(g)?;
+        Ok(ir::text(g, |id| nodes.binary_search(&id).is_ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_has_a_name_and_a_line() {
+        let names: Vec<&str> = Stage::ALL.iter().map(|d| d.name).collect();
+        assert_eq!(names.join("|"), Stage::NAMES);
+        for d in Stage::ALL {
+            assert_eq!(d.name.parse(), Ok(d.stage));
+            assert_eq!(d.stage.name(), d.name);
+            assert!((10..60).contains(&d.shows.len()), "{}", d.shows);
+        }
+        let e = "lops".parse::<Stage>().expect_err("is none");
+        assert!(
+            e.contains("there is no stage lops") && e.contains("loops"),
+            "{e}"
+        );
+    }
 }

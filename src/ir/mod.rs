@@ -17,8 +17,8 @@ mod text;
 mod types;
 mod verify;
 
-pub use dot::dot;
+pub use dot::{Drawing, dot};
 pub use graph::{Graph, Node, NodeId, NodeKind, Operation, Output, Role, Scalar, Source, Value};
-pub use text::text;
+pub use text::{node_text, text, value_text};
 pub use types::{DType, Leading, TensorType};
 pub use verify::verify;

@@ -13,6 +13,14 @@ pub struct Affine<V> {
     pub constant: i64,
 }
 
+/// Two sums and what holds between them; all factors of variables are above zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison<V> {
+    pub left: Affine<V>,
+    pub sign: &'static str,
+    pub right: Affine<V>,
+}
+
 impl<V: Symbol> Affine<V> {
     /// A number.
     pub fn constant(constant: i64) -> Self {
@@ -58,6 +66,45 @@ impl<V: Symbol> Affine<V> {
         self.terms
             .iter()
             .fold(self.constant, |sum, &(v, c)| sum + c * value(v))
+    }
+
+    /// The terms whose factors have this sign, with factors above zero, and a constant.
+    fn side(&self, sign: i64, constant: i64) -> Self {
+        let of = self.terms.iter().filter(|t| t.1.signum() == sign);
+        Self {
+            terms: of.map(|&(v, c)| (v, c.abs())).collect(),
+            constant,
+        }
+    }
+
+    /// `self ≥ 0` as it reads best: `29 − i − r ≥ 0` is `i + r <= 29`, `a − b − 1 ≥ 0` is `b < a`.
+    pub fn non_negative(&self) -> Comparison<V> {
+        let c = self.constant;
+        let (more, less) = (self.side(1, 0), self.side(-1, 0));
+        let (left, sign, right) = match (more.terms.is_empty(), less.terms.is_empty()) {
+            (true, true) => (Self::constant(c), ">=", Self::constant(0)),
+            (false, true) => (more, ">=", Self::constant(-c)),
+            (true, false) => (less, "<=", Self::constant(c)),
+            _ if c == -1 => (less, "<", more),
+            _ => (less + (-c).max(0), "<=", more + c.max(0)),
+        };
+        Comparison { left, sign, right }
+    }
+
+    /// `self = 0` as it reads best: `i − 2·o = 0` is `i = 2·o`.
+    pub fn zero(&self) -> Comparison<V> {
+        let c = self.constant;
+        let (more, less) = (self.side(1, 0), self.side(-1, 0));
+        let (left, right) = match (more.terms.is_empty(), less.terms.is_empty()) {
+            (_, true) => (more, Self::constant(-c)),
+            (true, _) => (less, Self::constant(c)),
+            _ => (more + c.max(0), less + (-c).max(0)),
+        };
+        Comparison {
+            left,
+            sign: "=",
+            right,
+        }
     }
 
     /// Replaces every variable by an expression.

@@ -69,35 +69,54 @@ pub struct Access {
     pub index: Vec<Index>,
 }
 
-/// Functions of one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unary {
-    Neg,
-    Exp,
-    Log,
-    /// log(1 + x), exact in its digits where x is small
-    Log1p,
-    Tanh,
-    /// 1 / (1 + exp(−x))
-    Sigmoid,
+/// An enumeration with the list of its values, which printers and readers of text go by.
+macro_rules! listed {
+    ($(#[$about:meta])* pub enum $name:ident { $($(#[$of:meta])* $value:ident,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$of])* $value,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$value),*];
+        }
+    };
 }
 
-/// Functions of two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Binary {
-    Add,
-    Sub,
-    Mul,
-    Div,
+listed! {
+    /// Functions of one number.
+    pub enum Unary {
+        Neg,
+        Exp,
+        Log,
+        /// log(1 + x), exact in its digits where x is small
+        Log1p,
+        Tanh,
+        /// 1 / (1 + exp(−x))
+        Sigmoid,
+    }
 }
 
-/// Comparisons; with a NaN only `Ne` holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compare {
-    Lt,
-    Gt,
-    Eq,
-    Ne,
+listed! {
+    /// Functions of two numbers.
+    pub enum Binary {
+        Add,
+        Sub,
+        Mul,
+        Div,
+    }
+}
+
+listed! {
+    /// Comparisons; with a NaN only `Ne` holds.
+    pub enum Compare {
+        Lt,
+        Gt,
+        Eq,
+        Ne,
+    }
 }
 
 /// A node of a stage's expressions. Operands are earlier entries of the stage's list.

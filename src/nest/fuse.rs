@@ -66,8 +66,18 @@ pub fn append(
         target.outs.push(import_access(out, &tensors, &axes)?);
         target.finish.push(map[value.0 as usize]);
     }
-    whole.name = format!("{}_{}", producer.name, consumer.name);
+    whole.name = joined(&producer.name, &consumer.name);
     Some(whole)
+}
+
+/// The name of both together. That of a long chain says that more is in it.
+fn joined(first: &str, second: &str) -> String {
+    const MOST: usize = 64;
+    const MORE: &str = "_and_more";
+    match first.len() + 1 + second.len() <= MOST {
+        true if !first.ends_with(MORE) => format!("{first}_{second}"),
+        _ => format!("{}{MORE}", first.trim_end_matches(MORE)),
+    }
 }
 
 /// For each axis of the consumer the producer's expression; `None` where the operand is read elsewhere.
@@ -302,4 +312,23 @@ pub fn operands(e: &Expr) -> impl Iterator<Item = ExprId> {
         }
     };
     [a, b, c, d].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn the_name_of_a_long_chain_says_that_more_is_in_it() {
+        assert_eq!(joined("linear", "relu"), "linear_relu");
+        let mut name = String::from("conv2d");
+        for _ in 0..100 {
+            name = joined(&name, "sigmoid");
+        }
+        assert!(
+            name.starts_with("conv2d_sigmoid_") && name.len() < 80,
+            "{name}"
+        );
+        assert_eq!(name.matches("_and_more").count(), 1);
+    }
 }

@@ -299,30 +299,18 @@ impl Kernel {
     }
     /// A new variable.
     pub fn var(&mut self, name: &str) -> Var {
-        let taken = self
-            .vars
-            .iter()
-            .filter(|v| v.split('.').next() == Some(name))
-            .count();
-        self.vars.push(if taken == 0 {
-            name.into()
-        } else {
-            format!("{name}.{taken}")
-        });
+        let name = told_apart(name, self.vars.iter());
+        self.vars.push(name);
         Var(self.vars.len() as u32 - 1)
+    }
+    /// A name like this one that no buffer and no register array has.
+    fn memory_name(&self, name: &str) -> String {
+        let buffers = self.buffers.iter().map(|b| &b.name);
+        told_apart(name, buffers.chain(self.regs.iter().map(|r| &r.name)))
     }
     /// A new register array.
     pub fn reg(&mut self, name: &str, dims: &[u32]) -> RegId {
-        let taken = self
-            .regs
-            .iter()
-            .filter(|v| v.name.split('.').next() == Some(name))
-            .count();
-        let name = if taken == 0 {
-            name.into()
-        } else {
-            format!("{name}.{taken}")
-        };
+        let name = self.memory_name(name);
         self.regs.push(Reg {
             name,
             dims: dims.to_vec(),
@@ -335,14 +323,7 @@ impl Kernel {
     }
     /// A new buffer.
     pub fn buffer(&mut self, name: &str, dtype: DType, len: u64, space: Space) -> BufId {
-        let taken = self
-            .buffers
-            .iter()
-            .filter(|b| b.name.split('.').next() == Some(name));
-        let name = match taken.count() {
-            0 => name.into(),
-            n => format!("{name}.{n}"),
-        };
+        let name = self.memory_name(name);
         self.buffers.push(Buffer {
             name,
             dtype,
@@ -367,7 +348,20 @@ impl Kernel {
     }
 }
 
+/// `name`, or `name.1` and so on where names taken start like it.
+fn told_apart<'a>(name: &str, taken: impl Iterator<Item = &'a String>) -> String {
+    let alike = taken.filter(|t| t.split('.').next() == Some(name)).count();
+    match alike {
+        0 => name.into(),
+        n => format!("{name}.{n}"),
+    }
+}
+
 mod check;
+mod parse;
 mod print;
+mod sharing;
 pub use check::verify;
+pub use parse::{ParseError, parse};
 pub use print::text;
+pub use sharing::compact;

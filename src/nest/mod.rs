@@ -11,6 +11,7 @@ mod fuse;
 pub mod interp;
 pub mod loops;
 mod substitute;
+mod terms;
 mod text;
 mod verify;
 
@@ -18,5 +19,6 @@ pub use affine::{Affine, Symbol};
 pub use formula::*;
 pub use fuse::{append, drop_unused, inline, operands, prune};
 pub use substitute::substitute;
+pub use terms::Macs;
 pub use text::text;
 pub use verify::verify;

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::affine::Affine;
+use super::affine::{Affine, Comparison};
 use super::formula::*;
+use crate::lines;
 
 /// The nest as text, ending in a newline.
 pub fn text(n: &Nest) -> String {
@@ -24,6 +25,14 @@ pub fn text(n: &Nest) -> String {
     out
 }
 
+/// A line that starts so many columns in; what does not fit goes on eight further in.
+fn line(out: &mut String, indent: usize, text: &str) {
+    let pad = " ".repeat(indent);
+    let rest = format!("{pad}        ");
+    out.push_str(&lines::wrap(&format!("{pad}{text}"), &rest));
+    out.push('\n');
+}
+
 struct Printer<'a> {
     n: &'a Nest,
 }
@@ -31,7 +40,7 @@ struct Printer<'a> {
 impl Printer<'_> {
     fn stage(&self, out: &mut String, s: &Stage) {
         let axes: Vec<AxisId> = self.n.shared.iter().chain(&s.own).copied().collect();
-        let _ = writeln!(out, "    for {} {{", self.axes(&axes));
+        line(out, 4, &format!("for {} {{", self.axes(&axes)));
         if s.combine != Combine::None {
             let name = match s.combine {
                 Combine::Sum => "sum",
@@ -39,18 +48,24 @@ impl Printer<'_> {
                 Combine::ArgMaxFirst => "argmax_first",
                 Combine::None => "",
             };
-            let _ = writeln!(out, "        acc = {name} over {}", self.axes(&s.reduce));
+            line(
+                out,
+                8,
+                &format!("acc = {name} over {}", self.axes(&s.reduce)),
+            );
             for c in &s.domain {
-                let (a, op) = match c {
-                    Constraint::Zero(a) => (a, "="),
-                    Constraint::NonNegative(a) => (a, ">="),
+                let condition = match c {
+                    Constraint::Zero(a) => a.zero(),
+                    Constraint::NonNegative(a) => a.non_negative(),
                 };
-                let _ = writeln!(out, "            where {} {op} 0", self.affine(a));
+                let condition = condition_text(&condition, |v| self.axis(v).to_string());
+                line(out, 12, &format!("where {condition}"));
             }
-            let _ = writeln!(out, "            of {}", self.expr(s, s.body));
+            line(out, 12, &format!("of {}", self.expr(s, s.body)));
         }
         for (o, v) in s.outs.iter().zip(&s.finish) {
-            let _ = writeln!(out, "        {} = {}", self.access(o), self.expr(s, *v));
+            let text = format!("{} = {}", self.access(o), self.expr(s, *v));
+            line(out, 8, &text);
         }
         out.push_str("    }\n");
     }
@@ -94,7 +109,7 @@ impl Printer<'_> {
 
     fn expr(&self, s: &Stage, e: ExprId) -> String {
         match &s.exprs[e.0 as usize] {
-            Expr::Const(bits) => format!("{}", f32::from_bits(*bits)),
+            Expr::Const(bits) => number_text(*bits),
             Expr::Scalar(x) => x.name().into(),
             Expr::Axis(a) => self.affine(a),
             Expr::Load(a) => self.access(a),
@@ -121,31 +136,56 @@ impl Printer<'_> {
     }
 }
 
-/// An affine expression as text.
+/// An affine expression as text, as an index has it: `2*i+r-1`.
 pub(super) fn affine_text<V: super::Symbol>(a: &Affine<V>, name: impl Fn(V) -> String) -> String {
+    sum_text(a, name, "")
+}
+
+/// A condition as text: `i + r <= 29`.
+pub(super) fn condition_text<V: super::Symbol>(
+    c: &Comparison<V>,
+    name: impl Fn(V) -> String,
+) -> String {
+    let [left, right] = [&c.left, &c.right].map(|side| sum_text(side, &name, " "));
+    format!("{left} {} {right}", c.sign)
+}
+
+/// A sum with `space` around its signs.
+fn sum_text<V: super::Symbol>(a: &Affine<V>, name: impl Fn(V) -> String, space: &str) -> String {
     let mut out = String::new();
     for &(v, c) in &a.terms {
-        let sign = if c < 0 {
-            "-"
-        } else if out.is_empty() {
-            ""
-        } else {
-            "+"
+        let sign = match (out.is_empty(), c < 0) {
+            (true, true) => "-".into(),
+            (true, false) => String::new(),
+            (false, true) => format!("{space}-{space}"),
+            (false, false) => format!("{space}+{space}"),
         };
-        let factor = if c.abs() == 1 {
-            String::new()
-        } else {
-            format!("{}*", c.abs())
+        let factor = match c.abs() {
+            1 => String::new(),
+            c => format!("{c}*"),
         };
         let _ = write!(out, "{sign}{factor}{}", name(v));
     }
     if out.is_empty() {
         return a.constant.to_string();
     }
-    if a.constant != 0 {
-        let _ = write!(out, "{:+}", a.constant);
+    match a.constant {
+        0 => {}
+        c if c < 0 => out += &format!("{space}-{space}{}", -c),
+        c => out += &format!("{space}+{space}{c}"),
     }
     out
+}
+
+/// A number of exactly these bits, as short as can be.
+pub(super) fn number_text(bits: u32) -> String {
+    let x = f32::from_bits(bits);
+    let plain = x == 0.0 || (1e-4..1e7).contains(&x.abs());
+    match () {
+        () if x.is_nan() => format!("nan({bits:08x})"),
+        () if plain || x.is_infinite() => format!("{x}"),
+        () => format!("{x:e}"),
+    }
 }
 
 pub(super) fn unary_name(f: Unary) -> &'static str {
@@ -174,5 +214,48 @@ pub(super) fn compare_name(c: Compare) -> &'static str {
         Compare::Gt => ">",
         Compare::Eq => "==",
         Compare::Ne => "!=",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(terms: [i64; 3], constant: i64) -> Affine<u32> {
+        let all = (0..).zip(terms);
+        all.fold(Affine::constant(constant), |sum, (v, c)| {
+            sum + Affine::var(v) * c
+        })
+    }
+
+    fn name(v: u32) -> String {
+        ["i", "r", "o"][v as usize].into()
+    }
+
+    #[test]
+    fn conditions_read_as_they_are_said() {
+        for (terms, constant, text) in [
+            ([-1, -1, 0], 29, "i + r <= 29"),
+            ([1, 1, 0], -2, "i + r >= 2"),
+            ([1, 0, 0], 2, "i >= -2"),
+            ([-2, 0, 0], -3, "2*i <= -3"),
+            ([1, -1, 0], -1, "r < i"),
+            ([1, -1, 0], 0, "r <= i"),
+            ([1, -1, -3], 4, "r + 3*o <= i + 4"),
+            ([1, -1, 0], -5, "r + 5 <= i"),
+            ([0, 0, 0], 7, "7 >= 0"),
+        ] {
+            let condition = sum(terms, constant).non_negative();
+            assert_eq!(condition_text(&condition, name), text);
+        }
+        for (terms, constant, text) in [
+            ([1, 0, -2], 0, "i = 2*o"),
+            ([1, 1, -2], 3, "i + r + 3 = 2*o"),
+            ([1, 1, -2], -3, "i + r = 2*o + 3"),
+            ([0, 0, 2], -4, "2*o = 4"),
+            ([-1, 0, 0], 4, "i = 4"),
+        ] {
+            assert_eq!(condition_text(&sum(terms, constant).zero(), name), text);
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! tanh: dx = dy · (1 − y) (1 + y). The gradient of ReLU at 0 is 0, as torch has it.
 
 use super::{
-    ArgError, Args, Formula, GradCx, Layer, Operator, Parameter, ShapeError, Signature, same_types,
+    ArgError, Args, GradCx, Layer, Operator, Parameter, ShapeError, Signature, same_types,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Compare, ExprId, Nest, Stage, Unary};
@@ -75,10 +75,7 @@ macro_rules! activation {
 
         impl Layer for $name {
             fn signature() -> Signature {
-                Signature {
-                    name: $text,
-                    arguments: &[],
-                }
+                Signature::bare($text)
             }
             fn from_args(_: &Args) -> Result<Self, ArgError> {
                 Ok(Self)
@@ -86,11 +83,8 @@ macro_rules! activation {
             fn parameters(&self, _: &TensorType) -> Vec<Parameter> {
                 vec![]
             }
-            fn formula(&self, _: &TensorType) -> Formula {
-                Formula {
-                    shape: "as its input".into(),
-                    macs: 0,
-                }
+            fn formula(&self, _: &TensorType) -> String {
+                "as its input".into()
             }
         }
 
@@ -110,9 +104,6 @@ macro_rules! activation {
             fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
                 elementwise($nest, inputs, outputs, $f)
             }
-            fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-                0
-            }
         }
 
         impl Operator for $grad {
@@ -127,9 +118,6 @@ macro_rules! activation {
             }
             fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
                 elementwise($grad_nest, inputs, outputs, $df)
-            }
-            fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-                0
             }
         }
     };

@@ -25,14 +25,37 @@ pub struct Argument {
     pub default: Option<&'static str>,
 }
 
+/// The size of a layer's input, which torch's layer of that name takes first and a model does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Inferred {
+    /// As torch calls it.
+    pub name: &'static str,
+    /// What it counts, in words.
+    pub what: &'static str,
+}
+
 /// How a layer is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Signature {
     pub name: &'static str,
+    /// In torch's order, but for what is inferred.
     pub arguments: &'static [Argument],
+    /// How many of the arguments may be given by position; those behind them are named.
+    pub positional: usize,
+    pub inferred: Option<Inferred>,
 }
 
 impl Signature {
+    /// A layer without arguments.
+    pub fn bare(name: &'static str) -> Self {
+        Self {
+            name,
+            arguments: &[],
+            positional: 0,
+            inferred: None,
+        }
+    }
+
     /// The signature as in the docs: `Conv2d(out_channels, kernel_size, stride=1)`.
     pub fn text(&self) -> String {
         let args: Vec<String> = self
@@ -59,6 +82,8 @@ pub struct ArgError {
     pub argument: &'static str,
     pub message: String,
     pub help: Option<String>,
+    /// Whether what was meant is plain.
+    pub understood: bool,
 }
 
 /// The arguments of one layer by name.
@@ -125,7 +150,15 @@ impl Args {
         match self.get(name) {
             None => Ok(Padding::Sides([[0; 2]; 2])),
             Some(ArgValue::Name(n)) if n == "same" && same_allowed => Ok(Padding::Same),
-            Some(ArgValue::Name(n)) if n == "same" => Err(wrong(
+            Some(ArgValue::Text(t)) if t == "same" && same_allowed => {
+                let message = "is a name here, without quotes".into();
+                Err(wrong(name, message).meant(format!("write {name}=same")))
+            }
+            Some(ArgValue::Name(n) | ArgValue::Text(n)) if n == "valid" => {
+                let message = "is a number, and `valid` is none".into();
+                Err(wrong(name, message).meant(format!("leave it out, or write {name}=0")))
+            }
+            Some(ArgValue::Name(n) | ArgValue::Text(n)) if n == "same" => Err(wrong(
                 name,
                 "cannot be `same` here: only a convolution keeps its size so".into(),
             )),
@@ -144,6 +177,15 @@ impl Args {
     }
 }
 
+impl ArgError {
+    /// What was meant is plain, and is written so.
+    fn meant(mut self, help: String) -> Self {
+        self.help = Some(help);
+        self.understood = true;
+        self
+    }
+}
+
 /// An error of one argument.
 pub(super) fn wrong(argument: &'static str, message: String) -> ArgError {
     ArgError {
@@ -151,6 +193,7 @@ pub(super) fn wrong(argument: &'static str, message: String) -> ArgError {
         argument,
         message: format!("{argument} {message}"),
         help: None,
+        understood: false,
     }
 }
 

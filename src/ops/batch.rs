@@ -53,9 +53,6 @@ impl Operator for Gather {
         n.stages.push(s);
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Operator for Fill {
@@ -76,8 +73,5 @@ impl Operator for Fill {
         s.store_at(n.out(0), &[b], x);
         n.stages.push(s);
         n
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }

@@ -35,8 +35,4 @@ impl Operator for BiasGrad {
         n.stages.push(s);
         n
     }
-
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }

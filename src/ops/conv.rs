@@ -9,7 +9,7 @@
 
 use super::args::wrong;
 use super::{
-    ArgError, Args, Argument, BiasGrad, Formula, GradCx, Layer, Operator, Padding, Parameter,
+    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, Operator, Padding, Parameter,
     ShapeError, Signature, Window, image,
 };
 use crate::ir::{TensorType, Value};
@@ -83,6 +83,11 @@ impl Layer for Conv2d {
                     default: Some("true"),
                 },
             ],
+            positional: 2,
+            inferred: Some(Inferred {
+                name: "in_channels",
+                what: "input channels",
+            }),
         }
     }
 
@@ -129,20 +134,8 @@ impl Layer for Conv2d {
         }
     }
 
-    fn formula(&self, input: &TensorType) -> Formula {
-        let size = [input.dims[1], input.dims[2]];
-        let shape = format!(
-            "{}; {}",
-            self.window.rule(0, size[0]),
-            self.window.rule(1, size[1])
-        );
-        let out = self
-            .infer(std::slice::from_ref(input))
-            .map_or(vec![], |t| t);
-        Formula {
-            shape,
-            macs: self.macs(std::slice::from_ref(input), &out),
-        }
+    fn formula(&self, input: &TensorType) -> String {
+        self.window.rules([input.dims[1], input.dims[2]])
     }
 }
 
@@ -221,17 +214,6 @@ impl Operator for Conv2d {
         n.stages.push(s);
         n
     }
-
-    fn macs(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-        let weight = self.weight(inputs[0].dims[0]);
-        let per_output = weight[1..]
-            .iter()
-            .fold(1u64, |n, &d| n.saturating_mul(u64::from(d)));
-        outputs
-            .first()
-            .map_or(0, TensorType::elements)
-            .saturating_mul(per_output)
-    }
 }
 
 impl Operator for Conv2dGradInput {
@@ -266,11 +248,6 @@ impl Operator for Conv2dGradInput {
         n.stages.push(s);
         n
     }
-
-    fn macs(&self, _: &[TensorType], outputs: &[TensorType]) -> u64 {
-        let y = self.conv.infer(outputs).unwrap_or_default();
-        self.conv.macs(outputs, &y)
-    }
 }
 
 impl Operator for Conv2dGradWeight {
@@ -304,10 +281,6 @@ impl Operator for Conv2dGradWeight {
         s.store(n.out(0), &a.weight(), dw);
         n.stages.push(s);
         n
-    }
-
-    fn macs(&self, inputs: &[TensorType], _: &[TensorType]) -> u64 {
-        self.conv.macs(&inputs[1..], &inputs[..1])
     }
 }
 

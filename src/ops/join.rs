@@ -44,9 +44,6 @@ impl Operator for Add {
         n.stages.push(s);
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Operator for Concat {
@@ -108,9 +105,6 @@ impl Operator for Concat {
         }
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Operator for ConcatGrad {
@@ -135,8 +129,5 @@ impl Operator for ConcatGrad {
         s.store_at(n.out(0), &axes, dy);
         n.stages.push(s);
         n
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }

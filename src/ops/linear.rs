@@ -4,7 +4,7 @@
 //! (Dive into Deep Learning, 3.1 and 5.3).
 
 use super::{
-    ArgError, Args, Argument, BiasGrad, Formula, GradCx, Layer, Operator, Parameter, ShapeError,
+    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, Operator, Parameter, ShapeError,
     Signature,
 };
 use crate::ir::{TensorType, Value};
@@ -39,6 +39,11 @@ impl Layer for Linear {
                     default: Some("true"),
                 },
             ],
+            positional: 1,
+            inferred: Some(Inferred {
+                name: "in_features",
+                what: "input features",
+            }),
         }
     }
 
@@ -71,12 +76,8 @@ impl Layer for Linear {
         }
     }
 
-    fn formula(&self, input: &TensorType) -> Formula {
-        let shape = format!("out_features = {}", self.out_features);
-        Formula {
-            shape,
-            macs: self.macs(std::slice::from_ref(input), &[]),
-        }
+    fn formula(&self, _: &TensorType) -> String {
+        format!("out_features = {}", self.out_features)
     }
 }
 
@@ -138,12 +139,6 @@ impl Operator for Linear {
         n.stages.push(s);
         n
     }
-
-    fn macs(&self, inputs: &[TensorType], _: &[TensorType]) -> u64 {
-        inputs[0]
-            .elements()
-            .saturating_mul(u64::from(self.out_features))
-    }
 }
 
 impl Operator for LinearGradInput {
@@ -175,10 +170,6 @@ impl Operator for LinearGradInput {
         s.store_at(n.out(0), &[b, c], dx);
         n.stages.push(s);
         n
-    }
-
-    fn macs(&self, inputs: &[TensorType], _: &[TensorType]) -> u64 {
-        inputs[0].elements()
     }
 }
 
@@ -217,9 +208,5 @@ impl Operator for LinearGradWeight {
         s.store_at(n.out(0), &[k, c], dw);
         n.stages.push(s);
         n
-    }
-
-    fn macs(&self, _: &[TensorType], outputs: &[TensorType]) -> u64 {
-        outputs[0].elements()
     }
 }

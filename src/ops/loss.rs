@@ -131,9 +131,6 @@ impl Operator for CrossEntropyLoss {
         n.stages.push(s);
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 /// `yes` at the class `t` of the example, else `no`.
@@ -173,9 +170,6 @@ impl Operator for CrossEntropyGrad {
         s.store_at(n.out(0), &[b, c], dx);
         n.stages.push(s);
         n
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }
 
@@ -238,9 +232,6 @@ impl Operator for MseLoss {
         n.stages.push(s);
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Operator for MseGrad {
@@ -274,9 +265,6 @@ impl Operator for MseGrad {
         n.stages.push(s);
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Operator for Correct {
@@ -304,8 +292,5 @@ impl Operator for Correct {
         s.store_at(n.out(0), &[b], right);
         n.stages.push(s);
         n
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }

@@ -24,9 +24,9 @@ mod tests;
 mod window;
 
 use crate::ir::{self, NodeId, Operation, TensorType, Value};
-use crate::nest::Nest;
+use crate::nest::{Macs, Nest};
 pub use activation::{ReLU, ReLUGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad};
-pub use args::{ArgError, ArgValue, Args, Argument, Signature};
+pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Signature};
 pub use batch::{Fill, Gather};
 pub use bias::BiasGrad;
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
@@ -64,14 +64,6 @@ pub struct Parameter {
     pub fan_out: u64,
 }
 
-/// A layer's shape rule with its numbers, and its cost for one image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Formula {
-    pub shape: String,
-    /// Multiply-adds of the forward pass.
-    pub macs: u64,
-}
-
 /// The rules of an operator. There are no default bodies: an omission is a compile error.
 pub trait Operator {
     /// Attributes as text for printed graphs; may be empty.
@@ -82,8 +74,6 @@ pub trait Operator {
     fn grad(&self, cx: &mut GradCx) -> Vec<Option<Value>>;
     /// The formula. Called only with types that `infer` accepts.
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest;
-    /// Multiply-adds for one image (for the whole, where there is no batch axis).
-    fn macs(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64;
 }
 
 /// An operator that can be written in a model. Its operands are its input, then its parameters.
@@ -95,7 +85,7 @@ pub trait Layer: Operator + Sized {
     /// Parameters for an input that fits. Called before `infer`, so it must bear any input.
     fn parameters(&self, input: &TensorType) -> Vec<Parameter>;
     /// The shape rule with its numbers. Called only with types that `infer` accepts.
-    fn formula(&self, input: &TensorType) -> Formula;
+    fn formula(&self, input: &TensorType) -> String;
 }
 
 /// What an operator's gradient is built from and into.
@@ -182,7 +172,7 @@ macro_rules! operators {
             }
 
             /// The shape rule of a layer with its numbers.
-            pub fn formula(&self, input: &TensorType) -> Option<Formula> {
+            pub fn formula(&self, input: &TensorType) -> Option<String> {
                 match self { $(Op::$layer(o) => Some(o.formula(input)),)+ _ => None }
             }
         }
@@ -219,9 +209,9 @@ impl Op {
     pub fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
         self.rules().lower(inputs, outputs)
     }
-    /// See [`Operator::macs`].
-    pub fn macs(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-        self.rules().macs(inputs, outputs)
+    /// Multiply-adds of its formula.
+    pub fn macs(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Macs {
+        self.lower(inputs, outputs).macs()
     }
 }
 
@@ -250,8 +240,8 @@ pub(crate) fn image(ty: &TensorType, who: &str) -> Result<[u32; 3], ShapeError> 
             "E0202",
             &format!("{who} needs images"),
             format!(
-                "its input has {} axes: {ty}; an image has channels, height and width",
-                ty.dims.len()
+                "its input has {}: {ty}; an image has channels, height and width",
+                crate::diag::count(ty.dims.len() as u64, "axis")
             ),
         )
         .help(format!("put {who} before Flatten and Linear"))),

@@ -33,7 +33,4 @@ impl Operator for Sgd {
         n.stages.push(s);
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }

@@ -7,9 +7,7 @@
 //! Both gradients are sums over the windows that contain an input (Dive into Deep Learning, 6.5).
 
 use super::args::wrong;
-use super::{
-    ArgError, Args, Argument, Formula, GradCx, Layer, Operator, Padding, Parameter, ShapeError,
-};
+use super::{ArgError, Args, Argument, GradCx, Layer, Operator, Padding, Parameter, ShapeError};
 use super::{Signature, Window, image};
 use crate::ir::{TensorType, Value};
 use crate::nest::{Affine, AxisId, Combine, Compare, Nest, Stage, ax};
@@ -74,11 +72,6 @@ fn window(args: &Args) -> Result<Window, ArgError> {
         padding,
         dilation: [1, 1],
     })
-}
-
-fn formula(w: &Window, input: &TensorType) -> Formula {
-    let shape = format!("{}; {}", w.rule(0, input.dims[1]), w.rule(1, input.dims[2]));
-    Formula { shape, macs: 0 }
 }
 
 fn pooled(w: &Window, input: &TensorType, who: &str) -> Result<TensorType, ShapeError> {
@@ -181,6 +174,8 @@ impl Layer for MaxPool2d {
         Signature {
             name: "MaxPool2d",
             arguments: ARGUMENTS,
+            positional: ARGUMENTS.len(),
+            inferred: None,
         }
     }
     fn from_args(args: &Args) -> Result<Self, ArgError> {
@@ -191,8 +186,8 @@ impl Layer for MaxPool2d {
     fn parameters(&self, _: &TensorType) -> Vec<Parameter> {
         vec![]
     }
-    fn formula(&self, input: &TensorType) -> Formula {
-        formula(&self.window, input)
+    fn formula(&self, input: &TensorType) -> String {
+        self.window.rules([input.dims[1], input.dims[2]])
     }
 }
 
@@ -226,9 +221,6 @@ impl Operator for MaxPool2d {
             outputs,
         )
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Operator for MaxPool2dGrad {
@@ -256,9 +248,6 @@ impl Operator for MaxPool2dGrad {
         });
         n
     }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
-    }
 }
 
 impl Layer for AvgPool2d {
@@ -266,6 +255,8 @@ impl Layer for AvgPool2d {
         Signature {
             name: "AvgPool2d",
             arguments: ARGUMENTS,
+            positional: ARGUMENTS.len(),
+            inferred: None,
         }
     }
     fn from_args(args: &Args) -> Result<Self, ArgError> {
@@ -276,8 +267,8 @@ impl Layer for AvgPool2d {
     fn parameters(&self, _: &TensorType) -> Vec<Parameter> {
         vec![]
     }
-    fn formula(&self, input: &TensorType) -> Formula {
-        formula(&self.window, input)
+    fn formula(&self, input: &TensorType) -> String {
+        self.window.rules([input.dims[1], input.dims[2]])
     }
 }
 
@@ -298,9 +289,6 @@ impl Operator for AvgPool2d {
     }
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
         lower_pool(&self.window, "avg_pool2d", Combine::Sum, inputs, outputs)
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }
 
@@ -325,8 +313,5 @@ impl Operator for AvgPool2dGrad {
             s.mul(dy, share)
         });
         n
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }

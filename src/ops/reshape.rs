@@ -1,6 +1,6 @@
 //! Other dimensions for the same elements in the same order: no memory moves, the result is a view.
 
-use super::{ArgError, Args, Formula, GradCx, Layer, Operator, Parameter, ShapeError, Signature};
+use super::{ArgError, Args, GradCx, Layer, Operator, Parameter, ShapeError, Signature};
 use crate::ir::{TensorType, Value};
 use crate::nest::{Affine, AxisId, Nest, Stage, ax};
 
@@ -16,10 +16,7 @@ pub struct Reshape {
 
 impl Layer for Flatten {
     fn signature() -> Signature {
-        Signature {
-            name: "Flatten",
-            arguments: &[],
-        }
+        Signature::bare("Flatten")
     }
     fn from_args(_: &Args) -> Result<Self, ArgError> {
         Ok(Self)
@@ -27,12 +24,9 @@ impl Layer for Flatten {
     fn parameters(&self, _: &TensorType) -> Vec<Parameter> {
         vec![]
     }
-    fn formula(&self, input: &TensorType) -> Formula {
+    fn formula(&self, input: &TensorType) -> String {
         let dims: Vec<String> = input.dims.iter().map(u32::to_string).collect();
-        Formula {
-            shape: format!("{} = {}", dims.join(" · "), input.elements()),
-            macs: 0,
-        }
+        format!("{} = {}", dims.join(" · "), input.elements())
     }
 }
 
@@ -56,9 +50,6 @@ impl Operator for Flatten {
     }
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
         lower(inputs, outputs)
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }
 
@@ -88,9 +79,6 @@ impl Operator for Reshape {
     }
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
         lower(inputs, outputs)
-    }
-    fn macs(&self, _: &[TensorType], _: &[TensorType]) -> u64 {
-        0
     }
 }
 

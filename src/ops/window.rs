@@ -63,6 +63,11 @@ impl Window {
 
     /// The rule for height (0) or width (1) with its numbers.
     pub fn rule(&self, d: usize, n: u32) -> String {
+        let name = ["height", "width"][d];
+        format!("{name}: {}", self.numbers(d, n))
+    }
+
+    fn numbers(&self, d: usize, n: u32) -> String {
         let [before, after] = self.sides()[d];
         let (k, s, dil) = (self.kernel[d], self.stride[d], self.dilation[d]);
         let span = if dil == 1 {
@@ -71,8 +76,16 @@ impl Window {
             format!("{dil}·({k} − 1) − 1")
         };
         let out = self.numerator(d, n).div_euclid(i64::from(s)) + 1;
-        let name = ["height", "width"][d];
-        format!("{name}: ⌊({n} + {before} + {after} − {span}) / {s}⌋ + 1 = {out}")
+        format!("⌊({n} + {before} + {after} − {span}) / {s}⌋ + 1 = {out}")
+    }
+
+    /// The rules for height and width, as one where they have the same numbers.
+    pub fn rules(&self, size: [u32; 2]) -> String {
+        let [height, width] = [0, 1].map(|d| self.numbers(d, size[d]));
+        match height == width {
+            true => format!("height and width: {height}"),
+            false => format!("height: {height}; width: {width}"),
+        }
     }
 
     fn too_large(&self, d: usize, n: u32, who: &str) -> ShapeError {

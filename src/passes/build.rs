@@ -8,14 +8,19 @@
 //! itself, E0407 a name defined twice, E0408 a join of branches.
 
 mod arguments;
+mod order;
+mod sequential;
 
 use std::collections::BTreeMap;
 
 use arguments::{bad_argument, block_names, evaluate, read_arguments};
+use order::Context;
 
 use super::config::{Config, Loss};
-use crate::diag::{Diagnostic, Span};
+use super::known::{self, Kind};
+use crate::diag::{self, Diagnostic, Span};
 use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
+use crate::nest::Macs;
 use crate::ops::{
     Add, ArgValue, Args, Concat, Correct, CrossEntropyLoss, Gather, Graph, MseLoss, Op, ShapeError,
 };
@@ -43,7 +48,7 @@ pub struct Row {
     pub rule: String,
     pub parameters: u64,
     /// Multiply-adds of one image, forward.
-    pub macs: u64,
+    pub macs: Macs,
 }
 
 /// A parameter and what its initial values depend on.
@@ -68,11 +73,23 @@ pub struct Built {
     pub output: Vec<u32>,
     pub rows: Vec<Row>,
     pub parameters: Vec<ParameterInfo>,
+    pub blocks: Vec<UsedBlock>,
+}
+
+/// A block where it is used.
+#[derive(Clone, Debug)]
+pub struct UsedBlock {
+    /// The path that its layers stand under.
+    pub path: String,
+    pub name: String,
+    /// The call.
+    pub span: Span,
 }
 
 /// Builds the graph of the file's model: forward pass, loss and count of right answers. `bytes` says that the data
-/// set holds bytes, which are divided by 255.
-pub fn run(file: &File, config: &Config, bytes: bool) -> (Option<Built>, Vec<Diagnostic>) {
+/// set holds bytes, which are divided by 255. Without `config` there is nothing to train on: the graph is the forward
+/// pass alone, of floats as they are.
+pub fn run(file: &File, config: Option<&Config>, bytes: bool) -> (Option<Built>, Vec<Diagnostic>) {
     let model = file.items.iter().find_map(|i| match i {
         Item::Model(m) => Some(m),
         _ => None,
@@ -87,19 +104,22 @@ pub fn run(file: &File, config: &Config, bytes: bool) -> (Option<Built>, Vec<Dia
         graph: Graph::new(&model.name.name),
         rows: vec![],
         parameters: vec![],
+        blocks_used: vec![],
         expanded: 0,
         stack: vec![],
     };
     b.collect(file);
-    let built = b.model(model, config, bytes);
+    let built = b.model(model, config, bytes && config.is_some());
     let ok = b.diags.is_empty();
     let (graph, rows, parameters) = (b.graph, b.rows, b.parameters);
+    let blocks = b.blocks_used;
     let built = built.filter(|_| ok).map(|(input, output)| Built {
         graph,
         input,
         output,
         rows,
         parameters,
+        blocks,
     });
     (built, b.diags)
 }
@@ -110,6 +130,7 @@ struct Builder<'a> {
     graph: Graph,
     rows: Vec<Row>,
     parameters: Vec<ParameterInfo>,
+    blocks_used: Vec<UsedBlock>,
     expanded: usize,
     /// The blocks that are being written out, outermost first.
     stack: Vec<&'a str>,
@@ -148,7 +169,7 @@ impl<'a> Builder<'a> {
     fn model(
         &mut self,
         m: &'a ModelDef,
-        config: &Config,
+        config: Option<&Config>,
         bytes: bool,
     ) -> Option<(Vec<u32>, Vec<u32>)> {
         let input = match self.input(m) {
@@ -163,7 +184,9 @@ impl<'a> Builder<'a> {
         let y = self.body(&m.body, &vec![], "", &mut index, x, true)?;
         let output = self.graph.ty(y).dims.clone();
         self.graph.output(Role::Logits, y);
-        self.loss(m, y, config);
+        if let Some(config) = config {
+            self.loss(m, y, config);
+        }
         input.map(|i| (i, output))
     }
 
@@ -352,18 +375,32 @@ impl<'a> Builder<'a> {
         *index += 1;
         match &layer.kind {
             LayerKind::Branches(b) => self.branches(b, layer, names, &path, x),
-            LayerKind::Call(c) if self.blocks.contains_key(c.name.name.as_str()) => {
-                self.block(c, names, &path, x)
-            }
-            LayerKind::Call(c) if c.name.name == "Identity" => {
+            LayerKind::Call(c) => self.named(c, layer.span, names, &path, x),
+            LayerKind::Repeat(_) => Ok(x),
+        }
+    }
+
+    /// What stands under a name: a block of the file, or a layer.
+    fn named(
+        &mut self,
+        c: &'a Call,
+        span: Span,
+        names: &Names,
+        path: &str,
+        x: Option<Value>,
+    ) -> Checked<Option<Value>> {
+        match c.name.name.as_str() {
+            name if self.blocks.contains_key(name) => self.block(c, names, path, x),
+            "Sequential" => self.sequential(c, names, path, x),
+            "Identity" => {
                 no_arguments(c)?;
                 if let Some(x) = x {
-                    self.row(&path, "Identity".into(), x, String::new(), 0, 0);
+                    let none = Macs::default();
+                    self.row(path, "Identity".into(), x, String::new(), 0, none);
                 }
                 Ok(x)
             }
-            LayerKind::Call(c) => self.call(c, layer.span, names, &path, x),
-            LayerKind::Repeat(_) => Ok(x),
+            _ => self.call(c, span, names, path, x),
         }
     }
 
@@ -451,8 +488,8 @@ impl<'a> Builder<'a> {
             Op::from(Concat)
         };
         let y = self.add(op, &operands, path, layer.span)?;
-        let text = format!("{name} of {} branches", operands.len());
-        self.row(path, text, y, String::new(), 0, 0);
+        let text = format!("{name} of {}", diag::count(operands.len() as u64, "branch"));
+        self.row(path, text, y, String::new(), 0, Macs::default());
         Ok(Some(y))
     }
 
@@ -471,6 +508,11 @@ impl<'a> Builder<'a> {
             return Err(Box::new(d.at(c.span, format!("{chain} → {name}"))));
         }
         let inner = block_names(block, c, names)?;
+        self.blocks_used.push(UsedBlock {
+            path: path.into(),
+            name: name.into(),
+            span: c.span,
+        });
         self.stack.push(name);
         let mut index = 0;
         let y = self.body(&block.body, &inner, path, &mut index, x, false);
@@ -490,7 +532,13 @@ impl<'a> Builder<'a> {
         let Some(signature) = Op::signatures().into_iter().find(|s| s.name == name) else {
             return Err(self.unknown(&c.name));
         };
-        let args = read_arguments(c, &signature, names)?;
+        let inputs = x.and_then(|x| self.graph.ty(x).dims.first().copied());
+        let context = Context {
+            signature: &signature,
+            names,
+            inputs,
+        };
+        let args = read_arguments(c, &context)?;
         let op = match Op::layer(name, &args) {
             Some(Ok(op)) => op,
             Some(Err(e)) => return Err(bad_argument(e, c, &signature)),
@@ -524,9 +572,8 @@ impl<'a> Builder<'a> {
             });
         }
         let y = self.add(op.clone(), &operands, path, span)?;
-        let (rule, macs) = op
-            .formula(&ty)
-            .map_or((String::new(), 0), |f| (f.shape, f.macs));
+        let rule = op.formula(&ty).unwrap_or_default();
+        let macs = self.macs(&op, &operands, y);
         self.row(path, layer_text(name, &args), y, rule, count, macs);
         Ok(Some(y))
     }
@@ -540,11 +587,19 @@ impl<'a> Builder<'a> {
             .chain(["Identity"])
             .chain(self.blocks.keys().copied())
             .collect();
-        let d = Diagnostic::error("E0401", format!("there is no layer `{}`", name.name));
-        Box::new(
-            d.at(name.span, "unknown")
-                .help(super::suggest(&name.name, &known)),
-        )
+        let answer = known::unknown(Kind::Layer, &name.name, &known);
+        let none = || format!("there is no layer `{}`", name.name);
+        let understood = answer.missing.is_some();
+        let mut d = Diagnostic::error("E0401", answer.missing.unwrap_or_else(none));
+        d.understood = understood;
+        d = d.at(name.span, answer.label);
+        Box::new(answer.help.into_iter().fold(d, Diagnostic::help))
+    }
+
+    /// Multiply-adds of a layer that yields `y`.
+    fn macs(&self, op: &Op, operands: &[Value], y: Value) -> Macs {
+        let types: Vec<_> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
+        op.macs(&types, &self.graph.node(y.node).types)
     }
 
     fn row(
@@ -554,7 +609,7 @@ impl<'a> Builder<'a> {
         y: Value,
         rule: String,
         parameters: u64,
-        macs: u64,
+        macs: Macs,
     ) {
         self.rows.push(Row {
             path: path.into(),

@@ -3,8 +3,12 @@
 //! Errors E03xx: E0301 an unknown key, E0302 a value of the wrong kind, E0303 a value out of range, E0304 a
 //! repeated key. Knows no graph and reads no file.
 
-use crate::diag::{Diagnostic, Span};
-use crate::syntax::ast::{Call, Entry, Value, ValueKind};
+#[cfg(test)]
+mod missing;
+
+use super::known::{self, Kind};
+use crate::diag::{self, Diagnostic, Span};
+use crate::syntax::ast::{Arg, Call, Entry, Value, ValueKind};
 
 /// Where examples come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +142,7 @@ impl Config {
                 }
             }
             "optimizer" => {
-                let call = call(v, &["SGD"], "an optimizer")?;
+                let call = call(v, &["SGD"], Kind::Optimizer)?;
                 let [lr] = arguments(&call, ["lr"])?;
                 if let Some(lr) = lr {
                     self.learning_rate = rate(lr)?;
@@ -223,7 +227,14 @@ fn flag(v: &Value, key: &str) -> Set<bool> {
 }
 
 /// A name alone is a call without arguments. The callee must be one of `names`.
-fn call(v: &Value, names: &[&str], what: &str) -> Set<Call> {
+fn call(v: &Value, names: &[&str], which: Kind) -> Set<Call> {
+    let what = match which {
+        Kind::Layer => "a layer",
+        Kind::Loss => "a loss",
+        Kind::Optimizer => "an optimizer",
+        Kind::Initialisation => "an initialisation",
+        Kind::Data => "a data set",
+    };
     let call = match &v.kind {
         ValueKind::Call(c) => c.clone(),
         ValueKind::Name(name) => Call {
@@ -242,9 +253,11 @@ fn call(v: &Value, names: &[&str], what: &str) -> Set<Call> {
     if names.contains(&call.name.name.as_str()) {
         return Ok(call);
     }
-    let message = format!("`{}` is not {what}", call.name.name);
-    let d = Diagnostic::error("E0302", message).at(call.name.span, "unknown");
-    Err(Box::new(d.help(super::suggest(&call.name.name, names))))
+    let answer = known::unknown(which, &call.name.name, names);
+    let none = || format!("`{}` is not {what}", call.name.name);
+    let d = Diagnostic::error("E0302", answer.missing.unwrap_or_else(none));
+    let d = d.at(call.name.span, answer.label);
+    Err(Box::new(answer.help.into_iter().fold(d, Diagnostic::help)))
 }
 
 /// The arguments in the order of `names`, whether given by position or by name.
@@ -256,14 +269,7 @@ fn arguments<'a, const N: usize>(call: &'a Call, names: [&str; N]) -> Set<[Optio
             None => Some(k).filter(|&k| k < N),
         };
         let Some(slot) = at.map(|at| &mut values[at]) else {
-            let message = match &arg.name {
-                Some(n) => format!("{} has no argument `{}`", call.name.name, n.name),
-                None => format!("{} takes at most {N} arguments", call.name.name),
-            };
-            let d = Diagnostic::error("E0302", message).at(arg.span, "");
-            let list = names.join(", ");
-            let help = format!("it is written {}({list})", call.name.name);
-            return Err(Box::new(if N > 0 { d.help(help) } else { d }));
+            return Err(no_argument(&call.name.name, arg, &names));
         };
         if slot.replace(&arg.value).is_some() {
             let d = Diagnostic::error("E0304", "this argument is given twice").at(arg.span, "");
@@ -273,8 +279,34 @@ fn arguments<'a, const N: usize>(call: &'a Call, names: [&str; N]) -> Set<[Optio
     Ok(values)
 }
 
+/// An argument that is none of `names`, or one more than there are.
+fn no_argument(owner: &str, arg: &Arg, names: &[&str]) -> Box<Diagnostic> {
+    let gap = arg
+        .name
+        .as_ref()
+        .and_then(|n| known::argument(owner, &n.name));
+    let message = match (&arg.name, names.len()) {
+        (Some(n), _) => format!("{owner} has no argument `{}`", n.name),
+        (None, 0) => format!("{owner} takes no arguments"),
+        (None, n) => format!(
+            "{owner} takes at most {}",
+            diag::count(n as u64, "argument")
+        ),
+    };
+    let written = match names {
+        [] => format!("it is written {owner}"),
+        names => format!("it is written {owner}({})", names.join(", ")),
+    };
+    let (message, label, help) = match gap {
+        Some(gap) => (gap.message, gap.label, gap.help.map(String::from)),
+        None => (message, "", None),
+    };
+    let d = Diagnostic::error("E0302", message).at(arg.span, label);
+    Box::new(d.help(help.unwrap_or(written)))
+}
+
 fn loss(v: &Value) -> Set<Loss> {
-    let call = call(v, &["CrossEntropyLoss", "MSELoss"], "a loss")?;
+    let call = call(v, &["CrossEntropyLoss", "MSELoss"], Kind::Loss)?;
     if call.name.name == "CrossEntropyLoss" {
         let [] = arguments(&call, [])?;
         return Ok(Loss::CrossEntropy);
@@ -301,7 +333,7 @@ fn initial(v: &Value) -> Set<Initial> {
         "constant",
         "normal",
     ];
-    let call = call(v, &names, "an initialisation")?;
+    let call = call(v, &names, Kind::Initialisation)?;
     let missing = |what: &str| {
         let message = format!("{} needs {what}", call.name.name);
         Box::new(Diagnostic::error("E0302", message).at(call.span, format!("{what} is missing")))
@@ -335,7 +367,7 @@ fn data(v: &Value) -> Set<Data> {
         }
         return inline(v, entries);
     }
-    let call = call(v, &["fashion_mnist", "mnist", "idx", "npz"], "a data set")?;
+    let call = call(v, &["fashion_mnist", "mnist", "idx", "npz"], Kind::Data)?;
     let path = |what: &str| -> Set<String> {
         let [path] = arguments(&call, ["path"])?;
         match path.map(|p| &p.kind) {
@@ -409,7 +441,10 @@ fn fill(v: &Value, depth: usize, out: &mut Array) -> Set {
         }
         (ValueKind::List(items), Some(&n)) => Err(kind(
             v,
-            format!("this row has {} entries, those before it {n}", items.len()),
+            format!(
+                "this row has {}, those before it {n}",
+                diag::count(items.len() as u64, "entry")
+            ),
             "",
         )),
         (ValueKind::Int(_) | ValueKind::Float(_), None) => {

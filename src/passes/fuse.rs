@@ -172,16 +172,6 @@ impl Group {
             .collect()
     }
 
-    /// Multiply-adds for one image.
-    pub fn macs(&self, g: &Graph) -> u64 {
-        let of = |&id: &NodeId| {
-            let types: Vec<_> = g.operands(id).iter().map(|&v| g.ty(v).clone()).collect();
-            g.operation(id)
-                .map_or(0, |op| op.macs(&types, &g.node(id).types))
-        };
-        self.nodes.iter().map(of).fold(0, u64::saturating_add)
-    }
-
     /// Values that the group stores.
     pub fn stores(&self) -> Vec<Value> {
         self.with(|r| matches!(r, TensorRole::Output(_)))

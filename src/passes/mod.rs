@@ -9,6 +9,7 @@ pub mod dce;
 pub mod fold;
 pub mod fuse;
 pub mod grad;
+mod known;
 
 /// The nearest of `known` to a name that is not among them, as help.
 fn suggest(name: &str, known: &[&str]) -> String {

@@ -21,9 +21,12 @@ pub mod ast;
 mod format;
 pub mod lexer;
 mod parser;
+mod tree;
+mod written;
 
 pub use format::format;
 pub use parser::parse;
+pub use tree::tree;
 
 use crate::diag::{Diagnostic, Source, Span};
 

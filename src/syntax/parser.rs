@@ -6,6 +6,7 @@
 mod cursor;
 #[cfg(test)]
 mod errors;
+mod habits;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use super::lexer::Token;
 use super::{MAX_BYTES, too_large};
 use crate::diag::{Diagnostic, Source, Span};
 use cursor::Cursor;
+use habits::Habit;
 
 /// The tree of `source`, and what is wrong with the text in order of its places.
 ///
@@ -37,7 +39,7 @@ pub fn parse(source: &Source) -> (File, Vec<Diagnostic>) {
         entries: false,
     };
     let file = parser.file();
-    let mut diags = parser.cursor.diags;
+    let mut diags = parser.cursor.finish();
     diags.sort_by_key(|diag| diag.span().map(|span| span.start));
     (file, diags)
 }
@@ -318,18 +320,22 @@ impl Parser<'_> {
         if self.cursor.at(Token::SlashSlash) {
             return self.slash_comment();
         }
-        let comma = self.cursor.at(Token::Comma);
         let diag = self
             .cursor
             .expected(&format!("a new line or `;` behind the {what}"));
-        self.cursor.report(match comma {
-            true => diag.help("a new line is enough, without a comma"),
-            false => self.explain(diag),
-        });
-        if comma {
-            self.cursor.bump();
+        if !self.cursor.at(Token::Comma) {
+            let diag = self.explain(diag);
+            self.cursor.report(diag);
+            return self.cursor.skip_statement();
         }
-        if !comma || !self.cursor.at(Token::Word) {
+        let ends_line = self.cursor.next.first || self.cursor.next.token == Token::RBrace;
+        let help = match ends_line {
+            true => "a new line is enough, without a comma",
+            false => "in one line, `;` stands between them",
+        };
+        self.cursor.habit(Habit::Comma, diag.help(help));
+        self.cursor.bump();
+        if !ends_line && !self.cursor.at(Token::Word) {
             self.cursor.skip_statement();
         }
     }
@@ -366,7 +372,7 @@ impl Parser<'_> {
             if self.cursor.at(Token::Equals) {
                 let diag = self.cursor.expected("a new line or `:`");
                 let help = format!("a label is written `{}: …`", name.name);
-                self.cursor.report(diag.help(help));
+                self.cursor.habit(Habit::Assignment, diag.help(help));
             }
             self.cursor.bump();
             if !self.cursor.follows(Token::Word) {
@@ -538,7 +544,7 @@ impl Parser<'_> {
         let diag = Diagnostic::error("E0102", "names have no dots")
             .at(start.to(dot), "to be left out")
             .help(format!("write `{}`", ident.name));
-        self.cursor.report(diag);
+        self.cursor.habit(Habit::Prefix, diag);
         ident
     }
 }

@@ -1,11 +1,14 @@
 //! The examples of a run: from what the model names to arrays that fit it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use lenetc_runtime::data::{self, Dataset, Inputs, Named, Origin, Split, Targets};
+use lenetc_runtime::data::{
+    self, Dataset, Inputs, Named, Origin, Split, TargetKind, Targets, Wanted, Written,
+};
 use lenetc_runtime::exec::{Bytes, Examples};
 
 use super::RunError;
+use super::source::Source;
 use crate::passes::config::{Array, Data, Loss};
 
 /// Permutations of the compiled-in subset that make an epoch: as many updates as with the full set.
@@ -17,8 +20,11 @@ pub struct Loaded {
     pub test: Option<Set>,
     /// Times that an epoch goes through the training examples.
     pub permutations: usize,
-    /// What the user should know about where they come from.
-    pub note: Option<String>,
+    pub source: Source,
+    /// What the user should know before training, a line each; the first says which data set it is.
+    pub notes: Vec<String>,
+    /// What is odd about the numbers.
+    pub warnings: Vec<String>,
 }
 
 impl Loaded {
@@ -31,40 +37,71 @@ impl Loaded {
 /// Examples with their targets.
 pub struct Set(Split);
 
-/// Loads what `data` names. `folder` is the model's, `given` that of `--data`.
+/// What targets are: the loss decides it, never the data. `output` is the shape of the model's output.
+pub(super) fn target_kind(loss: Loss, output: &[u32]) -> TargetKind {
+    match loss {
+        Loss::CrossEntropy => TargetKind::Classes(output.first().map_or(0, |&n| n as usize)),
+        Loss::Mse { .. } => TargetKind::Values(sizes(output)),
+    }
+}
+
+/// What a model wants of its data: `input` and `output` are its shapes without the batch.
+pub fn wanted(input: &[u32], output: &[u32], loss: Loss) -> Wanted {
+    Wanted {
+        input: sizes(input),
+        targets: target_kind(loss, output),
+    }
+}
+
+fn sizes(dims: &[u32]) -> Vec<usize> {
+    dims.iter().map(|&d| d as usize).collect()
+}
+
+/// Loads what `data` names, which must fit. `folder` is the model's, `given` that of `--data`.
 pub fn load(
     data: &Data,
     folder: &Path,
     given: Option<&Path>,
-    input: &[u32],
+    wanted: &Wanted,
 ) -> Result<Loaded, RunError> {
-    let plain = |d: Dataset| Loaded {
-        train: Set(d.train),
-        test: d.test.map(Set),
-        permutations: 1,
-        note: None,
-    };
     let wrong = |e: data::DataError| RunError::Data(e.to_string());
     match data {
-        Data::FashionMnist => named(Named::FashionMnist, given),
-        Data::Mnist => named(Named::Mnist, given),
+        Data::FashionMnist => named(Named::FashionMnist, given, wanted),
+        Data::Mnist => named(Named::Mnist, given, wanted),
         Data::Idx(name) => {
             let dir = within(folder, name, given)?;
-            data::load_folder(&dir).map(plain).map_err(wrong)
+            let dataset = data::load_folder(&dir, wanted).map_err(wrong)?;
+            let advice = "add t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte";
+            let name = dir.display().to_string();
+            Ok(Loaded::new(dataset, (name, None), wanted).advised(advice))
         }
         Data::Npz(name) => {
             let file = within(folder, name, given)?;
-            data::load_npz(&file).map(plain).map_err(wrong)
+            let dataset = data::load_npz(&file, wanted).map_err(wrong)?;
+            let name = file.display().to_string();
+            Ok(Loaded::new(dataset, (name, None), wanted).advised("add x_test and y_test"))
         }
-        Data::Inline { x, y } => Ok(plain(Dataset {
-            train: inline(x, y, input),
-            test: None,
-        })),
+        Data::Inline { x, y } => {
+            let dataset = data::load_inline(written(x), written(y), wanted).map_err(wrong)?;
+            let mut loaded = Loaded::new(dataset, ("inline data".into(), None), wanted);
+            if given.is_some() {
+                let warning = "--data is not used: the model's examples are written in it";
+                loaded.warnings.push(warning.into());
+            }
+            Ok(loaded)
+        }
+    }
+}
+
+fn written(array: &Array) -> Written<'_> {
+    Written {
+        values: &array.values,
+        shape: &array.shape,
     }
 }
 
 /// A path beside the model; `--data` replaces it.
-fn within(folder: &Path, name: &str, given: Option<&Path>) -> Result<std::path::PathBuf, RunError> {
+fn within(folder: &Path, name: &str, given: Option<&Path>) -> Result<PathBuf, RunError> {
     if let Some(given) = given {
         return Ok(given.to_owned());
     }
@@ -82,56 +119,52 @@ fn within(folder: &Path, name: &str, given: Option<&Path>) -> Result<std::path::
     }
 }
 
-fn named(name: Named, given: Option<&Path>) -> Result<Loaded, RunError> {
-    let found = data::find(name, given).map_err(|e| RunError::Data(e.to_string()))?;
-    let subset = matches!(found.origin, Origin::Subset);
-    let note = subset.then(|| {
-        "training on the compiled-in subset of Fashion-MNIST (10,000 and 2,000 images), six passes an epoch; \
-         for the full set install Debian's dataset-fashion-mnist or name its folder with --data"
-            .to_string()
-    });
-    Ok(Loaded {
-        train: Set(found.dataset.train),
-        test: found.dataset.test.map(Set),
-        permutations: if subset { SUBSET_PERMUTATIONS } else { 1 },
-        note,
-    })
+fn named(name: Named, given: Option<&Path>, wanted: &Wanted) -> Result<Loaded, RunError> {
+    let found = data::find(name, given, wanted).map_err(|e| RunError::Data(e.to_string()))?;
+    let (place, subset) = match &found.origin {
+        Origin::Folder(dir) => (format!("from {}", dir.display()), false),
+        Origin::Subset => ("a compiled-in subset".into(), true),
+    };
+    let called = (name.name().into(), Some(place));
+    let mut loaded = Loaded::new(found.dataset, called, wanted);
+    if subset {
+        loaded.permutations = SUBSET_PERMUTATIONS;
+        let note = "an epoch is six passes over the subset; for the full set install Debian's\n      \
+                    dataset-fashion-mnist or name its folder with --data";
+        loaded.notes.push(note.into());
+    }
+    Ok(loaded)
 }
 
-/// Written numbers: one example, or a list of them.
-fn inline(x: &Array, y: &Array, input: &[u32]) -> Split {
-    let size: usize = input.iter().map(|&d| d as usize).product();
-    let single = x.values.len() == size && x.shape.first() != Some(&1);
-    let n = if single {
-        1
-    } else {
-        x.shape.first().copied().unwrap_or(1)
-    };
-    let rest = |a: &Array| {
-        if single {
-            a.shape.clone()
-        } else {
-            a.shape[1.min(a.shape.len())..].to_vec()
+impl Loaded {
+    /// Examples that are gone through once an epoch, with what they are called and where they were found.
+    fn new(data: Dataset, called: (String, Option<String>), wanted: &Wanted) -> Self {
+        let source = Source {
+            name: called.0,
+            place: called.1,
+            images: wanted.input.len() == 3,
+            train: data.train.len(),
+            test: data.test.as_ref().map(Split::len),
+        };
+        let splits = [Some(&data.train), data.test.as_ref()];
+        let warnings = splits.into_iter().flatten().flat_map(|s| s.remarks.clone());
+        Self {
+            warnings: warnings.collect(),
+            notes: vec![source.introduction()],
+            source,
+            train: Set(data.train),
+            test: data.test.map(Set),
+            permutations: 1,
         }
-    };
-    let shape = if x.values.len() == n * size {
-        input.iter().map(|&d| d as usize).collect()
-    } else {
-        rest(x)
-    };
-    let whole = y.values.len() == n && y.values.iter().all(|v| v.fract() == 0.0 && v.abs() < 1e6);
-    let targets = if whole && rest(y).is_empty() {
-        Targets::Classes(y.values.iter().map(|&v| v as i32).collect())
-    } else {
-        Targets::Values {
-            data: y.values.clone(),
-            shape: rest(y),
+    }
+
+    /// Says what to do where there is no test set.
+    fn advised(mut self, advice: &str) -> Self {
+        if self.test.is_none() {
+            let note = format!("no test set, so nothing is known of other examples: {advice}");
+            self.notes.push(note);
         }
-    };
-    Split {
-        inputs: Inputs::F32(x.values.clone()),
-        shape,
-        targets,
+        self
     }
 }
 
@@ -160,69 +193,9 @@ impl Set {
             },
             targets: match &self.0.targets {
                 Targets::Classes(t) => Bytes::I32(t),
-                Targets::Values { data, .. } => Bytes::F32(data),
+                Targets::Values(t) => Bytes::F32(t),
             },
             len: self.len(),
-        }
-    }
-
-    /// Whether the examples fit the model; why not, in a sentence.
-    pub fn check(
-        &self,
-        what: &str,
-        input: &[u32],
-        output: &[u32],
-        loss: Loss,
-    ) -> Result<(), String> {
-        let size = |dims: &[usize]| dims.iter().product::<usize>();
-        let dims = |d: &[u32]| d.iter().map(|&d| d as usize).collect::<Vec<_>>();
-        // One channel need not be written.
-        let trimmed = |d: &[usize]| {
-            d.iter()
-                .copied()
-                .skip_while(|&d| d == 1)
-                .collect::<Vec<_>>()
-        };
-        if trimmed(&self.0.shape) != trimmed(&dims(input)) {
-            return Err(format!(
-                "the {what} data has shape {:?}, the model's input is {input:?}",
-                self.0.shape
-            ));
-        }
-        let values = match &self.0.inputs {
-            Inputs::U8(x) => x.len(),
-            Inputs::F32(x) => x.len(),
-        };
-        if values != self.len() * size(&dims(input)) {
-            return Err(format!(
-                "the {what} data holds {values} numbers, not {} examples",
-                self.len()
-            ));
-        }
-        match (&self.0.targets, loss) {
-            (Targets::Classes(t), Loss::CrossEntropy) => {
-                let classes = output.first().copied().unwrap_or(0) as i32;
-                match t.iter().find(|&&c| c < 0 || c >= classes) {
-                    Some(c) => Err(format!(
-                        "a {what} example has class {c}, the model has {classes} classes, from 0"
-                    )),
-                    None => Ok(()),
-                }
-            }
-            (Targets::Values { data, .. }, Loss::Mse { .. })
-                if data.len() == self.len() * size(&dims(output)) =>
-            {
-                Ok(())
-            }
-            (Targets::Values { shape, .. }, Loss::Mse { .. }) => Err(format!(
-                "the {what} targets have shape {shape:?}, the model yields {output:?}"
-            )),
-            (Targets::Classes(_), Loss::Mse { .. }) => {
-                Err("MSELoss needs values as targets, the data has classes".into())
-            }
-            (Targets::Values { .. }, Loss::CrossEntropy) => {
-                Err("CrossEntropyLoss needs classes as targets, the data has values".into())
-            }
         }
     }
 }

@@ -7,18 +7,28 @@ use lenetc_runtime::exec::{Mode, StepResult};
 use lenetc_runtime::rng;
 
 use super::executor::Executor;
-use super::{Epoch, Loaded, Metrics, RunError, Summary, Watcher, accuracy};
+use super::{Doing, Epoch, Loaded, Metrics, RunError, Summary, Watcher, accuracy};
 use crate::passes::config::{Config, Loss};
 
-/// Mean loss and accuracy over the first `len` examples of the set that evaluation takes.
+/// Means over a set of examples; no accuracy where there are no classes.
+pub(super) struct Means {
+    pub loss: f64,
+    pub acc: Option<f64>,
+}
+
+/// Means over the first `len` examples of the set that evaluation takes; none where `stop` ends it.
 pub(super) fn evaluate(
     executor: &mut dyn Executor,
     len: usize,
-    accuracy: bool,
-) -> Result<(f64, Option<f64>), RunError> {
+    config: &Config,
+    stop: Option<&AtomicBool>,
+) -> Result<Option<Means>, RunError> {
     let (mut loss, mut correct, mut seen) = (0.0, 0.0, 0);
     executor.begin(Mode::Eval, (0..len as u32).collect(), 0.0)?;
     while seen < len {
+        if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Ok(None);
+        }
         for r in ran(executor.run(u64::MAX)?) {
             loss += r.loss_sum;
             correct += r.correct;
@@ -26,7 +36,48 @@ pub(super) fn evaluate(
         }
     }
     let n = len as f64;
-    Ok((loss / n, accuracy.then_some(correct / n)))
+    Ok(Some(Means {
+        loss: loss / n,
+        acc: accuracy(config).then_some(correct / n),
+    }))
+}
+
+/// Completes an epoch with the figures of the test set, where there is one; false where `stop` ends that.
+pub(super) fn test(
+    executor: &mut dyn Executor,
+    data: &Loaded,
+    config: &Config,
+    stop: Option<&AtomicBool>,
+    epoch: &mut Epoch,
+) -> Result<bool, RunError> {
+    let start = Instant::now();
+    if let Some(test) = &data.test {
+        let Some(means) = evaluate(executor, test.len(), config, stop)? else {
+            return Ok(false);
+        };
+        (epoch.test_loss, epoch.test_acc) = (Some(means.loss), means.acc);
+    }
+    epoch.seconds += start.elapsed().as_secs_f64();
+    Ok(true)
+}
+
+/// Tells of the last epoch of a run, whether it came to its end or not.
+pub(super) fn tell(
+    s: &Summary,
+    config: &Config,
+    metrics: Option<&Metrics>,
+    watcher: &mut (dyn Watcher + Send),
+) {
+    let complete = s.covered == s.examples;
+    if let Some(metrics) = metrics {
+        match complete {
+            true => metrics.epoch(&s.last),
+            false => metrics.end(s),
+        }
+    }
+    if complete {
+        watcher.epoch(&s.last, config.epochs);
+    }
 }
 
 /// Results of a round with examples left: a program that counts none of them would never end.
@@ -42,12 +93,19 @@ pub(super) struct Loop<'a> {
     data: &'a Loaded,
     config: &'a Config,
     stop: &'a AtomicBool,
-    metrics: &'a mut Metrics,
+    metrics: Option<&'a Metrics>,
     watcher: &'a mut (dyn Watcher + Send),
     summary: Summary,
     /// Time in steps, and the examples that they used.
     spent: Duration,
     used: usize,
+}
+
+/// How the loop ended.
+pub(super) struct Ended {
+    pub summary: Summary,
+    /// Whether the last epoch's figures lack those of the test set and have not been told.
+    pub untested: bool,
 }
 
 /// What an epoch has come to.
@@ -63,7 +121,7 @@ impl<'a> Loop<'a> {
         executor: &'a mut dyn Executor,
         (data, config): (&'a Loaded, &'a Config),
         stop: &'a AtomicBool,
-        metrics: &'a mut Metrics,
+        metrics: Option<&'a Metrics>,
         watcher: &'a mut (dyn Watcher + Send),
     ) -> Self {
         Self {
@@ -79,67 +137,74 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Trains for `steps` updates at most.
-    pub fn run(mut self, steps: u64) -> Result<Summary, RunError> {
+    /// Trains for `steps` updates at most. The last epoch is not tested.
+    pub fn run(mut self, steps: u64) -> Result<Ended, RunError> {
+        let mut untested = false;
         for epoch in 1..=self.config.epochs {
-            let complete = self.epoch(epoch, steps)?;
+            let covered = self.epoch(epoch, steps)?;
             self.summary.examples_per_sec = self.used as f64 / self.spent.as_secs_f64().max(1e-9);
-            if !complete {
+            // What a stopped run shows is about the steps since the last epoch, if there were any.
+            untested |= covered > 0;
+            let last = epoch == self.config.epochs || self.ends(steps);
+            if last || !self.test()? {
                 break;
             }
-            self.metrics.epoch(&self.summary.last)?;
-            self.watcher.epoch(&self.summary.last, self.config.epochs);
-            if self.summary.steps == steps || self.stop.load(Ordering::Relaxed) {
-                break;
-            }
+            tell(&self.summary, self.config, self.metrics, self.watcher);
+            untested = false;
         }
-        self.summary.interrupted = self.stop.load(Ordering::Relaxed);
-        self.metrics.finish()?;
-        Ok(self.summary)
+        self.summary.interrupted = self.stopped();
+        Ok(Ended {
+            summary: self.summary,
+            untested,
+        })
     }
 
-    /// One epoch; false where it was left before its end.
-    fn epoch(&mut self, epoch: u32, steps: u64) -> Result<bool, RunError> {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether no further step is made.
+    fn ends(&self, steps: u64) -> bool {
+        self.summary.steps == steps || self.stopped()
+    }
+
+    /// The steps of one epoch, or those before the run ends; of how many examples.
+    fn epoch(&mut self, epoch: u32, steps: u64) -> Result<usize, RunError> {
         let all = self.data.train.len() * self.data.permutations;
         let started = (Instant::now(), self.spent, self.used);
         let mut sums = Sums::default();
         let order = self.order(epoch);
+        self.watcher.doing(Doing::Steps);
         self.executor
             .begin(Mode::Train, order, self.config.learning_rate)?;
-        let mut complete = true;
-        while sums.covered < all {
-            if self.summary.steps == steps || self.stop.load(Ordering::Relaxed) {
-                complete = false;
-                break;
-            }
+        while sums.covered < all && !self.ends(steps) {
             self.round(epoch, steps, &mut sums)?;
         }
-        // What a stopped run shows is about the steps since the last epoch, if there were any.
-        if complete || sums.covered > 0 {
-            let (test_loss, test_acc) = self.test()?;
-            let mean = |x: f64| x / sums.covered.max(1) as f64;
+        if sums.covered > 0 {
+            let mean = |x: f64| x / sums.covered as f64;
             let time = (self.spent - started.1).as_secs_f64().max(1e-9);
             self.summary.last = Epoch {
                 epoch,
                 train_loss: mean(sums.loss),
                 train_acc: accuracy(self.config).then_some(mean(sums.correct)),
-                test_loss,
-                test_acc,
+                test_loss: None,
+                test_acc: None,
                 examples_per_sec: (self.used - started.2) as f64 / time,
                 seconds: started.0.elapsed().as_secs_f64(),
             };
             (self.summary.covered, self.summary.examples) = (sums.covered, all);
         }
-        Ok(complete)
+        Ok(sums.covered)
     }
 
-    /// Loss and accuracy on the test set, where there is one.
-    fn test(&mut self) -> Result<(Option<f64>, Option<f64>), RunError> {
-        let Some(test) = &self.data.test else {
-            return Ok((None, None));
-        };
-        let (loss, acc) = evaluate(self.executor, test.len(), accuracy(self.config))?;
-        Ok((Some(loss), acc))
+    /// The test pass of an epoch that others follow; false where the run was stopped in it.
+    fn test(&mut self) -> Result<bool, RunError> {
+        if let Some(metrics) = self.metrics {
+            metrics.flush();
+        }
+        self.watcher.doing(Doing::Test);
+        let last = &mut self.summary.last;
+        test(self.executor, self.data, self.config, Some(self.stop), last)
     }
 
     /// The examples of an epoch. Batches run on from one permutation into the next: a small rest after each would be a
@@ -181,7 +246,12 @@ impl<'a> Loop<'a> {
             _ => r.loss_sum / r.examples as f64,
         };
         let step = self.summary.steps;
-        self.metrics.step(step, epoch, loss)?;
+        if let Some(metrics) = self.metrics {
+            metrics.step(step, epoch, loss);
+            if let Some(e) = metrics.news() {
+                self.watcher.warning(&format!("{e}; the training goes on"));
+            }
+        }
         if self.config.print_every > 0 && step.is_multiple_of(self.config.print_every) {
             self.watcher.step(step, loss);
         }

@@ -1,7 +1,7 @@
 //! Weights before the first step: what they are drawn from, and whether a file's are the model's.
 
 use lenetc_runtime::init::Init;
-use lenetc_runtime::weights::Tensor;
+use lenetc_runtime::weights::Stored;
 
 use crate::backend::ParameterPlace;
 use crate::passes::build::ParameterInfo;
@@ -23,17 +23,26 @@ pub(super) fn distribution(initial: Initial, p: &ParameterInfo) -> Init {
     }
 }
 
-/// What keeps a weights file from being this model's: a clause for each kind of difference.
-pub(super) fn mismatches(expected: &[ParameterPlace], got: &[Tensor]) -> Vec<String> {
-    let find = |name: &str| got.iter().find(|t| t.name == name);
+/// What keeps a weights file from being this model's: a clause for each kind of difference. A tensor that the model
+/// lacks is called that, whatever its type.
+pub(super) fn mismatches(expected: &[ParameterPlace], got: &Stored) -> Vec<String> {
+    let find = |name: &str| got.tensors.iter().find(|t| t.name == name);
+    let unread = |name: &str| got.unread.iter().find(|t| t.name == name);
+    let wanted = |name: &str| expected.iter().any(|p| p.name == name);
     let missing = expected
         .iter()
-        .filter(|p| find(&p.name).is_none())
+        .filter(|p| find(&p.name).is_none() && unread(&p.name).is_none())
         .map(|p| p.name.clone());
-    let unknown = got
-        .iter()
-        .filter(|t| expected.iter().all(|p| p.name != t.name))
-        .map(|t| t.name.clone());
+    let floats = got.tensors.iter().map(|t| (&t.name, t.name.clone()));
+    let others = got.unread.iter();
+    let others = others.map(|t| (&t.name, format!("{} ({})", t.name, t.dtype)));
+    let unknown = floats
+        .chain(others.clone())
+        .filter(|(name, _)| !wanted(name))
+        .map(|(_, shown)| shown);
+    let untaken = others
+        .filter(|(name, _)| wanted(name))
+        .map(|(_, shown)| shown);
     let misshapen = expected.iter().filter_map(|p| {
         let dims: Vec<usize> = p.dims.iter().map(|&d| d as usize).collect();
         let t = find(&p.name).filter(|t| t.shape != dims)?;
@@ -43,6 +52,7 @@ pub(super) fn mismatches(expected: &[ParameterPlace], got: &[Tensor]) -> Vec<Str
         ("missing: ", listed(missing)),
         ("not in the model: ", listed(unknown)),
         ("of another shape: ", listed(misshapen)),
+        ("not F32, F16, BF16 or F64: ", listed(untaken)),
     ]
     .into_iter()
     .filter(|(_, list)| !list.is_empty())
@@ -60,5 +70,56 @@ fn listed(names: impl Iterator<Item = String>) -> String {
         list
     } else {
         format!("{list} and {more} more")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lenetc_runtime::weights::{Tensor, Unread};
+
+    use super::*;
+
+    #[test]
+    fn differences_are_named_whatever_the_type() {
+        let place = |name: &str| ParameterPlace {
+            name: name.into(),
+            place: 0,
+            offset_bytes: 0,
+            dims: vec![2],
+        };
+        let tensor = |name: &str, len: usize| Tensor {
+            name: name.into(),
+            shape: vec![len],
+            data: vec![0.0; len],
+        };
+        let unread = |name: &str, dtype: &str| Unread {
+            name: name.into(),
+            dtype: dtype.into(),
+        };
+        let stored = Stored {
+            tensors: vec![tensor("a", 2), tensor("b", 3), tensor("x", 1)],
+            unread: vec![unread("bn.num_batches_tracked", "I64"), unread("q", "I8")],
+            notes: vec![],
+        };
+        let expected = ["a", "b", "c", "q"].map(place);
+        assert_eq!(
+            mismatches(&expected, &stored),
+            [
+                "missing: c",
+                "not in the model: x, bn.num_batches_tracked (I64)",
+                "of another shape: b is [3] for [2]",
+                "not F32, F16, BF16 or F64: q (I8)"
+            ]
+        );
+        assert!(
+            mismatches(
+                &[place("a")],
+                &Stored {
+                    tensors: vec![tensor("a", 2)],
+                    ..Stored::default()
+                }
+            )
+            .is_empty()
+        );
     }
 }

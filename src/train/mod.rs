@@ -10,26 +10,31 @@ mod executor;
 mod initial;
 mod metrics;
 mod rate;
+mod source;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lenetc_runtime::cuda::{CudaError, Device, Engine, Program};
+use lenetc_runtime::data::TargetKind;
 use lenetc_runtime::exec::{Examples, Machine, Mode};
+use lenetc_runtime::files::WriteError;
 use lenetc_runtime::init;
-use lenetc_runtime::weights::{self, Tensor};
+use lenetc_runtime::weights::{self, Tensor, WeightsError};
 
 use crate::backend::ParameterPlace;
 use crate::backend::cpu::{Isa, Plan};
-use crate::passes::build::{Built, ParameterInfo};
-use crate::passes::config::{Config, Loss};
+use crate::passes::build::ParameterInfo;
+use crate::passes::config::Config;
 use epochs::{Loop, evaluate};
 use executor::{EVAL_BATCH, Executor, Gpu, Processor};
 use initial::{distribution, mismatches};
 
-pub use data::{Loaded, Set, load};
+pub use data::{Loaded, Set, load, wanted};
 pub use metrics::Metrics;
+pub use rate::Rate;
+pub use source::Source;
 
 /// Why a run ends early. Each is a sentence for the user.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +43,11 @@ pub enum RunError {
     Data(String),
     #[error("cannot use the weights in {path}: {reason}")]
     Weights { path: String, reason: String },
-    #[error("cannot write {path}: {reason}")]
-    Write { path: String, reason: String },
+    /// The reason begins with the file's name.
+    #[error("cannot use the weights in {0}")]
+    WeightsFile(#[from] WeightsError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
     #[error("the loss of step {step} is {loss}: lower the learning rate, or look at the data")]
     NotFinite { step: u64, loss: f64 },
     #[error(
@@ -58,14 +66,13 @@ pub enum RunError {
 }
 
 /// What a run is asked for beside the model.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
-    pub threads: usize,
     /// Stop after so many updates.
     pub steps: Option<u64>,
-    pub weights: Option<PathBuf>,
+    /// Where the weights go once the last step is made, before the last test pass.
     pub save: Option<PathBuf>,
-    pub metrics: Option<PathBuf>,
+    pub metrics: Option<Metrics>,
 }
 
 /// What an epoch gave; of the test set where there is one. No accuracy where there are no classes.
@@ -92,8 +99,24 @@ pub struct Summary {
     pub interrupted: bool,
 }
 
+/// What a run is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Steps of an epoch.
+    Steps,
+    /// The test pass after an epoch that others follow; a run that is stopped leaves it.
+    Test,
+    Save,
+    /// The test pass that the run ends with.
+    LastTest,
+}
+
 /// Is told what happens.
 pub trait Watcher {
+    /// From here on the run does this.
+    fn doing(&mut self, what: Doing);
+    /// Something went wrong that the run goes on without; it is an error at the end.
+    fn warning(&mut self, text: &str);
     /// `done` of `all` examples of an epoch are through.
     fn progress(&mut self, epoch: u32, done: usize, all: usize, loss: f64);
     /// A step whose loss the model asks to see.
@@ -194,24 +217,25 @@ impl Session {
         })
     }
 
-    /// Takes all parameters from a file; names and shapes must match.
-    pub fn load_weights(&mut self, path: &std::path::Path) -> Result<(), RunError> {
-        let wrong = |reason: String| RunError::Weights {
-            path: path.display().to_string(),
-            reason,
-        };
-        let tensors = weights::load(path).map_err(|e| wrong(e.to_string()))?;
-        let problems = mismatches(&self.parameters, &tensors);
+    /// Takes all parameters from a file; names and shapes must match. What was converted, a sentence for each type.
+    pub fn load_weights(&mut self, path: &std::path::Path) -> Result<Vec<String>, RunError> {
+        let stored = weights::read(path)?;
+        let problems = mismatches(&self.parameters, &stored);
         if !problems.is_empty() {
-            return Err(wrong(problems.join("; ")));
+            return Err(RunError::Weights {
+                path: path.display().to_string(),
+                reason: problems.join("; "),
+            });
         }
+        let tensors = stored.tensors;
         let parameters = self.parameters.clone();
         self.set(|all| {
             for p in &parameters {
                 let from = tensors.iter().find(|t| t.name == p.name);
                 all[floats(p)].copy_from_slice(from.map_or(&[], |t| t.data.as_slice()));
             }
-        })
+        })?;
+        Ok(stored.notes)
     }
 
     /// Changes the parameters where they lie in their region.
@@ -229,10 +253,7 @@ impl Session {
 
     /// Writes all parameters.
     pub fn save_weights(&self, path: &std::path::Path) -> Result<(), RunError> {
-        weights::save(path, &self.tensors()?).map_err(|e| RunError::Write {
-            path: path.display().to_string(),
-            reason: e.to_string(),
-        })
+        Ok(weights::save(path, &self.tensors()?)?)
     }
 
     /// The parameters by name.
@@ -257,7 +278,8 @@ impl Session {
         }
     }
 
-    /// Trains; `stop` ends the run after the steps that are under way. Fails where there is nothing to train.
+    /// Trains; `stop` ends the run after the steps that are under way. Then the weights are saved, and tested at last:
+    /// who cannot wait for the end of that has them. Fails where there is nothing to train.
     pub fn train(
         &mut self,
         o: &Options,
@@ -265,22 +287,47 @@ impl Session {
         watcher: &mut (dyn Watcher + Send),
     ) -> Result<Summary, RunError> {
         self.trainable()?;
-        let mut metrics = Metrics::create(o.metrics.as_deref())?;
-        self.execute(|executor, data, config| {
-            Loop::new(executor, (data, config), stop, &mut metrics, watcher)
-                .run(o.steps.unwrap_or(u64::MAX))
-        })
+        let metrics = o.metrics.as_ref();
+        let ended = self.execute(|executor, data, config| {
+            let steps = o.steps.unwrap_or(u64::MAX);
+            Loop::new(executor, (data, config), stop, metrics, watcher).run(steps)
+        });
+        if let Some(metrics) = metrics {
+            metrics.flush();
+        }
+        let mut ended = ended?;
+        let saved = o.save.as_ref().map_or(Ok(()), |path| {
+            watcher.doing(Doing::Save);
+            self.save_weights(path)
+        });
+        if ended.untested {
+            watcher.doing(Doing::LastTest);
+            self.test_last(&mut ended.summary)?;
+            ended.summary.interrupted |= stop.load(Ordering::Relaxed);
+            epochs::tell(&ended.summary, &self.config, metrics, watcher);
+        }
+        saved?;
+        metrics.map_or(Ok(()), Metrics::finish)?;
+        Ok(ended.summary)
+    }
+
+    /// The test pass of a run's last epoch, where there is a test set.
+    fn test_last(&mut self, summary: &mut Summary) -> Result<(), RunError> {
+        let last = &mut summary.last;
+        self.execute(|executor, data, config| epochs::test(executor, data, config, None, last))
+            .map(drop)
     }
 
     /// Mean loss and accuracy over the test set, or the training set where there is none.
     pub fn evaluate(&mut self) -> Result<(f64, Option<f64>), RunError> {
         self.execute(|executor, data, config| {
-            evaluate(executor, data.tested().len(), accuracy(config))
+            let means = evaluate(executor, data.tested().len(), config, None)?;
+            Ok(means.map_or((0.0, None), |m| (m.loss, m.acc)))
         })
     }
 
-    /// Examples a second: the median over ten parts of `seconds`, each of whole batches.
-    pub fn rate(&mut self, mode: Mode, seconds: f64) -> Result<f64, RunError> {
+    /// Examples a second, over ten parts of `seconds`, each of whole batches.
+    pub fn rate(&mut self, mode: Mode, seconds: f64) -> Result<Rate, RunError> {
         self.execute(|executor, data, config| rate::measure(executor, data, config, mode, seconds))
     }
 
@@ -345,7 +392,7 @@ fn floats(p: &ParameterPlace) -> std::ops::Range<usize> {
 }
 
 fn accuracy(c: &Config) -> bool {
-    c.loss == Loss::CrossEntropy
+    matches!(data::target_kind(c.loss, &[]), TargetKind::Classes(_))
 }
 
 /// Memory of the machine, where it says.
@@ -354,18 +401,4 @@ fn memory_bytes() -> Option<u64> {
     let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib << 10)
-}
-
-/// The shapes that the data must have, checked before anything runs.
-pub fn check_data(data: &Loaded, built: &Built, config: &Config) -> Result<(), RunError> {
-    for (what, set) in [
-        ("training", Some(&data.train)),
-        ("test", data.test.as_ref()),
-    ] {
-        if let Some(set) = set {
-            set.check(what, &built.input, &built.output, config.loss)
-                .map_err(RunError::Data)?;
-        }
-    }
-    Ok(())
 }

@@ -9,8 +9,30 @@ use super::executor::Executor;
 use super::{Loaded, RunError};
 use crate::passes::config::Config;
 
-/// Parts of the time, whose median is the result.
+/// Parts of the time.
 const PARTS: usize = 10;
+
+/// How fast something is that was repeated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// The median of the repeats.
+    pub per_sec: f64,
+    /// How far the slowest and the fastest of them are apart, as a part of the median.
+    pub spread: f64,
+}
+
+impl Rate {
+    /// From what each repeat gave, at least one.
+    pub fn of(mut repeats: Vec<f64>) -> Self {
+        repeats.sort_by(f64::total_cmp);
+        let per_sec = repeats[repeats.len() / 2];
+        let range = repeats[repeats.len() - 1] - repeats[0];
+        Self {
+            per_sec,
+            spread: range / per_sec,
+        }
+    }
+}
 
 /// Examples a second. Batches are whole where there are enough examples.
 pub(super) fn measure(
@@ -19,7 +41,7 @@ pub(super) fn measure(
     config: &Config,
     mode: Mode,
     seconds: f64,
-) -> Result<f64, RunError> {
+) -> Result<Rate, RunError> {
     let set = match mode {
         Mode::Train => &data.train,
         Mode::Eval => data.tested(),
@@ -38,8 +60,7 @@ pub(super) fn measure(
         }
         rates.push(done as f64 / start.elapsed().as_secs_f64());
     }
-    rates.sort_by(f64::total_cmp);
-    Ok(rates[rates.len() / 2])
+    Ok(Rate::of(rates))
 }
 
 /// One step of training on a whole batch, where there are enough examples.
@@ -59,4 +80,16 @@ fn whole_batches(examples: usize, config: &Config) -> Vec<u32> {
     let batch = (config.batch_size as usize).min(order.len());
     order.truncate(order.len() / batch.max(1) * batch);
     order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_the_median_and_how_far_the_repeats_are_apart() {
+        let rate = Rate::of(vec![90.0, 120.0, 100.0]);
+        assert_eq!((rate.per_sec, rate.spread), (100.0, 0.3));
+        assert_eq!(Rate::of(vec![7.0]).spread, 0.0);
+    }
 }

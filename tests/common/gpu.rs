@@ -91,7 +91,8 @@ pub fn session(model: Model, data: &Path, device: Option<&Device>) -> Session {
     let built = shown(model.build(driver::holds_bytes(&model.config)));
     let graph = model.differentiate(built.graph.clone());
     let source = model.config.data.as_ref().expect("the model names data");
-    let loaded = train::load(source, data, Some(data), &built.input);
+    let wanted = train::wanted(&built.input, &built.output, model.config.loss);
+    let loaded = train::load(source, data, Some(data), &wanted);
     let loaded = loaded.unwrap_or_else(|e| panic!("{e}"));
     let batch = model.config.batch_size;
     let session = match device {

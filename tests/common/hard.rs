@@ -44,7 +44,9 @@ pub const EVERYWHERE: [f32; 16] = [
     f32::NAN,
 ];
 
+/// Where the logarithm's exponent changes.
 const SQRT_HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;
+const BELOW_SQRT_HALF: f32 = SQRT_HALF.next_down();
 
 pub const FUNCTIONS: [Function; 5] = [
     Function {
@@ -77,8 +79,8 @@ pub const FUNCTIONS: [Function; 5] = [
             1.001,
             0.999,
             SQRT_HALF,
-            0.707_106_7,
-            1.414_213_5,
+            BELOW_SQRT_HALF,
+            std::f32::consts::SQRT_2,
             2.0,
             1.17e-38,
             3e-45,

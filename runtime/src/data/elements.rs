@@ -1,10 +1,13 @@
 //! The elements of an array, read from a stream into a vector of the final size.
 //!
-//! Knows element types and the order of their bytes; does not know file formats.
+//! Knows element types, the order of their bytes and the order of axes; does not know file formats, nor what examples
+//! are asked for.
 
+use std::fmt;
 use std::io::{self, Read};
 
-use super::{DataError, Inputs, MAX_BYTES, Place, Targets};
+use super::{DataError, MAX_BYTES, Place, order};
+use crate::half;
 
 /// Deflate makes at most 1032 bytes of one, so a compressed file bounds what comes out of it.
 pub(super) const MAX_INFLATION: u64 = 1040;
@@ -17,6 +20,7 @@ const MAX_RANK: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    Bool,
     U8,
     I8,
     U16,
@@ -25,6 +29,7 @@ pub(super) enum Kind {
     I32,
     U64,
     I64,
+    F16,
     F32,
     F64,
 }
@@ -33,8 +38,8 @@ impl Kind {
     /// Bytes of one element.
     fn size_bytes(self) -> u64 {
         match self {
-            Self::U8 | Self::I8 => 1,
-            Self::U16 | Self::I16 => 2,
+            Self::Bool | Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 | Self::F16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
             Self::U64 | Self::I64 | Self::F64 => 8,
         }
@@ -42,6 +47,7 @@ impl Kind {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Bool => "bool",
             Self::U8 => "u8",
             Self::I8 => "i8",
             Self::U16 => "u16",
@@ -50,9 +56,47 @@ impl Kind {
             Self::I32 => "i32",
             Self::U64 => "u64",
             Self::I64 => "i64",
+            Self::F16 => "f16",
             Self::F32 => "f32",
             Self::F64 => "f64",
         }
+    }
+}
+
+/// An element as the file has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    Integer(i128),
+    Real(f64),
+}
+
+impl Number {
+    /// The nearest f32; beyond its range an infinity.
+    pub(super) fn float(self) -> f32 {
+        match self {
+            Self::Integer(i) => i as f32,
+            Self::Real(x) => x as f32,
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Integer(i) => write!(f, "{i}"),
+            // As short as the number is as f32, where it is one.
+            Self::Real(x) if f64::from(*x as f32) == *x => short(f, *x as f32, *x),
+            Self::Real(x) => short(f, *x, *x),
+        }
+    }
+}
+
+/// Writes a number without hundreds of digits; `size` is how large it is.
+fn short<T: fmt::Display + fmt::LowerExp>(f: &mut fmt::Formatter, x: T, size: f64) -> fmt::Result {
+    let plain = !size.is_finite() || size == 0.0 || (1e-6..1e16).contains(&size.abs());
+    match plain {
+        true => write!(f, "{x}"),
+        false => write!(f, "{x:e}"),
     }
 }
 
@@ -61,6 +105,8 @@ pub(super) struct Array<'a> {
     pub place: Place,
     pub kind: Kind,
     pub big_endian: bool,
+    /// The first axis runs fastest, as in Fortran, and not the last.
+    pub fortran: bool,
     /// The first size counts examples; there is at least one size.
     pub shape: Vec<usize>,
     /// No more bytes than this can come, whatever the header says.
@@ -69,56 +115,8 @@ pub(super) struct Array<'a> {
 }
 
 impl Array<'_> {
-    /// Inputs and the shape of one. Images without channels, `[N, H, W]`, get one.
-    pub fn inputs(mut self) -> Result<(Inputs, Vec<usize>), DataError> {
-        let shape = match self.shape[1..] {
-            [] => return Err(self.misshapen("inputs", "a number of examples and their sizes")),
-            [height, width] => vec![1, height, width],
-            ref sizes => sizes.to_vec(),
-        };
-        let inputs = match self.kind {
-            Kind::U8 => Inputs::U8(self.bytes()?),
-            Kind::F32 | Kind::F64 => Inputs::F32(self.floats()?),
-            _ => return Err(self.unreadable("inputs", "u8, f32 and f64")),
-        };
-        Ok((inputs, shape))
-    }
-
-    /// Integers are classes, floats are values; one value per example has the shape `[1]`.
-    pub fn targets(mut self) -> Result<Targets, DataError> {
-        if !matches!(self.kind, Kind::F32 | Kind::F64) {
-            return match self.shape[1..] {
-                [] | [1] => Ok(Targets::Classes(self.classes()?)),
-                _ => Err(self.misshapen("classes", "one for each example")),
-            };
-        }
-        let shape = match self.shape[1..] {
-            [] => vec![1],
-            ref sizes => sizes.to_vec(),
-        };
-        let data = self.floats()?;
-        Ok(Targets::Values { data, shape })
-    }
-
-    fn misshapen(&self, role: &'static str, wanted: &'static str) -> DataError {
-        DataError::Shape {
-            place: self.place.clone(),
-            role,
-            shape: self.shape.clone(),
-            wanted,
-        }
-    }
-
-    fn unreadable(&self, role: &'static str, wanted: &'static str) -> DataError {
-        DataError::Element {
-            place: self.place.clone(),
-            role,
-            found: self.kind.name().into(),
-            wanted,
-        }
-    }
-
-    fn bytes(&mut self) -> Result<Vec<u8>, DataError> {
+    /// The elements of an array of bytes, row-major.
+    pub fn bytes(&mut self) -> Result<Vec<u8>, DataError> {
         let count = self.count(1)?;
         let mut data = self.reserve(count)?;
         let read = self.from.by_ref().take(count).read_to_end(&mut data);
@@ -127,59 +125,47 @@ impl Array<'_> {
             Ok(_) => self.end()?,
             Err(e) => return Err(self.failed(e, data.len() as u64)),
         }
-        Ok(data)
+        self.row_major(data)
     }
 
-    fn floats(&mut self) -> Result<Vec<f32>, DataError> {
-        match (self.kind, self.big_endian) {
-            (Kind::F32, false) => self.convert(|_, b| Ok(f32::from_le_bytes(b))),
-            (Kind::F32, true) => self.convert(|_, b| Ok(f32::from_be_bytes(b))),
-            (_, false) => self.convert(|_, b| Ok(f64::from_le_bytes(b) as f32)),
-            (_, true) => self.convert(|_, b| Ok(f64::from_be_bytes(b) as f32)),
+    /// All elements, row-major, each as `take` has it, which is told the element's place in the stream.
+    pub fn each<T: Copy + Default>(
+        &mut self,
+        take: impl FnMut(usize, Number) -> Result<T, DataError>,
+    ) -> Result<Vec<T>, DataError> {
+        use Number::{Integer, Real};
+        match self.kind {
+            Kind::Bool => self.convert(|[b]: [u8; 1]| Integer((b != 0).into()), take),
+            Kind::U8 => self.convert(|[b]: [u8; 1]| Integer(b.into()), take),
+            Kind::I8 => self.convert(|b| Integer(i8::from_le_bytes(b).into()), take),
+            Kind::U16 => self.convert(|b| Integer(u16::from_le_bytes(b).into()), take),
+            Kind::I16 => self.convert(|b| Integer(i16::from_le_bytes(b).into()), take),
+            Kind::U32 => self.convert(|b| Integer(u32::from_le_bytes(b).into()), take),
+            Kind::I32 => self.convert(|b| Integer(i32::from_le_bytes(b).into()), take),
+            Kind::U64 => self.convert(|b| Integer(u64::from_le_bytes(b).into()), take),
+            Kind::I64 => self.convert(|b| Integer(i64::from_le_bytes(b).into()), take),
+            Kind::F16 => self.convert(
+                |b| Real(half::f32_of_f16(u16::from_le_bytes(b)).into()),
+                take,
+            ),
+            Kind::F32 => self.convert(|b| Real(f32::from_le_bytes(b).into()), take),
+            Kind::F64 => self.convert(|b| Real(f64::from_le_bytes(b)), take),
         }
     }
 
-    fn classes(&mut self) -> Result<Vec<i32>, DataError> {
-        match (self.kind, self.big_endian) {
-            (Kind::U8, _) => self.labels(|[b]: [u8; 1]| b.into()),
-            (Kind::I8, _) => self.labels(|[b]: [u8; 1]| (b as i8).into()),
-            (Kind::U16, false) => self.labels(|b| u16::from_le_bytes(b).into()),
-            (Kind::U16, true) => self.labels(|b| u16::from_be_bytes(b).into()),
-            (Kind::I16, false) => self.labels(|b| i16::from_le_bytes(b).into()),
-            (Kind::I16, true) => self.labels(|b| i16::from_be_bytes(b).into()),
-            (Kind::U32, false) => self.labels(|b| u32::from_le_bytes(b).into()),
-            (Kind::U32, true) => self.labels(|b| u32::from_be_bytes(b).into()),
-            (Kind::I32, false) => self.labels(|b| i32::from_le_bytes(b).into()),
-            (Kind::I32, true) => self.labels(|b| i32::from_be_bytes(b).into()),
-            (Kind::U64, false) => self.labels(|b| saturate(u64::from_le_bytes(b))),
-            (Kind::U64, true) => self.labels(|b| saturate(u64::from_be_bytes(b))),
-            (_, false) => self.labels(i64::from_le_bytes),
-            (_, true) => self.labels(i64::from_be_bytes),
+    /// The position along each axis of an element that is at `index` in the stream.
+    pub fn position(&self, index: usize) -> Vec<usize> {
+        match self.fortran {
+            true => order::first_fastest(&self.shape, index),
+            false => order::last_fastest(&self.shape, index),
         }
     }
 
-    fn labels<const N: usize>(
+    /// Elements of `N` bytes, each decoded from little-endian order and taken as soon as it is read.
+    fn convert<const N: usize, T: Copy + Default>(
         &mut self,
-        integer: impl Fn([u8; N]) -> i64,
-    ) -> Result<Vec<i32>, DataError> {
-        let place = self.place.clone();
-        self.convert(|index, bytes| {
-            let label = integer(bytes);
-            match i32::try_from(label) {
-                Ok(class @ 0..) => Ok(class),
-                _ => Err(DataError::Label {
-                    place: place.clone(),
-                    index,
-                    label,
-                }),
-            }
-        })
-    }
-
-    /// Elements of `N` bytes, each converted as soon as it is read.
-    fn convert<const N: usize, T>(
-        &mut self,
-        convert: impl Fn(usize, [u8; N]) -> Result<T, DataError>,
+        decode: impl Fn([u8; N]) -> Number,
+        mut take: impl FnMut(usize, Number) -> Result<T, DataError>,
     ) -> Result<Vec<T>, DataError> {
         let count = self.count(size_of::<T>() as u64)?;
         let mut data = self.reserve(count)?;
@@ -188,11 +174,26 @@ impl Array<'_> {
             let elements = (count - data.len() as u64).min(CHUNK as u64) as usize;
             let part = &mut buffer[..elements * N];
             self.fill(part, (data.len() * N) as u64)?;
-            for &bytes in part.as_chunks::<N>().0 {
-                data.push(convert(data.len(), bytes)?);
+            for &(mut bytes) in part.as_chunks::<N>().0 {
+                if self.big_endian {
+                    bytes.reverse();
+                }
+                data.push(take(data.len(), decode(bytes))?);
             }
         }
         self.end()?;
+        self.row_major(data)
+    }
+
+    /// The elements of the stream with the last axis running fastest. Takes as much memory again where another does.
+    fn row_major<T: Copy + Default>(&self, stream: Vec<T>) -> Result<Vec<T>, DataError> {
+        let one_axis = self.shape.iter().filter(|&&size| size > 1).count() < 2;
+        if !self.fortran || one_axis {
+            return Ok(stream);
+        }
+        let mut data: Vec<T> = self.reserve(stream.len() as u64)?;
+        data.resize(stream.len(), T::default());
+        order::transpose(&stream, &mut data, &self.shape);
         Ok(data)
     }
 
@@ -297,111 +298,155 @@ pub(super) fn stream_error(place: Place, source: io::Error) -> DataError {
     }
 }
 
-/// Labels beyond i64 are refused like any that are beyond i32.
-fn saturate(label: u64) -> i64 {
-    i64::try_from(label).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn array<'a>(
-        kind: Kind,
-        big_endian: bool,
-        shape: &[usize],
-        bytes: impl Read + 'a,
-    ) -> Array<'a> {
+    /// An array of little-endian elements.
+    pub fn array<'a>(kind: Kind, shape: &[usize], bytes: impl Read + 'a) -> Array<'a> {
         Array {
             place: Place {
                 path: "a".into(),
                 array: None,
             },
             kind,
-            big_endian,
+            big_endian: false,
+            fortran: false,
             shape: shape.to_vec(),
             available: 64,
             from: Box::new(bytes),
         }
     }
 
-    #[test]
-    fn both_byte_orders_are_read() {
-        let (le, be) = (1.5f64.to_le_bytes(), 1.5f64.to_be_bytes());
-        for (big_endian, bytes) in [(false, le), (true, be)] {
-            let values = array(Kind::F64, big_endian, &[1], &bytes[..]).targets();
-            let expected = Targets::Values {
-                data: vec![1.5],
-                shape: vec![1],
-            };
-            assert_eq!(values.expect("reads"), expected);
-        }
-        let (le, be) = (700i16.to_le_bytes(), 700i16.to_be_bytes());
-        for (big_endian, bytes) in [(false, le), (true, be)] {
-            let classes = array(Kind::I16, big_endian, &[1, 1], &bytes[..]).targets();
-            assert_eq!(classes.expect("reads"), Targets::Classes(vec![700]));
-        }
+    fn floats(mut array: Array) -> Result<Vec<f32>, DataError> {
+        array.each(|_, number| Ok(number.float()))
     }
 
     #[test]
-    fn a_label_is_at_least_0_and_an_i32() {
-        let label = |kind, bytes: &[u8]| {
-            let targets = array(kind, false, &[2], bytes).targets();
-            match targets {
-                Err(DataError::Label { index, label, .. }) => (index, label),
-                other => panic!("{other:?}"),
+    fn every_type_is_read_in_both_byte_orders() {
+        fn both<const N: usize>(kind: Kind, bytes: [u8; N], expected: Number) {
+            for big_endian in [false, true] {
+                let mut bytes = bytes;
+                if big_endian {
+                    bytes.reverse();
+                }
+                let mut array = array(kind, &[1], &bytes[..]);
+                array.big_endian = big_endian;
+                let mut found = None;
+                let read = array.each(|index, number| {
+                    found = Some((index, number));
+                    Ok(0)
+                });
+                assert_eq!(read.expect("reads"), [0]);
+                assert_eq!(found, Some((0, expected)), "{kind:?}");
             }
-        };
-        assert_eq!(label(Kind::I8, &[3, 0xff]), (1, -1));
-        assert_eq!(label(Kind::U32, &[0xff; 8]), (0, i64::from(u32::MAX)));
-        assert_eq!(label(Kind::U64, &[0xff; 16]), (0, i64::MAX));
-        assert_eq!(label(Kind::I64, &[0xff; 16]), (0, -1));
+        }
+        use Number::{Integer, Real};
+        both(Kind::Bool, [1], Integer(1));
+        both(Kind::Bool, [7], Integer(1));
+        both(Kind::Bool, [0], Integer(0));
+        both(Kind::U8, [0xff], Integer(255));
+        both(Kind::I8, [0xff], Integer(-1));
+        both(Kind::U16, 700u16.to_le_bytes(), Integer(700));
+        both(Kind::I16, (-700i16).to_le_bytes(), Integer(-700));
+        both(Kind::U32, u32::MAX.to_le_bytes(), Integer(u32::MAX.into()));
+        both(Kind::I32, i32::MIN.to_le_bytes(), Integer(i32::MIN.into()));
+        both(Kind::U64, u64::MAX.to_le_bytes(), Integer(u64::MAX.into()));
+        both(Kind::I64, i64::MIN.to_le_bytes(), Integer(i64::MIN.into()));
+        both(Kind::F16, 0x3e00u16.to_le_bytes(), Real(1.5));
+        both(Kind::F32, 1.5f32.to_le_bytes(), Real(1.5));
+        both(Kind::F64, 1.5f64.to_le_bytes(), Real(1.5));
+    }
+
+    #[test]
+    fn numbers_are_shown_as_they_were_written() {
+        assert_eq!(Number::Real(f64::from(0.1f32)).to_string(), "0.1");
+        assert_eq!(Number::Real(0.1).to_string(), "0.1");
+        assert_eq!(Number::Real(1e300).to_string(), "1e300");
+        assert_eq!(Number::Real(-0.0).to_string(), "-0");
+        assert_eq!(Number::Real(f64::NAN).to_string(), "NaN");
+        assert_eq!(Number::Integer(-3).to_string(), "-3");
+    }
+
+    #[test]
+    fn fortran_order_gives_the_same_elements() {
+        // More examples than are put in order at a time.
+        for shape in [
+            &[2, 3][..],
+            &[3, 2, 2],
+            &[600, 2, 3],
+            &[1, 2, 3],
+            &[4],
+            &[2, 1, 1],
+        ] {
+            let len: usize = shape.iter().product();
+            let mut array = array(Kind::U16, shape, io::empty());
+            array.fortran = true;
+            let stride = |axis: usize| shape[axis + 1..].iter().product::<usize>();
+            let bytes: Vec<u8> = (0..len)
+                .flat_map(|index| {
+                    let position = array.position(index);
+                    let at: usize = (0..shape.len()).map(|a| position[a] * stride(a)).sum();
+                    (at as u16).to_le_bytes()
+                })
+                .collect();
+            array.available = bytes.len() as u64;
+            array.from = Box::new(io::Cursor::new(bytes));
+            let expected: Vec<f32> = (0..len).map(|i| i as f32).collect();
+            assert_eq!(floats(array).expect("reads"), expected, "{shape:?}");
+        }
+        let mut bytes = array(Kind::U8, &[2, 3], &[0, 3, 1, 4, 2, 5][..]);
+        bytes.fortran = true;
+        assert_eq!(bytes.bytes().expect("reads"), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn an_element_s_position_follows_the_order_of_axes() {
+        let mut array = array(Kind::U8, &[2, 3, 4], io::empty());
+        assert_eq!(array.position(0), [0, 0, 0]);
+        assert_eq!(array.position(23), [1, 2, 3]);
+        assert_eq!(array.position(5), [0, 1, 1]);
+        array.fortran = true;
+        assert_eq!(array.position(5), [1, 2, 0]);
     }
 
     #[test]
     fn sizes_that_overflow_or_hold_nothing_are_refused() {
         for shape in [&[usize::MAX; 3][..], &[1 << 33, 1], &[1 << 32, 1 << 32, 4]] {
-            let huge = array(Kind::U8, false, shape, io::empty()).inputs();
+            let huge = array(Kind::U8, shape, io::empty()).bytes();
             assert!(matches!(huge, Err(DataError::TooLarge { .. })), "{shape:?}");
         }
-        let labels = array(Kind::U8, false, &[(1 << 30) + 1], io::empty()).targets();
-        assert!(matches!(labels, Err(DataError::TooLarge { .. })));
-        let none = array(Kind::U8, false, &[0, usize::MAX, 2], io::empty()).inputs();
+        let floats = floats(array(Kind::U8, &[(1 << 30) + 1], io::empty()));
+        assert!(matches!(floats, Err(DataError::TooLarge { .. })));
+        let none = array(Kind::U8, &[0, usize::MAX, 2], io::empty()).bytes();
         assert!(matches!(none, Err(DataError::Empty { .. })));
-        let many = array(Kind::U8, false, &[1; 9], &[7][..]).inputs();
+        let many = array(Kind::U8, &[1; 9], &[7][..]).bytes();
         assert!(matches!(many, Err(DataError::Shape { .. })));
     }
 
     #[test]
     fn a_stream_without_end_is_left_at_once_and_a_short_one_reported() {
-        let endless = array(Kind::U8, false, &[2, 3], io::repeat(1)).inputs();
+        let endless = array(Kind::U8, &[2, 3], io::repeat(1)).bytes();
         assert!(matches!(
             endless,
             Err(DataError::Trailing { wanted: 6, .. })
         ));
-        let short = array(Kind::F32, false, &[2, 3], &[0; 21][..]).inputs();
+        let short = floats(array(Kind::F32, &[2, 3], &[0; 21][..]));
         let expected = "a: it ends after 21 of the 24 bytes that its header announces";
         assert_eq!(short.expect_err("is short").to_string(), expected);
     }
 
     #[test]
     fn a_header_of_4_gib_over_an_empty_file_reserves_little() {
-        let bytes = array(Kind::U8, false, &[1 << 16, 1 << 16], &[0; 5][..]);
-        let room: Vec<u8> = bytes.reserve(1 << 32).expect("reserves");
-        assert!(room.capacity() <= 64);
-        assert!(matches!(
-            bytes.inputs(),
-            Err(DataError::Truncated { found: 5, .. })
-        ));
-    }
-
-    #[test]
-    fn integers_are_no_inputs_and_classes_are_one_each() {
-        let inputs = array(Kind::I32, false, &[1, 1], &[0; 4][..]).inputs();
-        assert!(matches!(inputs, Err(DataError::Element { .. })));
-        let classes = array(Kind::U8, false, &[1, 2], &[0; 2][..]).targets();
-        assert!(matches!(classes, Err(DataError::Shape { .. })));
-        let flat = array(Kind::U8, false, &[2], &[0; 2][..]).inputs();
-        assert!(matches!(flat, Err(DataError::Shape { .. })));
+        for fortran in [false, true] {
+            let mut bytes = array(Kind::U8, &[1 << 16, 1 << 16], &[0; 5][..]);
+            bytes.fortran = fortran;
+            let room: Vec<u8> = bytes.reserve(1 << 32).expect("reserves");
+            assert!(room.capacity() <= 64);
+            assert!(matches!(
+                bytes.bytes(),
+                Err(DataError::Truncated { found: 5, .. })
+            ));
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::elements::Number;
+
 /// A file, or an array in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -26,7 +28,7 @@ impl fmt::Display for Place {
 /// Why data could not be read. Sizes are in bytes where nothing else is said.
 #[derive(Debug, Error)]
 pub enum DataError {
-    #[error("{place}: {source}")]
+    #[error("{place}: {}", crate::files::reason(source))]
     Io { place: Place, source: io::Error },
     #[error("{path}: there is no such folder", path = path.display())]
     NoFolder { path: PathBuf },
@@ -36,12 +38,11 @@ pub enum DataError {
         path = path.display()
     )]
     NoDataSet { path: PathBuf },
-    #[error(
-        "{name} is not installed; looked in {}; name its folder with --data or in LENETC_DATA",
-        places.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
-    )]
+    #[error("{}", not_found(name, files, places))]
     NotFound {
         name: &'static str,
+        /// Where its files are to be had, a line for each source.
+        files: &'static str,
         places: Vec<PathBuf>,
     },
     #[error("{path}: {file} is missing, gzipped (.gz) or not", path = path.display())]
@@ -52,14 +53,35 @@ pub enum DataError {
     )]
     MissingArray {
         path: PathBuf,
-        array: &'static str,
+        array: String,
         holds: String,
     },
-    #[error("{place}: it does not start like {expected}, but with the bytes {found:02x?}")]
+    #[error(
+        "{path}: it holds {holds}, two training sets\n  = help: keep x and y, or x_train and y_train",
+        path = path.display()
+    )]
+    TwoTrainingSets { path: PathBuf, holds: String },
+    #[error(
+        "{path}: it cannot be read as an archive of arrays: {problem}",
+        path = path.display()
+    )]
+    NoArchive { path: PathBuf, problem: String },
+    #[error("{path}: it is {what}\n  = help: {advice}", path = path.display())]
+    Foreign {
+        path: PathBuf,
+        what: &'static str,
+        advice: &'static str,
+    },
+    #[error(
+        "{place}: it does not start like {expected}, but with the bytes {found:02x?}{}",
+        what.map(|w| format!(": it is {w}")).unwrap_or_default()
+    )]
     Magic {
         place: Place,
         expected: &'static str,
         found: Vec<u8>,
+        /// What starts so, where that is known.
+        what: Option<&'static str>,
     },
     #[error("{place}: its header {problem}")]
     Header { place: Place, problem: String },
@@ -76,6 +98,21 @@ pub enum DataError {
         role: &'static str,
         shape: Vec<usize>,
         wanted: &'static str,
+    },
+    #[error(
+        "{place}: its shape is {shape:?}, the model's {role} is {wanted:?}{}",
+        misfit_help(shape, wanted, hint)
+    )]
+    Misfit {
+        place: Place,
+        /// `input` or `output`.
+        role: &'static str,
+        // Boxed, so that results stay small.
+        shape: Box<[usize]>,
+        /// The sizes of one example.
+        wanted: Box<[usize]>,
+        /// What to do, where that can be guessed; else empty.
+        hint: &'static str,
     },
     #[error("{place}: the shape {shape:?} holds no element")]
     Empty { place: Place, shape: Vec<usize> },
@@ -103,19 +140,119 @@ pub enum DataError {
         inputs: usize,
         targets: usize,
     },
-    #[error("{place}: label {index} is {label}; a class is a number from 0 to {max}", max = i32::MAX)]
+    #[error("{place}: label {index} is {label}; {}", class_wanted(*label, *classes))]
     Label {
         place: Place,
         index: usize,
-        label: i64,
+        label: Number,
+        /// How many classes the model has.
+        classes: usize,
     },
     #[error(
-        "{path}: the training set has {train}, but the test set {test}",
+        "{place}: the shape {shape:?} holds one-hot rows, not classes{}",
+        one_hot_help(place, classes)
+    )]
+    OneHot {
+        place: Place,
+        shape: Vec<usize>,
+        /// What the rows stand for.
+        classes: Vec<usize>,
+    },
+    #[error(
+        "{place}: its shape is {shape:?}, not {:?} or {:?}{}",
+        &shape[..1],
+        [shape[0], 1],
+        classes_help(shape, *classes)
+    )]
+    NotClasses {
+        place: Place,
+        shape: Vec<usize>,
+        /// How many classes the model has.
+        classes: usize,
+    },
+    #[error(
+        "{path}: the training inputs are {train}, the test inputs {test}\n  \
+         = help: bytes are divided by 255 and other numbers are not: save both as one type",
         path = path.display()
     )]
     Differ {
         path: PathBuf,
-        train: String,
-        test: String,
+        train: &'static str,
+        test: &'static str,
     },
+}
+
+/// The shape of as many examples of the sizes that are wanted, and what else may help.
+fn misfit_help(shape: &[usize], wanted: &[usize], hint: &str) -> String {
+    let full: Vec<usize> = shape.iter().take(1).chain(wanted).copied().collect();
+    let colon = if hint.is_empty() { "" } else { "; " };
+    help(&format!("{full:?} would fit{colon}{hint}"))
+}
+
+/// A line with advice, or nothing.
+fn help(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!("\n  = help: {text}"),
+    }
+}
+
+/// What the model has in place of a label, and what can be done.
+fn class_wanted(label: Number, classes: usize) -> String {
+    let range = match classes {
+        1 => "the model has 1 class, 0".to_owned(),
+        n => format!("the model has {n} classes, 0 to {}", n.saturating_sub(1)),
+    };
+    let advice = match label {
+        Number::Real(x) if x.fract() != 0.0 => {
+            "a class is a whole number; MSELoss takes values".to_owned()
+        }
+        _ if label.float() == classes as f32 => format!(
+            "if labels count from 1, take 1 off each; else the last layer needs {} outputs",
+            classes + 1
+        ),
+        _ if label.float() > classes as f32 => {
+            "correct the label, or give the last layer more outputs".to_owned()
+        }
+        _ => "correct the label, or leave the example out".to_owned(),
+    };
+    format!("{range}{}", help(&advice))
+}
+
+fn classes_help(shape: &[usize], classes: usize) -> String {
+    let last = classes.saturating_sub(1);
+    let or = match shape[1..] == [classes] {
+        true => "; MSELoss takes values",
+        false => "",
+    };
+    help(&format!(
+        "a class is one number of 0 to {last} for each example{or}"
+    ))
+}
+
+/// What to write in place of rows with a one.
+fn one_hot_help(place: &Place, classes: &[usize]) -> String {
+    const SHOWN: usize = 4;
+    let mut list: Vec<String> = classes.iter().take(SHOWN).map(usize::to_string).collect();
+    if classes.len() > SHOWN {
+        list.push("…".into());
+    }
+    let (array, list) = (place.array.as_deref().unwrap_or("labels"), list.join(", "));
+    help(&format!(
+        "save {array}.argmax(axis=1), the place of each one: {list}"
+    ))
+}
+
+/// A data set that is in none of its places.
+fn not_found(name: &str, files: &str, places: &[PathBuf]) -> String {
+    let looked: Vec<String> = places
+        .iter()
+        .map(|p| format!("\n  looked in {}", p.display()))
+        .collect();
+    let advice = format!("name the folder of its files with --data or in LENETC_DATA; {files}");
+    format!(
+        "{name} is not installed{}{}",
+        looked.concat(),
+        help(&advice)
+    )
 }

@@ -7,8 +7,8 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::idx::{holds_data, load_folder, subset};
-use super::{DataError, Dataset, Place};
+use super::idx::{holds_data, load_folder, subset_as};
+use super::{DataError, Dataset, Place, Wanted};
 
 /// A data set that is known by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,14 @@ impl Named {
         match self {
             Self::FashionMnist => "fashion-mnist",
             Self::Mnist => "mnist",
+        }
+    }
+
+    /// Where torchvision keeps the same files, below the folder that it is given.
+    fn torchvision(self) -> &'static str {
+        match self {
+            Self::FashionMnist => "FashionMNIST/raw",
+            Self::Mnist => "MNIST/raw",
         }
     }
 }
@@ -54,11 +62,22 @@ pub enum Origin {
 /// data folder; else where Debian's package dataset-fashion-mnist installs it; else takes the compiled-in subset, if it
 /// is one of this set.
 ///
-/// The first two may be the data set's folder or the folder above a `fashion-mnist` or `mnist`. Fails where a place
-/// that was named does not exist, where a data set is broken or has no test pair, and where there is none.
-pub fn find(name: Named, explicit: Option<&Path>) -> Result<Found, DataError> {
-    find_in(name, explicit, &Environment::of_process())
+/// The first two may be the data set's folder, the folder above a `fashion-mnist` or `mnist`, or torchvision's folder.
+/// Fails where a place that was named does not exist, where a data set is broken, has no test pair or is not as
+/// `wanted`, and where there is none.
+pub fn find(name: Named, explicit: Option<&Path>, wanted: &Wanted) -> Result<Found, DataError> {
+    find_in(name, explicit, wanted, &Environment::of_process())
 }
+
+/// Where the files of MNIST are to be had; Debian packages Fashion-MNIST alone.
+const MNIST_FILES: &str = "\
+they are
+            train-images-idx3-ubyte, train-labels-idx1-ubyte,
+            t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte,
+          as they are or gzipped (.gz). No package of Debian has them; these do:
+            https://ossci-datasets.s3.amazonaws.com/mnist/
+            https://yann.lecun.com/exdb/mnist/
+            torchvision.datasets.MNIST(root, download=True), in root/MNIST/raw";
 
 /// What the search depends on; tests make their own.
 struct Environment {
@@ -94,8 +113,10 @@ fn user_folder(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
 fn find_in(
     name: Named,
     explicit: Option<&Path>,
+    wanted: &Wanted,
     environment: &Environment,
 ) -> Result<Found, DataError> {
+    let load = |dir| load(dir, wanted);
     if let Some(dir) = explicit {
         return load(below(dir, name)?.unwrap_or_else(|| dir.into()));
     }
@@ -112,11 +133,12 @@ fn find_in(
     }
     match name {
         Named::FashionMnist => Ok(Found {
-            dataset: subset(),
+            dataset: subset_as(wanted)?,
             origin: Origin::Subset,
         }),
         Named::Mnist => Err(DataError::NotFound {
             name: name.name(),
+            files: MNIST_FILES,
             places: environment.data.iter().cloned().chain(own).collect(),
         }),
     }
@@ -135,9 +157,11 @@ fn below(dir: &Path, name: Named) -> Result<Option<PathBuf>, DataError> {
     if !exists(dir)? {
         return Err(DataError::NoFolder { path: dir.into() });
     }
-    let own = dir.join(name.folder());
-    if exists(&own)? {
-        return Ok(Some(own));
+    for own in [name.folder(), name.torchvision()] {
+        let own = dir.join(own);
+        if exists(&own)? {
+            return Ok(Some(own));
+        }
     }
     Ok(holds_data(dir).then(|| dir.into()))
 }
@@ -164,8 +188,8 @@ fn exists(dir: &Path) -> Result<bool, DataError> {
 }
 
 /// The named sets have test examples; a folder without them is not whole.
-fn load(dir: PathBuf) -> Result<Found, DataError> {
-    let dataset = load_folder(&dir)?;
+fn load(dir: PathBuf, wanted: &Wanted) -> Result<Found, DataError> {
+    let dataset = load_folder(&dir, wanted)?;
     if dataset.test.is_none() {
         return Err(DataError::MissingFile {
             path: dir,
@@ -182,6 +206,7 @@ fn load(dir: PathBuf) -> Result<Found, DataError> {
 mod tests {
     use std::fs;
 
+    use super::super::TargetKind;
     use super::super::idx::tests::{idx, put};
     use super::*;
 
@@ -205,9 +230,22 @@ mod tests {
         }
     }
 
+    fn found(name: Named, explicit: Option<&Path>, root: &Path) -> Result<Found, DataError> {
+        let wanted = |size| Wanted {
+            input: vec![1, size, size],
+            targets: TargetKind::Classes(10),
+        };
+        let environment = environment(root);
+        // The subset has images of 28 × 28, the others of 1 × 1.
+        match find_in(name, explicit, &wanted(1), &environment) {
+            Err(DataError::Misfit { .. }) => find_in(name, explicit, &wanted(28), &environment),
+            found => found,
+        }
+    }
+
     /// The number of training examples tells the places apart.
     fn examples(name: Named, explicit: Option<&Path>, root: &Path) -> Result<usize, DataError> {
-        find_in(name, explicit, &environment(root)).map(|found| found.dataset.train.len())
+        found(name, explicit, root).map(|found| found.dataset.train.len())
     }
 
     #[test]
@@ -231,7 +269,7 @@ mod tests {
             examples(Named::FashionMnist, Some(&explicit), root).expect("finds"),
             5
         );
-        let origin = find_in(Named::FashionMnist, None, &environment(root)).map(|f| f.origin);
+        let origin = found(Named::FashionMnist, None, root).map(|f| f.origin);
         assert_eq!(
             origin.expect("finds"),
             Origin::Folder(root.join("data/fashion-mnist"))
@@ -246,12 +284,37 @@ mod tests {
         fill(&root.join("debian"), 1);
         let error = examples(Named::Mnist, None, root).expect_err("is not there");
         let text = error.to_string();
+        for said in [
+            "\n  looked in ",
+            "user/lenetc/mnist\n",
+            "train-images-idx3-ubyte, train-labels-idx1-ubyte,",
+            "t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte,",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "--data or in LENETC_DATA",
+        ] {
+            assert!(text.contains(said), "{said} is not in {text}");
+        }
         assert!(
-            text.contains("data, ") && text.contains("user/lenetc/mnist;"),
+            text.lines()
+                .all(|l| l.contains("looked in") || l.chars().count() <= 80),
             "{text}"
         );
         fill(&root.join("user/lenetc/mnist"), 2);
         assert_eq!(examples(Named::Mnist, None, root).expect("finds"), 2);
+    }
+
+    #[test]
+    fn torchvision_s_folders_are_known() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = root.path();
+        fill(&root.join("MNIST/raw"), 3);
+        fill(&root.join("FashionMNIST/raw"), 4);
+        for (name, count) in [(Named::Mnist, 3), (Named::FashionMnist, 4)] {
+            assert_eq!(examples(name, Some(root), root).expect("finds"), count);
+        }
+        fs::rename(root.join("MNIST"), root.join("data")).expect("renames");
+        let raw = root.join("data/raw");
+        assert_eq!(examples(Named::Mnist, Some(&raw), root).expect("finds"), 3);
     }
 
     #[test]

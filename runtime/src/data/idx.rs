@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::elements::{Array, Kind, MAX_INFLATION, stream_error};
-use super::{DataError, Dataset, Place, Split};
+use super::{DataError, Dataset, Place, Split, TargetKind, Wanted};
+use crate::foreign;
 
 /// What the names of the files end with, beside `ubyte`; the header tells the type.
 const TYPES: [&str; 6] = ["ubyte", "byte", "short", "int", "float", "double"];
@@ -19,9 +20,9 @@ const TYPES: [&str; 6] = ["ubyte", "byte", "short", "int", "float", "double"];
 /// Reads the pair `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and, where one of its files is there, the
 /// `t10k` pair; with or without `.gz`, with `.` or `-` before `idx`.
 ///
-/// Images are `[N, H, W]`, `[N, C, H, W]` or `[N, n]` of u8, f32 or f64. Labels are `[N]` integers; floats are values
-/// to be met.
-pub fn load_folder(dir: &Path) -> Result<Dataset, DataError> {
+/// Images are `[N, …]` with the sizes that are wanted, where bytes stay bytes and all else becomes f32. Labels are `[N]`
+/// whole numbers for classes, or `[N, …]` with the sizes wanted for values.
+pub fn load_folder(dir: &Path, wanted: &Wanted) -> Result<Dataset, DataError> {
     match std::fs::metadata(dir) {
         Ok(m) if m.is_dir() => {}
         Ok(_) => return Err(DataError::NoFolder { path: dir.into() }),
@@ -36,8 +37,8 @@ pub fn load_folder(dir: &Path) -> Result<Dataset, DataError> {
     if !holds_data(dir) {
         return Err(DataError::NoDataSet { path: dir.into() });
     }
-    let train = split(dir, "train")?;
-    let test = has_part(dir, "t10k").then(|| split(dir, "t10k"));
+    let train = split(dir, "train", wanted)?;
+    let test = has_part(dir, "t10k").then(|| split(dir, "t10k", wanted));
     Dataset::new(dir, train, test.transpose()?)
 }
 
@@ -52,7 +53,7 @@ fn has_part(dir: &Path, part: &str) -> bool {
         .any(|what| file(dir, part, what).is_some())
 }
 
-fn split(dir: &Path, part: &str) -> Result<Split, DataError> {
+fn split(dir: &Path, part: &str, wanted: &Wanted) -> Result<Split, DataError> {
     let path = |what, rank| {
         file(dir, part, what).ok_or_else(|| DataError::MissingFile {
             path: dir.into(),
@@ -60,8 +61,14 @@ fn split(dir: &Path, part: &str) -> Result<Split, DataError> {
         })
     };
     let (images, labels) = (path("images", 3)?, path("labels", 1)?);
-    let targets = open(&labels)?.targets()?;
-    Split::read(open(&images)?, targets)
+    pair(open(&images)?, open(&labels)?, wanted)
+}
+
+/// Shapes are looked at before elements are read.
+fn pair(images: Array, labels: Array, wanted: &Wanted) -> Result<Split, DataError> {
+    images.check_inputs(wanted)?;
+    let targets = labels.targets(&wanted.targets)?;
+    Split::read(images, targets, wanted)
 }
 
 /// The first name that is there; `ubyte`, the usual one, is tried first.
@@ -130,6 +137,7 @@ fn header<'a>(
                 place,
                 expected: "an IDX file (two zero bytes, a type from 08 to 0e, a number of dimensions)",
                 found: magic.to_vec(),
+                what: foreign::describe(&magic),
             });
         }
     };
@@ -143,6 +151,7 @@ fn header<'a>(
         place,
         kind,
         big_endian: true,
+        fortran: false,
         shape,
         available,
         from,
@@ -174,27 +183,42 @@ fn element(code: u8) -> Option<Kind> {
 /// The first 10,000 training and the first 2,000 test examples of Fashion-MNIST, which are compiled in: bytes of
 /// shape `[1, 28, 28]` in ten classes.
 pub fn subset() -> Dataset {
-    let pair = |images: &'static [u8], labels: &'static [u8]| {
-        let targets = compiled_in(labels)?.targets()?;
-        Split::read(compiled_in(images)?, targets)
+    let wanted = Wanted {
+        input: vec![1, 28, 28],
+        targets: TargetKind::Classes(10),
     };
-    let whole = "the data that is compiled in is whole, as a test holds";
-    let train = pair(
-        include_bytes!("../../data/fashion-mnist/train-images-idx3-ubyte.gz"),
-        include_bytes!("../../data/fashion-mnist/train-labels-idx1-ubyte.gz"),
-    );
-    let test = pair(
-        include_bytes!("../../data/fashion-mnist/t10k-images-idx3-ubyte.gz"),
-        include_bytes!("../../data/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
-    );
-    Dataset {
-        train: train.expect(whole),
-        test: Some(test.expect(whole)),
-    }
+    subset_as(&wanted).expect("the data that is compiled in is whole, as a test holds")
 }
 
-fn compiled_in(bytes: &'static [u8]) -> Result<Array<'static>, DataError> {
-    array(place(Path::new("(compiled in)")), bytes, bytes.len() as u64)
+/// The same for a model that may want something else. Fails where it does, and at nothing else.
+pub(super) fn subset_as(wanted: &Wanted) -> Result<Dataset, DataError> {
+    let split = |images: &'static [u8], labels: &'static [u8]| {
+        let (images, labels) = (
+            compiled_in(images, "images")?,
+            compiled_in(labels, "labels")?,
+        );
+        pair(images, labels, wanted)
+    };
+    let train = split(
+        include_bytes!("../../data/fashion-mnist/train-images-idx3-ubyte.gz"),
+        include_bytes!("../../data/fashion-mnist/train-labels-idx1-ubyte.gz"),
+    )?;
+    let test = split(
+        include_bytes!("../../data/fashion-mnist/t10k-images-idx3-ubyte.gz"),
+        include_bytes!("../../data/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
+    )?;
+    Ok(Dataset {
+        train,
+        test: Some(test),
+    })
+}
+
+fn compiled_in(bytes: &'static [u8], what: &str) -> Result<Array<'static>, DataError> {
+    let place = Place {
+        path: "Fashion-MNIST (compiled in)".into(),
+        array: Some(what.into()),
+    };
+    array(place, bytes, bytes.len() as u64)
 }
 
 #[cfg(test)]
@@ -238,8 +262,21 @@ pub(super) mod tests {
         std::fs::write(folder.join(name), bytes).expect("writes");
     }
 
-    fn inputs(bytes: &[u8]) -> Result<(Inputs, Vec<usize>), DataError> {
-        array(place(Path::new("a")), bytes, bytes.len() as u64)?.inputs()
+    fn inputs(bytes: &[u8]) -> Result<(Vec<u8>, Vec<usize>), DataError> {
+        let mut array = array(place(Path::new("a")), bytes, bytes.len() as u64)?;
+        Ok((array.bytes()?, array.shape))
+    }
+
+    /// What the folder is asked for.
+    fn wanted(classes: usize) -> Wanted {
+        Wanted {
+            input: vec![1, 1, 3],
+            targets: TargetKind::Classes(classes),
+        }
+    }
+
+    fn load(folder: &Path) -> Result<Dataset, DataError> {
+        load_folder(folder, &wanted(300))
     }
 
     fn problem(bytes: &[u8]) -> String {
@@ -249,38 +286,35 @@ pub(super) mod tests {
     #[test]
     fn a_folder_is_read_with_its_optional_test_set() {
         let folder = folder();
-        let data = load_folder(folder.path()).expect("reads");
+        let data = load(folder.path()).expect("reads");
         assert_eq!(data.train.inputs, Inputs::U8(vec![1, 2, 3, 4, 5, 6]));
         assert_eq!(data.train.targets, Targets::Classes(vec![9, 0]));
-        assert_eq!((data.train.shape, data.test), (vec![1, 1, 3], None));
+        assert_eq!((data.train.len(), data.test), (2, None));
 
         let floats: Vec<u8> = [0.5f32; 3].iter().flat_map(|x| x.to_be_bytes()).collect();
         let other = idx(0x0d, &[1, 1, 3], &floats);
         put(folder.path(), "t10k-images-idx3-float.gz", &gz([other]));
-        let half = load_folder(folder.path()).expect_err("has half a pair");
+        let half = load(folder.path()).expect_err("has half a pair");
         assert!(matches!(half, DataError::MissingFile { .. }), "{half}");
         let label = idx(0x0c, &[1], &[0, 0, 1, 0]);
         put(folder.path(), "t10k-labels-idx1-int", &label);
-        let differ = load_folder(folder.path()).expect_err("differs");
+        let differ = load(folder.path()).expect_err("differs");
         assert!(matches!(differ, DataError::Differ { .. }), "{differ}");
 
         let bytes = idx(8, &[1, 1, 3], &[7, 8, 9]);
         put(folder.path(), "t10k-images-idx3-ubyte", &bytes);
-        let test = load_folder(folder.path()).expect("reads").test;
+        let test = load(folder.path()).expect("reads").test;
         let test = test.expect("a test set");
         assert_eq!(test.inputs, Inputs::U8(vec![7, 8, 9]));
-        assert_eq!(
-            (test.targets, test.shape),
-            (Targets::Classes(vec![256]), vec![1, 1, 3])
-        );
+        assert_eq!(test.targets, Targets::Classes(vec![256]));
     }
 
     #[test]
     fn a_folder_without_data_is_told_from_none() {
         let folder = tempfile::tempdir().expect("a folder");
-        let empty = load_folder(folder.path());
+        let empty = load(folder.path());
         assert!(matches!(empty, Err(DataError::NoDataSet { .. })));
-        let none = load_folder(&folder.path().join("none"));
+        let none = load(&folder.path().join("none"));
         assert!(matches!(none, Err(DataError::NoFolder { .. })));
     }
 
@@ -289,7 +323,7 @@ pub(super) mod tests {
         let folder = folder();
         let labels = |bytes: &[u8]| {
             put(folder.path(), "train-labels.idx1-ubyte", bytes);
-            load_folder(folder.path()).expect_err("is refused")
+            load(folder.path()).expect_err("is refused")
         };
         for count in [1, 3] {
             let error = labels(&idx(8, &[count], &vec![0; count as usize]));
@@ -299,13 +333,27 @@ pub(super) mod tests {
             );
         }
         let error = labels(&idx(9, &[2], &[0, 0xff])).to_string();
-        assert!(error.ends_with("label 1 is -1; a class is a number from 0 to 2147483647"));
+        assert!(
+            error.contains("label 1 is -1; the model has 300 classes"),
+            "{error}"
+        );
+        put(
+            folder.path(),
+            "train-labels.idx1-ubyte",
+            &idx(8, &[2], &[9, 0]),
+        );
+        let error = load_folder(folder.path(), &wanted(9)).expect_err("is refused");
+        assert!(
+            error
+                .to_string()
+                .contains("train-labels.idx1-ubyte: label 0 is 9;")
+        );
     }
 
     #[test]
     fn a_gzipped_file_is_known_by_its_first_bytes() {
         let read = inputs(&gz([idx(8, &[2, 2], &[1, 2, 3, 4])])).expect("reads");
-        assert_eq!(read, (Inputs::U8(vec![1, 2, 3, 4]), vec![2]));
+        assert_eq!(read, (vec![1, 2, 3, 4], vec![2, 2]));
     }
 
     #[test]
@@ -348,6 +396,10 @@ pub(super) mod tests {
             let file = [&magic[..], &[0; 64]].concat();
             assert!(problem(&file).contains("does not start like an IDX file"));
         }
+        assert!(
+            problem(b"PK\x03\x04")
+                .ends_with(": it is a zip file, as .npz files and torch.save's are")
+        );
         assert!(inputs(&[]).is_err());
         let many = [&[0, 0, 8, 255][..], &[0, 0, 0, 1].repeat(255), &[1]].concat();
         assert!(matches!(inputs(&many), Err(DataError::Shape { .. })));
@@ -374,11 +426,30 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_subset_is_refused_by_a_model_of_another_shape() {
+        let error = subset_as(&wanted(10))
+            .expect_err("does not fit")
+            .to_string();
+        assert!(error.starts_with(
+            "Fashion-MNIST (compiled in), array images: its shape is [10000, 28, 28]"
+        ));
+        let mut few = Wanted {
+            input: vec![1, 28, 28],
+            targets: TargetKind::Classes(5),
+        };
+        let error = subset_as(&few).expect_err("has more classes").to_string();
+        assert!(error.contains("the model has 5 classes, 0 to 4"), "{error}");
+        few.targets = TargetKind::Values(vec![1]);
+        assert!(subset_as(&few).is_ok(), "labels are numbers, too");
+    }
+
+    #[test]
     fn the_subset_is_whole() {
         let data = subset();
         let test = data.test.expect("a test set");
         for (split, n) in [(data.train, 10_000), (test, 2_000)] {
-            assert_eq!((split.len(), &split.shape[..]), (n, &[1, 28, 28][..]));
+            assert_eq!(split.len(), n);
+            assert!(split.remarks.is_empty());
             let Inputs::U8(images) = split.inputs else {
                 panic!("bytes")
             };

@@ -8,17 +8,20 @@ use std::io::{self, Read};
 
 use super::elements::{Kind, stream_error};
 use super::{DataError, Place};
+use crate::foreign;
 
 /// NumPy itself refuses longer headers.
 const MAX_HEADER_BYTES: usize = 10_000;
 
-const TYPES: &str = "integers, f4 and f8";
+const TYPES: &str = "booleans, integers, f2, f4 and f8";
 
 /// What a header says.
 #[derive(Debug, PartialEq)]
 pub(super) struct Header {
     pub kind: Kind,
     pub big_endian: bool,
+    /// The first axis runs fastest.
+    pub fortran: bool,
     /// The first size counts examples; there is at least one size.
     pub shape: Vec<usize>,
 }
@@ -42,14 +45,10 @@ pub(super) fn header(place: &Place, mut from: impl Read) -> Result<Header, DataE
     if dictionary.shape.is_empty() {
         return Err(problem("describes a single number, not an array"));
     }
-    if dictionary.fortran_order && dictionary.shape.len() > 1 {
-        return Err(problem(
-            "says Fortran order, which is not read; save numpy.ascontiguousarray(…) of it",
-        ));
-    }
     Ok(Header {
         kind,
         big_endian,
+        fortran: dictionary.fortran_order,
         shape: dictionary.shape,
     })
 }
@@ -63,6 +62,7 @@ fn text(place: &Place, from: &mut impl Read) -> Result<String, DataError> {
             place: place.clone(),
             expected: "a NumPy array (\\x93NUMPY)",
             found: start.to_vec(),
+            what: foreign::describe(&start),
         });
     }
     // Version 1 counts with two bytes, 2 and 3 with four.
@@ -104,6 +104,7 @@ fn element(descr: &str) -> Option<(Kind, bool)> {
         _ => return None,
     };
     let kind = match kind {
+        "b1" => Kind::Bool,
         "u1" => Kind::U8,
         "i1" => Kind::I8,
         "u2" => Kind::U16,
@@ -112,6 +113,7 @@ fn element(descr: &str) -> Option<(Kind, bool)> {
         "i4" => Kind::I32,
         "u8" => Kind::U64,
         "i8" => Kind::I64,
+        "f2" => Kind::F16,
         "f4" => Kind::F32,
         "f8" => Kind::F64,
         _ => return None,
@@ -210,22 +212,26 @@ pub(super) mod tests {
         let expected = Header {
             kind: Kind::F64,
             big_endian: true,
+            fortran: false,
             shape: vec![2, 3],
         };
         assert_eq!(parse(&npy(text, &[])).expect("reads"), expected);
         let text = "{\"shape\":(7,),\"fortran_order\":True,\"descr\":\"|u1\"}";
         let header = parse(&npy(text, &[1; 7])).expect("reads");
+        assert!(header.fortran);
         assert_eq!((header.kind, header.shape), (Kind::U8, vec![7]));
+        for (descr, kind) in [("<f2", Kind::F16), ("|b1", Kind::Bool), ("<u8", Kind::U64)] {
+            let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (7,)}}");
+            assert_eq!(parse(&npy(&text, &[])).expect("reads").kind, kind);
+        }
     }
 
     #[test]
     fn what_is_no_plain_array_is_refused() {
-        let fortran = problem("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3)}");
-        assert!(fortran.contains("Fortran order"), "{fortran}");
         let object = problem("{'descr': '|O', 'fortran_order': False, 'shape': (2,)}");
         assert_eq!(
             object,
-            "f, array x: elements of type '|O' are not read as data; integers, f4 and f8 are"
+            "f, array x: elements of type '|O' are not read as data; booleans, integers, f2, f4 and f8 are"
         );
         let scalar = problem("{'descr': '<f4', 'fortran_order': False, 'shape': ()}");
         assert!(scalar.contains("single number"), "{scalar}");

@@ -4,27 +4,40 @@
 //! Does not know how a header is written (`npy`) nor how elements are (`elements`).
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::elements::{Array, MAX_INFLATION};
-use super::{DataError, Dataset, Place, Split, npy};
+use super::{DataError, Dataset, Place, Split, Wanted, npy};
+use crate::foreign;
 
 /// As many names of arrays as an error lists.
 const NAMES_SHOWN: usize = 10;
 
-/// Reads the arrays `x` and `y` and, where one of them is there, `x_test` and `y_test`.
+/// Reads the arrays `x` and `y`, or `x_train` and `y_train`, and, where one of them is there, `x_test` and `y_test`.
 ///
-/// `x` is `[N, …]` of u8, f32 or f64; `[N, H, W]` are images of one channel. `y` is `[N]` or `[N, 1]` integers, which
-/// are classes, or `[N]` or `[N, …]` of f32 or f64, which are values. Either order of bytes, C order only.
-pub fn load_npz(path: &Path) -> Result<Dataset, DataError> {
+/// Elements are booleans, integers or floats of 16 to 64 bits, in either order of bytes and of axes. `x` is `[N, …]` with
+/// the sizes that are wanted, where u8 stays u8 and all else becomes f32; `y` is `[N]` or `[N, 1]` whole numbers for
+/// classes, or `[N, …]` with the sizes wanted for values.
+pub fn load_npz(path: &Path, wanted: &Wanted) -> Result<Dataset, DataError> {
     let mut archive = Archive::open(path)?;
-    let train = archive.split("x", "y")?;
+    let [plain, long] =
+        [["x", "y"], ["x_train", "y_train"]].map(|pair| pair.map(|name| archive.has(name)));
+    let train = match (plain.contains(&true), long.contains(&true)) {
+        (true, true) => {
+            return Err(DataError::TwoTrainingSets {
+                path: path.into(),
+                holds: archive.holds(),
+            });
+        }
+        (false, true) => archive.split(["x_train", "y_train"], wanted)?,
+        _ => archive.split(["x", "y"], wanted)?,
+    };
     let has_test = archive.has("x_test") || archive.has("y_test");
-    let test = has_test.then(|| archive.split("x_test", "y_test"));
+    let test = has_test.then(|| archive.split(["x_test", "y_test"], wanted));
     Dataset::new(path, train, test.transpose()?)
 }
 
@@ -46,9 +59,24 @@ impl<'p> Archive<'p> {
             source,
         };
         let file = File::open(path).map_err(io)?;
-        let len_bytes = file.metadata().map_err(io)?.len();
-        let buffer = BufReader::with_capacity(1 << 16, file);
-        let zip = ZipArchive::new(buffer).map_err(|e| zip_error(place(), e))?;
+        let metadata = file.metadata().map_err(io)?;
+        if metadata.is_dir() {
+            return Err(DataError::Foreign {
+                path: path.into(),
+                what: "a folder",
+                advice: "npz(\"…\") names a file, idx(\"…\") a folder of IDX files",
+            });
+        }
+        let len_bytes = metadata.len();
+        let mut buffer = BufReader::with_capacity(1 << 16, file);
+        refuse_foreign(path, buffer.fill_buf().map_err(io)?)?;
+        let zip = ZipArchive::new(buffer).map_err(|e| match e {
+            ZipError::Io(source) => super::elements::stream_error(place(), source),
+            other => DataError::NoArchive {
+                path: path.into(),
+                problem: other.to_string(),
+            },
+        })?;
         Ok(Self {
             path,
             len_bytes,
@@ -60,17 +88,18 @@ impl<'p> Archive<'p> {
         self.zip.index_for_name(&entry(array)).is_some()
     }
 
-    fn split(&mut self, x: &'static str, y: &'static str) -> Result<Split, DataError> {
+    fn split(&mut self, [x, y]: [&str; 2], wanted: &Wanted) -> Result<Split, DataError> {
         for array in [x, y] {
             if !self.has(array) {
                 return Err(self.missing(array));
             }
         }
-        let targets = self.array(y)?.targets()?;
-        Split::read(self.array(x)?, targets)
+        self.array(x)?.check_inputs(wanted)?;
+        let targets = self.array(y)?.targets(&wanted.targets)?;
+        Split::read(self.array(x)?, targets, wanted)
     }
 
-    fn array(&mut self, name: &'static str) -> Result<Array<'_>, DataError> {
+    fn array(&mut self, name: &str) -> Result<Array<'_>, DataError> {
         let place = Place {
             path: self.path.into(),
             array: Some(name.into()),
@@ -85,13 +114,27 @@ impl<'p> Archive<'p> {
             place,
             kind: header.kind,
             big_endian: header.big_endian,
+            fortran: header.fortran,
             shape: header.shape,
             available: compressed.saturating_mul(MAX_INFLATION).min(file.size()),
             from: Box::new(file),
         })
     }
 
-    fn missing(&self, array: &'static str) -> DataError {
+    fn missing(&self, array: &str) -> DataError {
+        DataError::MissingArray {
+            path: self.path.into(),
+            array: match array {
+                "x" => "x (or x_train)".into(),
+                "y" => "y (or y_train)".into(),
+                other => other.into(),
+            },
+            holds: self.holds(),
+        }
+    }
+
+    /// The names of the arrays.
+    fn holds(&self) -> String {
         let names = self.zip.file_names().filter_map(Result::ok);
         let mut names: Vec<String> = names
             .filter_map(|n| n.strip_suffix(".npy").map(str::to_owned))
@@ -105,11 +148,26 @@ impl<'p> Archive<'p> {
             n if n > NAMES_SHOWN => holds.push_str(&format!(" and {} more", n - NAMES_SHOWN)),
             _ => {}
         }
-        DataError::MissingArray {
-            path: self.path.into(),
-            array,
-            holds,
-        }
+        holds
+    }
+}
+
+/// Says what a file is whose first bytes are not those of a zip file, where that is known.
+fn refuse_foreign(path: &Path, start: &[u8]) -> Result<(), DataError> {
+    if start.starts_with(b"PK") {
+        return Ok(());
+    }
+    let advice = match start {
+        [0x1f, 0x8b, ..] => "unpack it, or write it with numpy.savez_compressed",
+        _ => "write it with numpy.savez(path, x=…, y=…)",
+    };
+    match foreign::describe(start) {
+        Some(what) => Err(DataError::Foreign {
+            path: path.into(),
+            what,
+            advice,
+        }),
+        None => Ok(()),
     }
 }
 
@@ -120,6 +178,10 @@ fn entry(array: &str) -> String {
 fn zip_error(place: Place, error: ZipError) -> DataError {
     match error {
         ZipError::Io(source) => super::elements::stream_error(place, source),
+        ZipError::UnsupportedArchive(problem) => DataError::NoArchive {
+            path: place.path,
+            problem: problem.into(),
+        },
         other => DataError::Corrupt {
             place,
             problem: other.to_string(),
@@ -135,8 +197,23 @@ mod tests {
     use zip::write::{SimpleFileOptions, ZipWriter};
 
     use super::super::npy::tests::npy;
-    use super::super::{Inputs, Targets};
+    use super::super::{Inputs, TargetKind, Targets};
     use super::*;
+
+    /// Classes of images, as most archives of these tests have them.
+    fn images(classes: usize) -> Wanted {
+        Wanted {
+            input: vec![1, 2, 4],
+            targets: TargetKind::Classes(classes),
+        }
+    }
+
+    fn values(input: &[usize], output: &[usize]) -> Wanted {
+        Wanted {
+            input: input.to_vec(),
+            targets: TargetKind::Values(output.to_vec()),
+        }
+    }
 
     /// An archive that NumPy wrote.
     fn fixture(name: &str) -> std::path::PathBuf {
@@ -165,55 +242,106 @@ mod tests {
     fn refused(x: Vec<u8>, y: Vec<u8>) -> DataError {
         let folder = tempfile::tempdir().expect("a folder");
         let path = write(folder.path(), &[("x.npy", x), ("y.npy", y)]);
-        load_npz(&path).expect_err("is refused")
+        load_npz(&path, &values(&[2], &[1])).expect_err("is refused")
     }
 
     #[test]
     fn bytes_and_classes_of_numpy_are_read() {
-        let data = load_npz(&fixture("stored.npz")).expect("reads");
+        let data = load_npz(&fixture("stored.npz"), &images(3)).expect("reads");
         assert_eq!(data.train.inputs, Inputs::U8((0..24).collect()));
-        assert_eq!(data.train.shape, [1, 2, 4]);
         assert_eq!(data.train.targets, Targets::Classes(vec![2, 0, 1]));
         assert!(data.test.is_none());
     }
 
     #[test]
     fn floats_and_values_of_numpy_are_read() {
-        let data = load_npz(&fixture("deflated.npz")).expect("reads");
+        let data = load_npz(&fixture("deflated.npz"), &values(&[1, 2, 4], &[2])).expect("reads");
         let halves = (0..24).map(|i| i as f32 / 2.0).collect();
         assert_eq!(data.train.inputs, Inputs::F32(halves));
-        assert_eq!((data.train.len(), data.train.shape), (3, vec![1, 2, 4]));
+        assert_eq!(data.train.len(), 3);
         let test = data.test.expect("a test set");
         let quarters = (0..16).map(|i| i as f32 / 4.0).collect();
         assert_eq!(test.inputs, Inputs::F32(quarters));
-        let ones = Targets::Values {
-            data: vec![1.0; 4],
-            shape: vec![2],
-        };
-        assert_eq!((test.len(), test.targets), (2, ones));
+        assert_eq!(
+            (test.len(), test.targets),
+            (2, Targets::Values(vec![1.0; 4]))
+        );
     }
 
     #[test]
-    fn what_is_missing_or_in_fortran_order_is_named() {
-        let error = load_npz(&fixture("no_y_test.npz")).expect_err("is not whole");
-        let text = error.to_string();
+    fn what_is_missing_is_named() {
+        let load = |path: &Path| {
+            load_npz(path, &images(3))
+                .expect_err("is not whole")
+                .to_string()
+        };
+        let text = load(&fixture("no_y_test.npz"));
         assert!(
             text.ends_with("array y_test is missing; the file holds x, x_test, y"),
             "{text}"
         );
-        let error = load_npz(&fixture("fortran.npz")).expect_err("is refused");
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = load(&write(folder.path(), &[("data.npy", vec![])]));
+        assert!(text.ends_with("array x (or x_train) is missing; the file holds data"));
+        let text = load(&write(folder.path(), &[("x_train.npy", vec![])]));
+        assert!(text.ends_with("array y_train is missing; the file holds x_train"));
+        let text = load(&write(
+            folder.path(),
+            &[("x.npy", vec![]), ("y_train.npy", vec![])],
+        ));
         assert!(
-            error
-                .to_string()
-                .contains("array x: its header says Fortran order")
+            text.contains("it holds x, y_train, two training sets"),
+            "{text}"
         );
+    }
+
+    #[test]
+    fn fortran_order_of_numpy_is_the_same_data() {
+        let plain = load_npz(&fixture("stored.npz"), &images(3)).expect("reads");
+        let fortran = load_npz(&fixture("fortran.npz"), &images(3)).expect("reads");
+        assert_eq!(plain, fortran);
+    }
+
+    #[test]
+    fn training_sets_have_two_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let x = || array("|b1", "(2, 2)", &[0, 1, 1, 0]);
+        let y = || array("|u1", "(2,)", &[0, 1]);
+        let arrays = [
+            ("x_train.npy", x()),
+            ("y_train.npy", y()),
+            ("x_test.npy", x()),
+            ("y_test.npy", y()),
+        ];
+        let wanted = values(&[2], &[1]);
+        let data = load_npz(&write(folder.path(), &arrays), &wanted).expect("reads");
+        let train = Inputs::F32(vec![0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(data.train.inputs, train);
+        assert_eq!(data.test, Some(data.train));
+        let data = load_npz(&write(folder.path(), &arrays[..2]), &wanted).expect("reads");
+        assert!(data.test.is_none());
+        let floats = array("<f2", "(2, 2)", &[0; 8]);
+        let bytes = array("|u1", "(2, 2)", &[0, 1, 2, 3]);
+        let mixed = [
+            ("x.npy", bytes),
+            ("y.npy", y()),
+            ("x_test.npy", floats),
+            ("y_test.npy", y()),
+        ];
+        let error = load_npz(&write(folder.path(), &mixed), &wanted).expect_err("is mixed");
+        assert!(matches!(error, DataError::Differ { .. }), "{error}");
     }
 
     #[test]
     fn an_archive_cut_anywhere_or_flipped_never_panics() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("f.npz");
-        for name in ["stored.npz", "deflated.npz"] {
+        for (name, wanted) in [
+            ("stored.npz", images(3)),
+            ("fortran.npz", images(3)),
+            ("deflated.npz", values(&[1, 2, 4], &[2])),
+        ] {
+            let load_npz = |path: &Path| super::load_npz(path, &wanted);
             let whole = load_npz(&fixture(name)).expect("reads");
             let bytes = fs::read(fixture(name)).expect("reads");
             for len in 0..bytes.len() {
@@ -264,11 +392,12 @@ mod tests {
             ),
             "{error}"
         );
-        let error = refused(array("<f8", "(2, 9223372036854775807)", &[]), y());
+        let huge = array("<f8", "(9223372036854775807,)", &[]);
+        let error = refused(array("|u1", "(9223372036854775807, 2)", &[]), huge);
         assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
         let error = refused(array("|u1", "(0, 2)", &[]), array("|u1", "(0,)", &[]));
         assert!(matches!(error, DataError::Empty { .. }), "{error}");
-        let error = refused(array("<i8", "(1, 1)", &[0; 8]), array("|u1", "(1,)", &[0]));
+        let error = refused(array("<c8", "(1, 2)", &[0; 8]), array("|u1", "(1,)", &[0]));
         assert!(matches!(error, DataError::Element { .. }), "{error}");
         let error = refused(Vec::new(), y());
         assert!(matches!(error, DataError::Header { .. }), "{error}");
@@ -276,10 +405,10 @@ mod tests {
 
     #[test]
     fn an_array_that_inflates_without_end_is_left_early() {
-        let bomb = array("|u1", "(1, 1)", &vec![0; 64 << 20]);
+        let bomb = array("|u1", "(1, 2)", &vec![0; 64 << 20]);
         let error = refused(bomb, array("|u1", "(1,)", &[0]));
         assert!(
-            matches!(error, DataError::Trailing { wanted: 1, .. }),
+            matches!(error, DataError::Trailing { wanted: 2, .. }),
             "{error}"
         );
     }
@@ -288,9 +417,29 @@ mod tests {
     fn what_is_no_archive_says_so() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("f.npz");
+        let load_npz = |path: &Path| super::load_npz(path, &images(3));
         assert!(matches!(load_npz(&path), Err(DataError::Io { .. })));
-        fs::write(&path, "text").expect("writes");
-        assert!(matches!(load_npz(&path), Err(DataError::Corrupt { .. })));
+        for bytes in ["text", "PK\x03\x04"] {
+            fs::write(&path, bytes).expect("writes");
+            assert!(matches!(load_npz(&path), Err(DataError::NoArchive { .. })));
+        }
+        for (start, what) in [
+            (&b"\x93NUMPY\x01\x00"[..], "a single NumPy array (.npy)"),
+            (
+                b"\x1f\x8b\x08\x00",
+                "compressed with gzip\n  = help: unpack it",
+            ),
+            (b"", "empty\n  = help: write it with numpy.savez"),
+            (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        ] {
+            fs::write(&path, start).expect("writes");
+            let text = load_npz(&path).expect_err("is refused").to_string();
+            assert!(text.contains(&format!("it is {what}")), "{text}");
+        }
+        let text = load_npz(folder.path())
+            .expect_err("is a folder")
+            .to_string();
+        assert!(text.contains("is a folder"), "{text}");
         let many: Vec<_> = (0..12).map(|i| format!("a{i:02}.npy")).collect();
         let many: Vec<_> = many.iter().map(|n| (n.as_str(), Vec::new())).collect();
         let error = load_npz(&write(folder.path(), &many)).expect_err("is refused");

@@ -181,12 +181,17 @@ fn finish(
 
 /// Kernels as Cranelift's text, before Cranelift optimises them.
 pub fn text(kernels: &[Kernel], target: &Target) -> String {
+    let numbered = kernels.iter().zip(0..);
+    numbered
+        .map(|(k, number)| listing(k, number, target))
+        .collect()
+}
+
+/// A kernel as the function of this number, before Cranelift optimises it.
+pub fn listing(k: &Kernel, number: u32, target: &Target) -> String {
     let mut functions = FunctionBuilderContext::new();
-    let listed = kernels.iter().zip(0..).map(|(k, index)| {
-        let f = function(k, &*target.emitting, index, &mut functions);
-        format!("; {}\n{}\n", k.name, f.display())
-    });
-    listed.collect()
+    let f = function(k, &*target.emitting, number, &mut functions);
+    format!("; {}\n{}\n", k.name, f.display())
 }
 
 /// Kernels as machine code, disassembled.

@@ -15,8 +15,10 @@ use super::choose::{Chosen, choose};
 use super::code::{Code, CodeError, Isa, Wide};
 use super::schedule::Choice;
 use crate::backend::memory::{self, Interval};
+use crate::backend::origin::Origin;
 use crate::backend::values::{self, ParameterPlace, needed_for_eval, padded_bytes, touches_batch};
 use crate::ir::{DType, Leading, NodeId, NodeKind, Role, Source, Value};
+use crate::nest::Macs;
 use crate::nest::loops::Kernel;
 use crate::ops::Graph;
 use crate::passes::fuse::{Group, storage};
@@ -40,8 +42,10 @@ pub struct Plan {
     pub choices: Vec<Choice>,
     /// The operators that each kernel computes.
     pub operators: Vec<Vec<NodeId>>,
+    /// The same by their names, with the layers that they are of.
+    pub origins: Vec<Origin>,
     /// Multiply-adds of each kernel for one image.
-    pub macs: Vec<u64>,
+    pub macs: Vec<Macs>,
     /// Bytes of its buffers that each kernel reads or writes for one image, each counted once: values of an image in
     /// full, parameters and their gradients divided by the images of a full block, or of the batch where the kernel
     /// runs once a step.
@@ -89,7 +93,11 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
         code: vec![],
         choices: vec![],
         operators: groups.iter().map(|group| group.nodes.clone()).collect(),
-        macs: groups.iter().map(|group| group.macs(g)).collect(),
+        origins: groups
+            .iter()
+            .map(|group| Origin::of(g, &group.nodes))
+            .collect(),
+        macs: groups.iter().map(|group| group.nest.macs()).collect(),
         bytes: bytes.collect(),
         places,
         eval: needed_for_eval(g, groups),
@@ -146,7 +154,7 @@ impl Plan {
         let code = Code::link(&self.kernels, &self.code)?;
         let call = |k: usize| Call {
             name: self.kernels[k].name.clone(),
-            macs: self.macs[k],
+            macs: self.macs[k].terms,
             bytes: self.bytes[k],
             entry: code.entry(k),
             buffers: self.places[k].clone(),

@@ -16,6 +16,7 @@ use super::choose::{Chosen, candidates, tiled};
 use super::program::Plan;
 use super::schedule::TileSize;
 use super::trial::Trial;
+use crate::diag;
 use crate::nest::{self, Nest};
 
 /// Changes when entries of the cache mean something else.
@@ -46,10 +47,11 @@ pub struct Tuned {
 
 impl fmt::Display for Tuned {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let (nests, changed) = (self.nests, self.changed);
+        let nests = diag::count(self.nests as u64, "kernel");
+        let changed = self.changed;
         match self.seconds {
-            Some(s) => write!(f, "measured {nests} kernels in {s:.1} s, {changed} changed"),
-            None => write!(f, "from the cache, {changed} of {nests} kernels changed"),
+            Some(s) => write!(f, "measured {nests} in {s:.1} s, {changed} changed"),
+            None => write!(f, "from the cache, {changed} of {nests} changed"),
         }
     }
 }

@@ -11,7 +11,7 @@
 use crate::ir::{Leading, Value};
 use crate::nest::{self, Binary, Combine, Expr, ExprId, Index, Stage, TensorRole};
 use crate::ops::Graph;
-use crate::passes::fuse::{Group, number};
+use crate::passes::fuse::{Group, number, storage};
 
 use super::super::values::touches_batch;
 
@@ -59,7 +59,8 @@ fn is_source(g: &Graph, group: &Group) -> bool {
         let ty = g.ty(*v);
         ty.leading == Leading::Dataset || ty.dims.is_empty()
     };
-    let named = g.outputs.iter().any(|o| group.stores().contains(&o.value));
+    let mut outputs = g.outputs.iter().map(|o| storage(g, o.value));
+    let named = outputs.any(|v| group.stores().contains(&v));
     touches_batch(g, group) && group.reads().iter().all(cheap) && !named && group.outputs.len() == 1
 }
 
@@ -69,19 +70,29 @@ fn without(groups: &[Group], at: usize) -> Option<Vec<Group>> {
     let mut out = Vec::new();
     for (k, group) in groups.iter().enumerate().filter(|(k, _)| *k != at) {
         let mut group = group.clone();
-        let read = group.reads().contains(&source.outputs[0]);
-        if k > at && read {
-            let operand = group.inputs.iter().position(|v| *v == source.outputs[0])?;
+        // A join may read it as several of its operands.
+        while k > at && group.reads().contains(&source.outputs[0]) {
+            let operand = reading(&group, source.outputs[0])?;
             let numbers: Vec<u32> = source
                 .inputs
                 .iter()
                 .map(|v| number(&mut group.inputs, *v))
                 .collect();
-            group.nest = nest::substitute(&group.nest, operand as u32, &source.nest, &numbers)?;
+            group.nest = nest::substitute(&group.nest, operand, &source.nest, &numbers)?;
         }
         out.push(group);
     }
     Some(out)
+}
+
+/// The first operand through which a group reads a value.
+fn reading(group: &Group, v: Value) -> Option<u32> {
+    let tensors = group.nest.tensors.iter();
+    let mut operands = tensors.filter_map(|t| match t.role {
+        TensorRole::Input(k) => Some(k),
+        _ => None,
+    });
+    operands.find(|&k| group.inputs.get(k as usize) == Some(&v))
 }
 
 /// The launches of these groups, in order.
@@ -143,7 +154,7 @@ fn is_small(g: &Graph, group: &Group) -> bool {
     let stored: u64 = group.stores().into_iter().map(elements).sum();
     let temporary = |t: &nest::Tensor| t.role == TensorRole::Temp;
     let rows = group.nest.tensors.iter().any(temporary);
-    group.macs(g) <= SMALL_MACS && (stored <= SMALL_ELEMENTS || rows)
+    group.nest.macs().padded <= SMALL_MACS && (stored <= SMALL_ELEMENTS || rows)
 }
 
 /// Whether a group sums, over images and positions, just what is the first factor of another's products: a bias's

@@ -8,5 +8,6 @@ mod program;
 pub mod ptx;
 mod schedule;
 
-pub use program::{Extra, Plan, Unit, plan, single};
+pub use print::FUNCTIONS;
+pub use program::{Extra, Plan, Printed, Unit, plan, single};
 pub use schedule::Options;

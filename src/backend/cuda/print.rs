@@ -10,6 +10,7 @@ use lenetc_runtime::cuda::Place;
 
 use super::program::{Extra, Unit};
 use crate::ir::DType;
+use crate::lines;
 use crate::nest::loops::{BufId, Buffer, Dim, Kernel, Kind, Quotient, Space, Stmt};
 
 mod names;
@@ -343,7 +344,10 @@ impl Printer<'_> {
     }
 
     fn line(&mut self, depth: usize, text: &str) {
-        let _ = writeln!(self.out, "{}{text}", "    ".repeat(depth));
+        let pad = "    ".repeat(depth);
+        let rest = format!("{pad}        ");
+        self.out += &lines::wrap(&format!("{pad}{text}"), &rest);
+        self.out.push('\n');
     }
 
     fn body(&mut self, stmts: &[Stmt], depth: usize) {
@@ -385,7 +389,9 @@ impl Printer<'_> {
                     self.line(depth, &format!("store{width}(&{to}, &{from});"));
                 }
                 Stmt::Barrier => self.line(depth, "__syncthreads();"),
-                Stmt::Note(text) => self.line(depth, &format!("// {text}")),
+                Stmt::Note(text) => {
+                    let _ = writeln!(self.out, "{}// {text}", "    ".repeat(depth));
+                }
             }
         }
     }

@@ -13,8 +13,9 @@ use super::launches::{self, Launch};
 use super::print;
 use super::schedule::{self, Home, Images, Options, THREADS};
 use crate::backend::memory::{self, Interval};
+use crate::backend::origin::Origin;
 use crate::backend::values::{self, ParameterPlace, needed_for_eval};
-use crate::ir::{Leading, NodeKind, Role, Source, Value};
+use crate::ir::{Leading, NodeId, NodeKind, Role, Source, Value};
 use crate::nest::loops::{BufId, Dim, Kernel, Kind, Space, Stmt};
 use crate::nest::{Affine, Nest, TensorRole};
 use crate::ops::Graph;
@@ -42,6 +43,8 @@ pub struct Unit {
     pub kernel: Kernel,
     /// The places of the global buffers, in their order.
     pub places: Vec<Place>,
+    /// What it computes.
+    pub origin: Origin,
     pub extra: Option<Extra>,
     /// Whether it does nothing once a loss was not finite.
     pub stops: bool,
@@ -50,10 +53,20 @@ pub struct Unit {
 impl Unit {
     /// Ends a step: adds up the losses and moves on.
     pub fn close(options: Options) -> Self {
+        Self::alone("close", Extra::Close, options)
+    }
+
+    /// Moves on to the next batch: all that ends a step without losses.
+    pub fn advance(options: Options) -> Self {
+        Self::alone("next_batch", Extra::Advance, options)
+    }
+
+    fn alone(name: &str, extra: Extra, options: Options) -> Self {
         Self {
-            kernel: kernel("close", options),
+            kernel: kernel(name, options),
             places: vec![],
-            extra: Some(Extra::Close),
+            origin: Origin::default(),
+            extra: Some(extra),
             stops: false,
         }
     }
@@ -70,7 +83,7 @@ pub struct Plan {
     pub partial_bytes: u64,
 }
 
-/// Plans the groups of a graph.
+/// Plans the groups of a graph. One without a loss is evaluated only: it has no step of training.
 pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
     let groups = launches::inline_sources(g, groups.to_vec());
     let needed = needed_for_eval(g, &groups);
@@ -78,8 +91,11 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
     let mut needed = needed.into_iter();
     forward.retain(|_| needed.next() == Some(true));
     let (parameters, parameter_bytes) = values::parameters(g);
+    let trained = g.output_for(Role::Loss).is_some();
     let mut train = Planner::new(g, &groups, options, &parameters);
-    train.run();
+    if trained {
+        train.run();
+    }
     let mut eval = Planner::new(g, &forward, options, &parameters);
     eval.run();
     Plan {
@@ -102,16 +118,21 @@ impl Plan {
         found.map(|u| u.kernel.name.as_str())
     }
 
-    /// The program: the text of its kernels, each once, and the launches of a step.
-    pub fn program(&self) -> Program {
-        let mut kernels: Vec<(String, String)> = Vec::new();
-        let launches = |units: &[Unit], kernels: &mut Vec<_>| {
-            units.iter().map(|u| launch(u, kernels)).collect()
+    /// The kernels of both steps, each once, in the order of their launches; and the program of those of them that
+    /// `keep` says.
+    pub fn printed(&self, keep: impl Fn(usize, &Printed) -> bool) -> (Vec<Printed>, Program) {
+        let mut kernels = Vec::new();
+        let mut launches = |units: &[Unit]| -> Vec<runtime::Launch> {
+            units.iter().map(|u| launch(u, &mut kernels)).collect()
         };
-        let train = launches(&self.train, &mut kernels);
-        let eval = launches(&self.eval, &mut kernels);
-        let texts = kernels.into_iter().map(|k| format!("\n{}", k.1));
-        Program {
+        let (mut train, mut eval) = (launches(&self.train), launches(&self.eval));
+        let kept = kernels.iter().enumerate().filter(|(at, k)| keep(*at, k));
+        let kept: Vec<&Printed> = kept.map(|(_, k)| k).collect();
+        for list in [&mut train, &mut eval] {
+            list.retain(|l| kept.iter().any(|k| k.name == l.kernel));
+        }
+        let texts = kept.iter().map(|k| format!("\n{}", k.text));
+        let program = Program {
             source: print::FUNCTIONS.to_string() + &texts.collect::<String>(),
             train,
             eval,
@@ -119,12 +140,27 @@ impl Plan {
             arena_bytes: self.arena_bytes as usize,
             parameter_bytes: self.parameter_bytes as usize,
             partial_bytes: self.partial_bytes as usize,
-        }
+        };
+        (kernels, program)
+    }
+
+    /// The program: the text of its kernels, each once, and the launches of a step.
+    pub fn program(&self) -> Program {
+        self.printed(|_, _| true).1
     }
 }
 
+/// A kernel as CUDA C.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Printed {
+    pub name: String,
+    pub text: String,
+    /// What all its launches compute.
+    pub origin: Origin,
+}
+
 /// A launch of a kernel, which joins the list unless one of the same text is there.
-fn launch(unit: &Unit, kernels: &mut Vec<(String, String)>) -> runtime::Launch {
+fn launch(unit: &Unit, kernels: &mut Vec<Printed>) -> runtime::Launch {
     let mut base = unit.kernel.name.clone();
     if print::is_taken(&base) {
         base.push_str("_each");
@@ -133,17 +169,18 @@ fn launch(unit: &Unit, kernels: &mut Vec<(String, String)>) -> runtime::Launch {
     let mut number = 1;
     loop {
         let printed = print::run(unit, &name);
-        let known = kernels
-            .iter()
-            .find(|k| k.0 == name)
-            .map(|k| k.1 == printed.text);
-        if known == Some(false) {
-            number += 1;
-            name = format!("{base}_{number}");
-            continue;
-        }
-        if known.is_none() {
-            kernels.push((name.clone(), printed.text));
+        match kernels.iter_mut().find(|k| k.name == name) {
+            Some(known) if known.text == printed.text => known.origin.join(&unit.origin),
+            Some(_) => {
+                number += 1;
+                name = format!("{base}_{number}");
+                continue;
+            }
+            None => kernels.push(Printed {
+                name: name.clone(),
+                text: printed.text,
+                origin: unit.origin.clone(),
+            }),
         }
         return runtime::Launch {
             kernel: name,
@@ -250,7 +287,10 @@ impl<'a> Planner<'a> {
         }
         // An update moves on to the next batch; where there is none, a launch of its own does.
         if self.units.iter().all(|u| u.extra != Some(Extra::Advance)) {
-            self.units.push(Unit::close(self.options));
+            self.units.push(match self.g.output_for(Role::Loss) {
+                Some(_) => Unit::close(self.options),
+                None => Unit::advance(self.options),
+            });
         }
     }
 
@@ -314,9 +354,12 @@ impl<'a> Planner<'a> {
             Launch::Update(_) => Some(Extra::Advance),
             _ => None,
         };
+        let nodes = groups.iter().flat_map(|&at| &self.groups[at].nodes);
+        let nodes: Vec<NodeId> = nodes.copied().collect();
         self.units.push(Unit {
             kernel: w.k,
             places,
+            origin: Origin::of(self.g, &nodes),
             extra,
             stops: matches!(launch, Launch::Update(_)),
         });
@@ -328,7 +371,7 @@ impl<'a> Planner<'a> {
         let products = groups
             .iter()
             .copied()
-            .filter(|&at| self.groups[at].macs(self.g) > 0);
+            .filter(|&at| self.groups[at].nest.macs().padded > 0);
         for at in products.collect::<Vec<_>>() {
             let of = |k: &usize| launches::sums_rows_of(&self.groups[*k], &self.groups[at]);
             let beside = left.iter().copied().find(of);

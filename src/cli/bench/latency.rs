@@ -4,11 +4,14 @@
 
 use std::time::Instant;
 
+use lenetc::train::Rate;
 use lenetc_runtime::exec::{Examples, Machine, Mode};
 use serde_json::{Value, json};
 
-/// Parts of the time, whose median gives the rate.
-const PARTS: usize = 10;
+use super::progress::{Progress, STEPS};
+
+/// Parts of the time, whose median gives the rate; each is a step of the bar.
+const PARTS: usize = STEPS as usize;
 /// The part of the time that passes before anything counts.
 const WARM_UP: f64 = 0.1;
 
@@ -17,7 +20,7 @@ pub struct Latency {
     /// Time of each call in µs, the shortest first.
     micros: Vec<f64>,
     /// Images a second.
-    pub rate: f64,
+    pub rate: Rate,
 }
 
 /// Which of the examples calls are measured on.
@@ -44,6 +47,7 @@ pub fn measure(
     mode: Mode,
     batches: Batches,
     seconds: f64,
+    progress: &Progress,
 ) -> Latency {
     let mut next = batches.cycle();
     let mut part = |seconds: f64| {
@@ -61,14 +65,17 @@ pub fn measure(
         (micros, done as f64 / start.elapsed().as_secs_f64())
     };
     part(seconds * WARM_UP);
-    let parts = (0..PARTS).map(|_| part(seconds / PARTS as f64));
-    let (micros, mut rates): (Vec<_>, Vec<f64>) = parts.unzip();
+    let parts = (0..PARTS).map(|_| {
+        let part = part(seconds / PARTS as f64);
+        progress.step();
+        part
+    });
+    let (micros, rates): (Vec<_>, Vec<f64>) = parts.unzip();
     let mut micros = micros.concat();
     micros.sort_by(f64::total_cmp);
-    rates.sort_by(f64::total_cmp);
     Latency {
         micros,
-        rate: rates[PARTS / 2],
+        rate: Rate::of(rates),
     }
 }
 
@@ -110,7 +117,7 @@ mod tests {
     fn percentiles_are_of_the_nearest_rank() {
         let of = |n: u32| Latency {
             micros: (1..=n).map(f64::from).collect(),
-            rate: 0.0,
+            rate: Rate::of(vec![1.0]),
         };
         assert_eq!(of(1).percentile(0.5), 1.0);
         assert_eq!(of(1).percentile(0.99), 1.0);

@@ -5,96 +5,144 @@
 //! Knows what is measured and in which order; the parts below know how.
 
 mod figures;
+mod gpu;
 mod latency;
+mod load;
+mod progress;
+mod setting;
 mod step;
 
 use std::time::{Duration, Instant};
 
 use lenetc::backend::cpu::{self, Isa, Plan};
+use lenetc::diag;
 use lenetc::driver::{self, Passes};
 use lenetc::train::Session;
-use lenetc_runtime::cuda::Choice;
 use lenetc_runtime::exec::{Machine, Mode};
 use serde_json::json;
 
-use super::args::{BenchArgs, RunArgs, Target};
+use super::args::{self, BenchArgs, RunArgs};
 use super::train::Prepared;
-use super::{Stop, print};
-use figures::{Limits, Operators, Table};
+use super::{Stop, print, width};
+use figures::{Limits, Table, contents};
 use latency::{Batches, Latency};
+use load::{Load, Watch};
+use progress::Progress;
+use setting::Target;
+
+// What the counters of the software GPU are shown with.
+pub use figures::{label, layers};
+pub use gpu::origins;
+pub use setting::{Setting, line};
 
 /// Measures.
 pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     let mut a = a.clone();
-    let batch = a.batch.map(|n| format!("train.batch_size={n}"));
-    a.run.model.set.extend(batch);
     a.seconds = a.seconds.clamp(0.01, 3600.0);
     match a.run.target {
-        Target::Cpu => on_cpu(&a),
-        Target::Cuda => on_gpu(&a),
+        args::Target::Cpu => on_cpu(&a),
+        args::Target::Cuda => gpu::run(&a),
     }
 }
 
 /// What was measured on the processor.
 struct Report {
+    setting: Setting,
+    load: Load,
     compile: Duration,
     train: Latency,
     eval: Latency,
     table: Table,
-    batch: usize,
     /// Images in a block, with fusion and without.
     blocks: [u32; 2],
 }
 
+/// What is measured on the processor, in this order.
+const THINGS: [&str; 5] = [
+    "compiling",
+    "training",
+    "inference",
+    "the parts of a step",
+    "the machine's limits",
+];
+
 fn on_cpu(a: &BenchArgs) -> Result<u8, Stop> {
     let r = measure(a)?;
-    let text = if a.json { r.json(a)? } else { r.text(a)? };
+    let text = if a.json { r.json() } else { r.text(a)? };
     print(&text)?;
     Ok(0)
 }
 
 fn measure(a: &BenchArgs) -> Result<Report, Stop> {
     let isa = a.run.isa.isa()?;
-    let compile = compile_time(&a.run, isa)?;
     let mut p = Prepared::new(&a.run, |_| ())?;
+    let progress = Progress::new(THINGS.len() as u64);
+    let begin = |thing: usize| progress.begin(thing as u64, THINGS[thing]);
+    begin(0);
+    let compile = compile_time(&a.run, isa)?;
     let batch = (p.model.config.batch_size as usize).min(p.data.train.len());
     p.model.config.batch_size = batch as u32;
     let (plan, tuned) = p.plan(&a.run, Passes::from(a.run.opt > 0))?;
-    super::train::note(tuned);
+    progress.say(|| super::train::note(tuned));
     let (apart, _) = p.plan(&a.run, Passes::Unfused)?;
-    let learning_rate = p.model.config.learning_rate;
+    let setting = setting(a, &p, &plan);
     let mut session = Session::new(&plan, p.data, p.model.config, a.run.threads())?;
     session.initialise(&p.built.parameters)?;
-    let mut indices = lenetc_runtime::rng::permutation(1, 0, session.data.train.len() as u32);
-    indices.truncate(indices.len() / batch * batch);
+    let indices = whole_batches(session.data.train.len(), batch);
     let batches = Batches {
         indices: &indices,
         batch,
-        learning_rate,
+        learning_rate: session.config.learning_rate,
     };
+    let watch = Watch::start();
     let calls = session.with(|m, x| {
-        [Mode::Train, Mode::Eval].map(|mode| latency::measure(m, x, mode, batches, a.seconds))
+        [(1, Mode::Train), (2, Mode::Eval)].map(|(thing, mode)| {
+            begin(thing);
+            latency::measure(m, x, mode, batches, a.seconds, &progress)
+        })
     });
     let fuses = plan.operators.iter().any(|o| o.len() > 1);
     let mut unfused = fuses.then(|| machine(&apart)).transpose()?;
+    begin(3);
     let step = session.with_one_thread(|m, x| {
         if let Some(u) = &mut unfused {
             u.parameters_mut().copy_from_slice(m.parameters());
         }
-        step::measure(m, unfused.as_mut(), x, batches, a.seconds)
+        let shown = |share| progress.set(3, share);
+        step::measure(m, unfused.as_mut(), x, batches, a.seconds, shown)
     })?;
     let (Some([train, eval]), Some(step)) = (calls, step) else {
         return Err(Stop::Message("this session runs on a GPU".into()));
     };
+    let spreads = [train.rate.spread, eval.rate.spread, step.spread];
+    let load = watch.stop(spreads.into_iter().fold(0.0, f64::max));
+    begin(4);
     let limits = limits(isa, plan.arena_bytes)?;
     Ok(Report {
+        setting,
+        load,
         compile,
         train,
         eval,
-        table: Table::new(&step, batch, &operators(&plan), &operators(&apart), limits),
-        batch,
+        table: Table::new(&step, batch, &contents(&plan), &contents(&apart), limits),
         blocks: [plan.block, apart.block],
     })
+}
+
+fn setting(a: &BenchArgs, p: &Prepared, plan: &Plan) -> Setting {
+    let target = Target::Cpu {
+        threads: a.run.threads(),
+        isa: plan.isa.name(),
+        block: plan.block,
+    };
+    Setting::new(&a.run, &p.data, &p.model.config, target)
+}
+
+/// Positions of examples in a random order, for whole batches.
+fn whole_batches(examples: usize, batch: usize) -> Vec<u32> {
+    let mut indices = lenetc_runtime::rng::permutation(1, 0, examples as u32);
+    indices.truncate(indices.len() / batch * batch);
+    indices
 }
 
 /// A program on one thread.
@@ -107,11 +155,6 @@ fn failed(e: impl ToString) -> Stop {
     Stop::Message(e.to_string())
 }
 
-/// Of each call of a step its operators.
-fn operators(plan: &Plan) -> Operators {
-    plan.step().map(|k| plan.operators[k].clone()).collect()
-}
-
 fn limits(isa: Isa, set_bytes: u64) -> Result<Limits, Stop> {
     Ok(Limits {
         gflops: cpu::peak(isa).map_err(failed)? / 1e9,
@@ -122,74 +165,44 @@ fn limits(isa: Isa, set_bytes: u64) -> Result<Limits, Stop> {
 
 impl Report {
     fn text(&self, a: &BenchArgs) -> Result<String, Stop> {
-        let (compile, threads) = (self.compile.as_secs_f64() * 1e3, a.run.threads());
-        let mut out = format!(
-            "compile    {compile:.1} ms, source to runnable code\n\
-             train      {:.0} examples/sec at batch {} on {threads} threads\n\
+        let columns = (!a.wide).then(width::columns);
+        let page = columns.unwrap_or(usize::MAX);
+        let compile = self.compile.as_secs_f64() * 1e3;
+        let mut out = self.setting.text(page) + &line("machine", &self.load.text(), page);
+        out += &format!(
+            "\n\
+             compile    {compile:.1} ms, source to runnable code\n\
+             train      {:.0} examples/sec\n\
              inference  {:.0} images/sec\n\n",
-            self.train.rate, self.batch, self.eval.rate
+            self.train.rate.per_sec, self.eval.rate.per_sec
         );
         out += &latency::head();
         out += &self.train.line("a step of training");
         out += &self.eval.line("inference of a batch");
         out += "\n";
-        out += &self.table.text(a.run.isa.isa()?.name());
+        out += &self.table.text(a.run.isa.isa()?.name(), columns);
         let [fused, apart] = self.blocks;
         if fused != apart {
-            out += &format!("without fusion, blocks have {apart} images in the place of {fused}\n");
+            let images = diag::count(u64::from(apart), "image");
+            out += &format!("without fusion, blocks have {images} in the place of {fused}\n");
         }
         Ok(out)
     }
 
-    fn json(&self, a: &BenchArgs) -> Result<String, Stop> {
+    fn json(&self) -> String {
         let mut line = json!({
             "compile_ms": self.compile.as_secs_f64() * 1e3,
-            "train_examples_per_sec": self.train.rate,
-            "inference_images_per_sec": self.eval.rate,
+            "train_examples_per_sec": self.train.rate.per_sec,
+            "inference_images_per_sec": self.eval.rate.per_sec,
             "train_step_us": self.train.json(),
             "inference_us": self.eval.json(),
-            "threads": a.run.threads(),
-            "isa": a.run.isa.isa()?.name(),
-            "batch": self.batch,
-            "block": self.blocks[0],
             "unfused_block": self.blocks[1],
+            "machine": self.load.json(),
         });
+        self.setting.extend(&mut line);
         self.table.extend(&mut line);
-        Ok(format!("{line}\n"))
-    }
-}
-
-/// Rates of a GPU. The first figure is from the source text to the loaded kernels, data and the driver's start included.
-fn on_gpu(a: &BenchArgs) -> Result<u8, Stop> {
-    let start = Instant::now();
-    let (mut session, built) = super::train::session(&a.run, |_| ())?;
-    let ready = start.elapsed().as_secs_f64() * 1e3;
-    session.initialise(&built.parameters)?;
-    if a.run.device == Some(Choice::Software) {
-        return super::counters::run(a, &mut session);
-    }
-    let train = session.rate(Mode::Train, a.seconds)?;
-    let eval = session.rate(Mode::Eval, a.seconds)?;
-    let batch = session.config.batch_size;
-    let device = session.gpu().map_or("", |e| &e.device().name);
-    let text = if a.json {
-        let line = json!({
-            "ready_ms": ready,
-            "train_examples_per_sec": train,
-            "inference_images_per_sec": eval,
-            "device": device,
-            "batch": batch,
-        });
         format!("{line}\n")
-    } else {
-        format!(
-            "ready      {ready:.1} ms, source to loaded kernels, data and driver included\n\
-             train      {train:.0} examples/sec at batch {batch} on {device}\n\
-             inference  {eval:.0} images/sec\n"
-        )
-    };
-    print(&text)?;
-    Ok(0)
+    }
 }
 
 /// From the source text to runnable code; the fastest of three, since the first also warms caches.

@@ -18,6 +18,8 @@ const STINT_SHARE: f64 = 0.1;
 pub struct Step {
     /// As a step runs, nothing read but the clock before and after it.
     pub whole: f64,
+    /// How far nine tenths of the whole steps are from one tenth, as a part of the median.
+    pub spread: f64,
     pub parts: Parts,
     /// Of the program without fusion.
     pub unfused: Option<Parts>,
@@ -41,18 +43,21 @@ pub struct Call {
     pub bytes: f64,
 }
 
-/// Measures for about so many seconds. Call it from inside a pool of one thread.
+/// Measures for about so many seconds; `progress` shows how much of them is over. Call it from inside a pool of one
+/// thread.
 pub fn measure(
     machine: &mut Machine,
     mut unfused: Option<&mut Machine>,
     examples: Examples,
     batches: Batches,
     seconds: f64,
+    progress: impl Fn(f64),
 ) -> Step {
     let (mut whole, mut parts, mut apart) = (vec![], vec![], vec![]);
     let mut next = batches.cycle();
     let (start, most) = (Instant::now(), seconds * STINT_SHARE);
     while whole.is_empty() || start.elapsed().as_secs_f64() < seconds {
+        progress(start.elapsed().as_secs_f64() / seconds);
         stint(&mut next, &mut whole, most, |b| run(machine, examples, b));
         stint(&mut next, &mut parts, most, |b| {
             machine.profile(examples, b)
@@ -63,6 +68,7 @@ pub fn measure(
     }
     Step {
         whole: median(whole.iter().copied()),
+        spread: spread(&whole),
         parts: Parts::new(&parts),
         unfused: unfused.map(|_| Parts::new(&apart)),
     }
@@ -94,6 +100,14 @@ fn stint<'a, T>(
     }
 }
 
+/// How far the slow steps are from the fast ones, as a part of the median; a few that were interrupted do not count.
+fn spread(times: &[Duration]) -> f64 {
+    let mut times: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+    times.sort_by(f64::total_cmp);
+    let at = |tenth: usize| times[(times.len() - 1) * tenth / 10];
+    (at(9) - at(1)) / at(5)
+}
+
 /// The median in µs.
 fn median(times: impl Iterator<Item = Duration>) -> f64 {
     let mut times: Vec<Duration> = times.collect();
@@ -121,5 +135,19 @@ impl Parts {
     /// All kernels.
     pub fn kernels(&self) -> f64 {
         self.calls.iter().map(|c| c.micros).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_leaves_out_what_was_interrupted() {
+        let mut steps: Vec<Duration> = (95..=105).map(Duration::from_millis).collect();
+        assert!((spread(&steps) - 0.08).abs() < 1e-9);
+        steps[3] = Duration::from_secs(9);
+        assert!(spread(&steps) < 0.1);
+        assert_eq!(spread(&steps[..1]), 0.0);
     }
 }

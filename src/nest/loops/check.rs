@@ -7,14 +7,18 @@
 //! 4. every access of memory that stands under constant bounds only lies within its buffer;
 //! 5. rows of a thread are 2 or 4 elements wide, start at a multiple of that, and only kernels of one lane have them;
 //! 6. loops over blocks are outermost, loops over threads are not within each other, and no thread alone
-//!    meets a barrier.
+//!    meets a barrier;
+//! 7. variables have a name each, buffers and register arrays too; a condition says something, and steps go forward.
 //!
-//! The last is proved by interval arithmetic. Where a bound depends on another variable, or a condition
+//! Accesses are proved by interval arithmetic. Where a bound depends on another variable, or a condition
 //! guards an access, intervals prove nothing; there the interpreter checks each access as it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+
+/// Indices are below this: so are sums and differences of a few of them then.
+const INDICES: i128 = 1 << 60;
 
 type Ranges = BTreeMap<Var, (i64, i64)>;
 
@@ -41,8 +45,32 @@ pub fn verify(k: &Kernel) -> Result<(), String> {
         exact: true,
         steps: BTreeMap::new(),
     };
-    let checked = body(k, &k.body, &mut ranges).and_then(|()| parallel(&k.body, Level::Kernel));
+    let checked = names(k)
+        .and_then(|()| body(k, &k.body, &mut ranges))
+        .and_then(|()| parallel(&k.body, Level::Kernel));
     checked.map_err(|e| format!("kernel {}: {e}", k.name))
+}
+
+/// A text of the kernel means the kernel.
+fn names(k: &Kernel) -> Result<(), String> {
+    let memory = k.buffers.iter().map(|b| &b.name);
+    let memory = memory.chain(k.regs.iter().map(|r| &r.name));
+    let lists: [(Vec<&String>, &[&str]); 2] = [
+        (memory.collect(), &print::VALUE_WORDS),
+        (k.vars.iter().collect(), &print::INDEX_WORDS),
+    ];
+    for (all, taken) in lists {
+        let mut seen = BTreeSet::new();
+        for name in all {
+            if !print::is_name(name, taken) {
+                return Err(format!("`{name}` is a word of the text, or none"));
+            }
+            if !seen.insert(name) {
+                return Err(format!("{name} means two things"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How far the statements are shared out among threads.
@@ -96,9 +124,7 @@ fn body(k: &Kernel, stmts: &[Stmt], scope: &mut Scope) -> Result<(), String> {
                 conditions,
                 body: inner,
             } => {
-                for c in conditions {
-                    interval(c, scope)?;
-                }
+                guarded(conditions, scope)?;
                 let exact = scope.exact && conditions.is_empty();
                 body(
                     k,
@@ -154,6 +180,9 @@ fn bind(d: &Dim, kind: Kind, dims: usize, scope: &mut Scope) -> Result<bool, Str
             .collect::<Result<Vec<_>, _>>()
     };
     let (lower, upper) = (bounds(&d.lower)?, bounds(&d.upper)?);
+    if d.step < 1 || d.lower.is_empty() || d.upper.is_empty() {
+        return Err("a loop that goes nowhere".into());
+    }
     let fixed = lower.iter().chain(&upper).all(|r| r.0 == r.1);
     if kind == Kind::Unrolled && (!fixed || dims != 1) {
         return Err("an unrolled loop without constant bounds".into());
@@ -176,17 +205,32 @@ fn quotient(q: &Quotient, scope: &Scope) -> Result<(i64, i64), String> {
     Ok((lo.div_euclid(q.div), hi.div_euclid(q.div)))
 }
 
+/// Conditions under which something happens.
+fn guarded(conditions: &[At], scope: &Scope) -> Result<(), String> {
+    if conditions.is_empty() {
+        return Err("a condition that says nothing".into());
+    }
+    conditions
+        .iter()
+        .try_for_each(|c| interval(c, scope).map(|_| ()))
+}
+
 fn interval(a: &At, scope: &Scope) -> Result<(i64, i64), String> {
-    let (mut lo, mut hi) = (a.constant, a.constant);
+    let constant = i128::from(a.constant);
+    let (mut lo, mut hi) = (constant, constant);
     for (v, c) in &a.terms {
         let &(l, h) = scope
             .ranges
             .get(v)
             .ok_or_else(|| format!("variable {} is not bound", v.0))?;
-        lo += if *c > 0 { c * l } else { c * h };
-        hi += if *c > 0 { c * h } else { c * l };
+        let [low, high] = [l, h].map(|end| i128::from(*c) * i128::from(end));
+        lo = lo.saturating_add(low.min(high));
+        hi = hi.saturating_add(low.max(high));
     }
-    Ok((lo, hi))
+    if lo <= -INDICES || hi >= INDICES {
+        return Err("an index that is too large".into());
+    }
+    Ok((lo as i64, hi as i64))
 }
 
 fn register(k: &Kernel, reg: RegId, index: &[At], scope: &Scope) -> Result<(), String> {
@@ -265,6 +309,10 @@ fn stored(
     if interval(lanes, scope)?.0 < 1 || step < 1 {
         return Err("a row of no lanes".into());
     }
+    let factors = lanes.terms.iter().map(|t| t.1).chain([lanes.constant]);
+    if step >= 1 << 20 || factors.into_iter().any(|c| c.abs() >= 1 << 40) {
+        return Err("a row of elements too far apart".into());
+    }
     let width = step * (i64::from(k.lanes) - 1) + 1;
     within(k, buf, at, width, scope).or_else(|_| {
         within(k, buf, at, 1, scope)?;
@@ -333,9 +381,7 @@ fn expr(k: &Kernel, e: ValueId, scope: &Scope) -> Result<(), String> {
         }
         Expr::Transposed(xs, _) => xs.clone(),
         Expr::Within(conditions, x) => {
-            for c in conditions {
-                interval(c, scope)?;
-            }
+            guarded(conditions, scope)?;
             let inner = Scope {
                 exact: false,
                 ..scope.clone()

@@ -2,10 +2,12 @@
 //!
 //! Does not know graphs or shapes.
 
+use super::order::{self, Context};
 use super::{Checked, Names, error};
 use crate::diag::Diagnostic;
 use crate::ops::{ArgError, ArgValue, Args, Signature};
-use crate::syntax::ast::{Arg, BinaryOp, BlockDef, Call, Value as Written, ValueKind};
+use crate::passes::known;
+use crate::syntax::ast::{BinaryOp, BlockDef, Call, Ident, Value as Written, ValueKind};
 
 /// An operator's complaint about an argument, at the place where it is written.
 pub(super) fn bad_argument(e: ArgError, c: &Call, s: &Signature) -> Box<Diagnostic> {
@@ -14,34 +16,22 @@ pub(super) fn bad_argument(e: ArgError, c: &Call, s: &Signature) -> Box<Diagnost
         Some(n) => n.name == e.argument,
         None => Some(*k) == position,
     });
-    let d = Diagnostic::error(e.code, e.message).at(arg.map_or(c.span, |(_, a)| a.span), "");
-    Box::new(
-        d.help(
-            e.help
-                .unwrap_or_else(|| format!("it is written {}", s.text())),
-        ),
-    )
+    let mut d = Diagnostic::error(e.code, e.message).at(arg.map_or(c.span, |(_, a)| a.span), "");
+    d.understood = e.understood;
+    let written = || format!("it is written {}", s.text());
+    Box::new(d.help(e.help.unwrap_or_else(written)))
 }
 
 /// The arguments of a layer by the names of its signature.
-pub(super) fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<Args> {
+pub(super) fn read_arguments(c: &Call, cx: &Context) -> Checked<Args> {
+    let s = cx.signature;
+    let mut given = c.args.iter().filter_map(|a| a.name.as_ref());
+    if let Some(name) = given.find(|name| !cx.knows(&name.name)) {
+        return Err(no_such_argument(name, s));
+    }
     let mut args = Args::default();
-    for (k, a) in c.args.iter().enumerate() {
-        let known = match &a.name {
-            Some(n) => s.arguments.iter().find(|x| x.name == n.name),
-            None => s.arguments.get(k),
-        };
-        let Some(known) = known else {
-            return Err(no_such_argument(c, a, s));
-        };
-        if args.values.iter().any(|v| v.0 == known.name) {
-            return Err(error(
-                "E0402",
-                format!("`{}` is given twice", known.name),
-                a.span,
-            ));
-        }
-        args.values.push((known.name, evaluate(&a.value, names)?));
+    for (name, a) in order::assign(c, cx)?.into_iter().zip(&c.args) {
+        args.values.push((name, evaluate(&a.value, cx.names)?));
     }
     let given = |name: &str| args.values.iter().any(|v| v.0 == name);
     if let Some(missing) = s
@@ -56,29 +46,16 @@ pub(super) fn read_arguments(c: &Call, s: &Signature, names: &Names) -> Checked<
     Ok(args)
 }
 
-fn no_such_argument(c: &Call, a: &Arg, s: &Signature) -> Box<Diagnostic> {
-    let message = match &a.name {
-        Some(n) => format!("{} has no argument `{}`", c.name.name, n.name),
-        None => format!(
-            "{} takes at most {} arguments",
-            c.name.name,
-            s.arguments.len()
-        ),
-    };
-    let at = a.name.as_ref().map_or(a.span, |n| n.span);
-    let d = Diagnostic::error("E0402", message).at(at, "");
-    let habits = [
-        ("in_channels", "channels in are inferred"),
-        ("in_features", "features in are inferred"),
-    ];
-    let habit = a
-        .name
-        .as_ref()
-        .and_then(|n| habits.iter().find(|h| h.0 == n.name));
-    Box::new(match habit {
-        Some(h) => d.help(format!("{}: it is written {}", h.1, s.text())),
-        None => d.help(format!("it is written {}", s.text())),
-    })
+fn no_such_argument(name: &Ident, s: &Signature) -> Box<Diagnostic> {
+    if let Some(missing) = known::argument(s.name, &name.name) {
+        let d = Diagnostic::error("E0402", missing.message).at(name.span, missing.label);
+        let d = d.understood();
+        let help = missing.help.map(String::from);
+        return Box::new(d.help(help.unwrap_or_else(|| format!("it is written {}", s.text()))));
+    }
+    let message = format!("{} has no argument `{}`", s.name, name.name);
+    let d = Diagnostic::error("E0402", message).at(name.span, "");
+    Box::new(d.help(format!("it is written {}", s.text())))
 }
 
 /// What the parameters of a block stand for in one use of it.

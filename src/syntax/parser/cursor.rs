@@ -2,6 +2,7 @@
 //!
 //! It knows what starts an item, which is where any skipping ends, and nothing else of the grammar.
 
+use super::habits::{Habit, Seen};
 use crate::diag::{Diagnostic, Span};
 use crate::syntax::lexer::{Lexeme, Lexer, Token};
 use crate::syntax::{MAX_DEPTH, MAX_DIAGNOSTICS, MAX_LAYERS, MAX_VALUES};
@@ -38,6 +39,7 @@ pub(super) struct Cursor<'a> {
     /// Where the last message points: a second one about the same place says nothing new.
     last_error: Option<u32>,
     pub stopped: bool,
+    pub habits: Vec<Seen>,
     quiet: bool,
     layers: usize,
     values: usize,
@@ -62,6 +64,7 @@ impl<'a> Cursor<'a> {
             diags: Vec::new(),
             last_error: None,
             stopped: false,
+            habits: Vec::new(),
             quiet: false,
             layers: 0,
             values: 0,
@@ -120,7 +123,10 @@ impl<'a> Cursor<'a> {
         };
         if !self.quiet {
             let diag = lexical_error(lexeme, self.text);
-            self.report(diag);
+            match is_single_quoted(lexeme, self.text) {
+                true => self.habit(Habit::Quotes, diag),
+                false => self.report(diag),
+            }
         }
         if self.stopped { None } else { token }
     }
@@ -171,15 +177,25 @@ impl<'a> Cursor<'a> {
 
     /// Adds a message, unless the last one points at the same place.
     pub fn report(&mut self, diag: Diagnostic) {
-        let place = diag.span().map(|span| span.start);
-        if self.stopped || (place.is_some() && place == self.last_error) {
+        let place = diag.span();
+        if self.stopped || place.is_some_and(|place| self.was_told(place)) {
             return;
         }
-        self.last_error = place;
+        self.last_error = place.map(|place| place.start);
         self.diags.push(diag);
         if self.diags.len() >= MAX_DIAGNOSTICS {
             self.stop();
         }
+    }
+
+    /// Whether the last message points at this place, or nothing more is to be said.
+    pub fn was_told(&self, place: Span) -> bool {
+        self.stopped || self.last_error == Some(place.start)
+    }
+
+    /// Takes note of a place about which nothing more is to be said.
+    pub fn tell(&mut self, place: Span) {
+        self.last_error = Some(place.start);
     }
 
     /// Reads no further, as if the text ended here.
@@ -425,6 +441,11 @@ fn stand_in(unknown: &str) -> Option<Token> {
         "）" => Some(Token::RParen),
         _ => None,
     }
+}
+
+fn is_single_quoted(lexeme: Lexeme, text: &str) -> bool {
+    let inner = lexeme.span.slice(text).strip_prefix('\'');
+    lexeme.token == Token::SingleStr && inner.is_some_and(|inner| inner.ends_with('\''))
 }
 
 fn lexical_error(lexeme: Lexeme, text: &str) -> Diagnostic {

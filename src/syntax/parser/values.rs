@@ -4,6 +4,7 @@
 
 use super::Parser;
 use super::cursor::Open;
+use super::habits::Habit;
 use crate::diag::{Diagnostic, Span};
 use crate::syntax::MAX_DEPTH;
 use crate::syntax::ast::{Arg, BinaryOp, Ident, Value, ValueKind};
@@ -215,7 +216,20 @@ impl Parser<'_> {
         let inner = inner.strip_suffix(quote).unwrap_or(inner.trim_end());
         self.cursor.count_value(span);
         self.cursor.bump();
+        if quote == '\'' && !self.entries && is_name(inner) {
+            return self.quoted_name(inner, span);
+        }
         Tall::new(ValueKind::Str(inner.into()), span, 0)
+    }
+
+    /// A word in single quotes, which was reported as such: an argument of a layer is a name where torch has a string.
+    fn quoted_name(&mut self, name: &str, span: Span) -> Tall {
+        let reported = |diag: &&mut Diagnostic| diag.span() == Some(span);
+        if let Some(diag) = self.cursor.diags.iter_mut().find(reported) {
+            diag.labels[0].text = "a name has no quotes".into();
+            diag.help = vec![format!("write {name}")];
+        }
+        Tall::new(ValueKind::Name(name.into()), span, 0)
     }
 
     /// What starts with a name: the name itself, a call, or a record.
@@ -235,7 +249,7 @@ impl Parser<'_> {
             let diag = Diagnostic::error("E0102", message)
                 .at(name.span, "written in lower case")
                 .help(format!("write `{plain}`"));
-            self.cursor.report(diag);
+            self.cursor.habit(Habit::Literal, diag);
             name.name = plain.into();
         }
         Tall::new(ValueKind::Name(name.name), name.span, 0)
@@ -435,6 +449,11 @@ fn starts_value(token: Token) -> bool {
         token,
         BadNumber | Float | Int | LBracket | LParen | Minus | Str | Word
     )
+}
+
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.bytes().all(plain) && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
 fn python_literal(name: &str) -> Option<&'static str> {

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use super::{Options, Scheduler, cost, cut, even};
+use crate::diag;
 
 /// Candidates cost no more than so many times the cheapest,
 const MOST_COST: f64 = 1.5;
@@ -218,11 +219,13 @@ impl fmt::Display for Lanes {
 
 impl Tiling {
     fn text(&self, o: Options) -> String {
-        let channels = counted(self.size.channels, "channel");
+        let channels = diag::count(self.size.channels as u64, "channel");
         let beside = match (self.size.positions, self.groups) {
-            (1, n) if o.block > 1 => counted(n, "vector") + " of images",
-            (n, 1) => counted(n, "position"),
-            (n, each) => counted(n, "row") + " of " + &counted(each, "vector"),
+            (1, n) if o.block > 1 => diag::count(n as u64, "vector") + " of images",
+            (n, 1) => diag::count(n as u64, "position"),
+            (n, each) => {
+                diag::count(n as u64, "row") + " of " + &diag::count(each as u64, "vector")
+            }
         };
         let (filled, all) = (self.registers, o.registers);
         let fills = format!("tile of {channels} × {beside} in {filled} of {all} registers");
@@ -246,10 +249,6 @@ impl Tiling {
     }
 }
 
-fn counted(n: i64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
 /// A line for the block and what is in the lanes of each kind of part, and one for each tile; lines that repeat
 /// are left out.
 impl fmt::Display for Choice {
@@ -265,7 +264,12 @@ impl fmt::Display for Choice {
             add(match p.lanes {
                 Lanes::Parameters => format!("{lanes} lanes, {}", p.lanes),
                 _ if block == 1 => format!("image by image, {lanes} lanes, {}", p.lanes),
-                _ => format!("blocks of {block} images, {lanes} lanes, {}", p.lanes),
+                _ => format!(
+                    "blocks of {}, {}, {}",
+                    diag::count(u64::from(block), "image"),
+                    diag::count(u64::from(lanes), "lane"),
+                    p.lanes
+                ),
             });
             if let Some(t) = &p.tiling {
                 add(t.text(self.options));

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use crate::backend::cpu::code::Isa;
 use crate::backend::pieces::{self, Piece};
 use crate::ir::Leading;
-use crate::nest::loops::{At, BufId, Buffer, Dim, Kernel, Kind, RegId, Space, Stmt, ValueId, Var};
+use crate::nest::loops::{At, BufId, Dim, Kernel, Kind, RegId, Space, Stmt, ValueId, Var};
 use crate::nest::{
     Access, Affine, AxisId, Binary, Combine, Expr, Extent, Index, Nest, Stage, TensorRole,
 };
@@ -133,13 +133,7 @@ fn tensor(k: &mut Kernel, t: &crate::nest::Tensor, o: Options) -> Home {
         Leading::None => t.ty.elements().next_multiple_of(u64::from(o.lanes)),
         Leading::Dataset => t.ty.elements(),
     };
-    k.buffers.push(Buffer {
-        name: t.name.clone(),
-        dtype: t.ty.dtype,
-        len,
-        space: Space::Global,
-    });
-    Home::Memory(BufId(k.buffers.len() as u32 - 1))
+    Home::Memory(k.buffer(&t.name, t.ty.dtype, len, Space::Global))
 }
 
 struct Scheduler<'a> {

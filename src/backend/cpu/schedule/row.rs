@@ -75,7 +75,7 @@ impl Scheduler<'_> {
     /// Schedules the whole nest.
     pub(super) fn one_image(&mut self) {
         let mut body = Vec::new();
-        let lane = self.k.var("lane");
+        let lane = self.k.var("l");
         for s in &self.n.stages {
             let mut axes = self.n.shared.iter().chain(&s.own).chain(&s.reduce);
             if !axes.any(|a| self.is_batch(a)) {

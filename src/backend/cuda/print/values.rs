@@ -8,27 +8,12 @@ use crate::nest::loops::{At, BufId, Expr, Read, RegId, Uniform, ValueId, Var};
 use crate::nest::{Binary, Compare, Unary};
 
 impl Printer<'_> {
-    /// `a − b − 1 ≥ 0` reads `b < a`.
     pub(super) fn conditions(&self, conditions: &[At]) -> String {
-        let tests: Vec<String> = conditions
-            .iter()
-            .map(|c| {
-                let side = |sign: i64| {
-                    let mut a = c.clone();
-                    a.constant = 0;
-                    a.terms.retain(|t| t.1 * sign > 0);
-                    a.terms.iter_mut().for_each(|t| t.1 *= sign);
-                    a
-                };
-                let (mut left, mut right) = (side(1), side(-1));
-                if c.constant < 0 {
-                    right.constant = -c.constant - 1;
-                    return format!("{} < {}", self.at(&right), self.at(&left));
-                }
-                left.constant = c.constant;
-                format!("{} <= {}", self.at(&right), self.at(&left))
-            })
-            .collect();
+        let test = |c: &At| {
+            let c = c.non_negative();
+            format!("{} {} {}", self.at(&c.left), c.sign, self.at(&c.right))
+        };
+        let tests: Vec<String> = conditions.iter().map(test).collect();
         tests.join(" && ")
     }
 

@@ -1,0 +1,260 @@
+//! The stages that are lists of kernels. Each kernel stands under its number in the step, its operators and their layers.
+
+use lenetc_runtime::cuda::Program;
+use lenetc_runtime::exec::Place;
+
+use super::super::plan_cuda;
+use super::{Compilation, NoStage};
+use crate::backend::Origin;
+use crate::backend::cpu::{self, Isa, clif, wide};
+use crate::backend::cuda::{self, ptx};
+use crate::diag;
+use crate::ir::{self, NodeId, Value};
+use crate::lines::{comment, wrap};
+use crate::nest::{self, loops};
+use crate::ops::Graph;
+use crate::passes::fuse::{self, Group};
+
+/// The line over a kernel.
+fn title(mark: &str, number: usize, origin: &Origin) -> String {
+    comment(mark, &format!("{number}: {origin}"))
+}
+
+impl Compilation<'_> {
+    /// The numbers of the kernels that are asked for; an error where there is none.
+    fn wanted<'a>(
+        &self,
+        kernels: impl Iterator<Item = (&'a str, &'a Origin)>,
+    ) -> Result<Vec<usize>, NoStage> {
+        let all: Vec<(&str, &Origin)> = kernels.collect();
+        self.pick.check_kernel(all.iter().map(|k| k.0))?;
+        let wanted = |k: &usize| self.pick.wants(Some(*k), all[*k].0, all[*k].1);
+        let wanted: Vec<usize> = (0..all.len()).filter(wanted).collect();
+        match wanted.is_empty() {
+            true => Err(self.nothing()),
+            false => Ok(wanted),
+        }
+    }
+
+    /// The same of a plan.
+    fn wanted_of(&self, plan: &cpu::Plan) -> Result<Vec<usize>, NoStage> {
+        let names = plan.kernels.iter().map(|k| k.name.as_str());
+        self.wanted(names.zip(&plan.origins))
+    }
+
+    /// Groups with the numbers of those that are asked for.
+    fn wanted_groups(
+        &self,
+        g: &Graph,
+        groups: &[Group],
+    ) -> Result<(Vec<usize>, Vec<Origin>), NoStage> {
+        let origins: Vec<Origin> = groups.iter().map(|x| Origin::of(g, &x.nodes)).collect();
+        let names = groups.iter().map(|x| x.nest.name.as_str());
+        Ok((self.wanted(names.zip(&origins))?, origins))
+    }
+
+    /// Of each kernel the nodes that it computes, and the values that it reads and stores.
+    pub(super) fn fused(&self) -> Result<String, NoStage> {
+        let (g, groups) = self.groups();
+        let (wanted, origins) = self.wanted_groups(&g, &groups)?;
+        let list = |values: &[ir::Value]| {
+            let all: Vec<String> = values.iter().map(|&v| ir::value_text(&g, v)).collect();
+            all.join(", ")
+        };
+        let line = |text: &str| wrap(&format!("    {text}"), "            ") + "\n";
+        let mut out = String::new();
+        for k in wanted {
+            let group = &groups[k];
+            out += &title("#", k, &origins[k]);
+            out += &format!("{} {{\n", group.nest.name);
+            out += &line(&format!("reads {}", list(&group.reads())));
+            for id in with_views(&g, group) {
+                out += &line(&ir::node_text(&g, id));
+            }
+            out += &line(&format!("stores {}", list(&group.stores())));
+            out += "}\n\n";
+        }
+        Ok(out)
+    }
+
+    pub(super) fn nests(&self) -> Result<String, NoStage> {
+        let (g, groups) = self.groups();
+        let (wanted, origins) = self.wanted_groups(&g, &groups)?;
+        let plan = cpu::plan(&g, &groups, self.batch(), self.options.isa);
+        let nest = |k: usize| {
+            let choice = comment("#", &plan.choices[k].to_string());
+            let title = title("#", k, &origins[k]);
+            format!("{title}{choice}{}\n", nest::text(&groups[k].nest))
+        };
+        Ok(wanted.into_iter().map(nest).collect())
+    }
+
+    /// The memory plan.
+    pub(super) fn plan_text(&self) -> Result<String, NoStage> {
+        let p = self.plan(self.options.isa);
+        let wanted = self.wanted_of(&p)?;
+        let mut out = format!(
+            "block {}\narena {} bytes a worker\ngradients {} bytes a shard\nparameters {} bytes\n",
+            diag::count(u64::from(p.block), "image"),
+            p.arena_bytes,
+            p.shard_bytes,
+            p.parameter_bytes
+        );
+        for (title, once) in [
+            ("for every block", false),
+            ("once a step, after the sum of shards", true),
+        ] {
+            let kernels: Vec<usize> = wanted
+                .iter()
+                .copied()
+                .filter(|&k| p.once[k] == once)
+                .collect();
+            if !kernels.is_empty() {
+                out += &format!("\n{title}:\n");
+            }
+            for k in kernels {
+                out += &planned(&p, k);
+            }
+        }
+        Ok(out)
+    }
+
+    pub(super) fn loops(&self) -> Result<String, NoStage> {
+        let p = self.plan(self.options.isa);
+        let wanted = self.wanted_of(&p)?;
+        let kernel = |k: usize| title("#", k, &p.origins[k]) + &loops::text(&p.kernels[k]) + "\n";
+        Ok(wanted.into_iter().map(kernel).collect())
+    }
+
+    pub(super) fn clif(&self, target: &clif::Target) -> Result<String, NoStage> {
+        let p = self.plan(Isa::Cranelift);
+        let wanted = self.wanted_of(&p)?;
+        let kernel = |k: usize| {
+            title(";", k, &p.origins[k]) + &clif::listing(&p.kernels[k], k as u32, target)
+        };
+        Ok(wanted.into_iter().map(kernel).collect())
+    }
+
+    pub(super) fn asm(&self, target: &clif::Target) -> Result<String, NoStage> {
+        let p = self.plan(self.options.isa);
+        let mut out = String::new();
+        for k in self.wanted_of(&p)? {
+            let kernel = &p.kernels[k];
+            out += &title(";", k, &p.origins[k]);
+            out += &match &p.code[k] {
+                Some(code) => format!("; {} {}\n{}\n", kernel.name, p.isa, wide::text(code)),
+                None => clif::assembly(std::slice::from_ref(kernel), target)
+                    .map_err(|e| e.to_string())?,
+            };
+        }
+        Ok(out)
+    }
+
+    fn plan_on_gpu(&self) -> cuda::Plan {
+        let multiprocessors = ptx::multiprocessors(self.options.capability);
+        plan_cuda(
+            self.step.clone(),
+            self.options.optimise,
+            self.batch(),
+            multiprocessors,
+        )
+    }
+
+    /// The program for a GPU of the kernels that are asked for, and these kernels.
+    fn on_gpu(&self) -> Result<(Program, Vec<cuda::Printed>), NoStage> {
+        let wants = |at: usize, k: &cuda::Printed| self.pick.wants(Some(at), &k.name, &k.origin);
+        let (mut all, program) = self.plan_on_gpu().printed(wants);
+        self.pick
+            .check_kernel(all.iter().map(|k| k.name.as_str()))?;
+        let mut number = 0..;
+        all.retain(|k| number.next().is_some_and(|at| wants(at, k)));
+        match all.is_empty() {
+            true => Err(self.nothing()),
+            false => Ok((program, all)),
+        }
+    }
+
+    /// Launches as comments, then the kernels as CUDA C.
+    pub(super) fn cuda(&self) -> Result<String, NoStage> {
+        let (program, kernels) = self.on_gpu()?;
+        let mut out = String::new();
+        let lists = [("training", &program.train), ("evaluation", &program.eval)];
+        for (title, launches) in lists.into_iter().filter(|l| !l.1.is_empty()) {
+            out += &format!("// A step of {title}:\n");
+            for l in launches {
+                out += &format!("//   {} <<<{}, {}>>>\n", l.kernel, l.blocks, l.threads);
+            }
+        }
+        out += &format!("\n{}", cuda::FUNCTIONS);
+        for k in kernels {
+            out += &format!("\n{}{}", over_gpu_kernel(&k), k.text);
+        }
+        Ok(out)
+    }
+
+    pub(super) fn ptx(&self) -> Result<String, NoStage> {
+        let (program, kernels) = self.on_gpu()?;
+        let text = ptx::text(&program, self.options.capability).map_err(|e| e.to_string())?;
+        let mut out = String::new();
+        for line in text.lines() {
+            let entry = line.strip_prefix(".visible .entry ");
+            let name = entry.map(|e| e.split('(').next().unwrap_or(e));
+            let kernel = kernels.iter().find(|k| name == Some(k.name.as_str()));
+            out += &kernel.map_or(String::new(), over_gpu_kernel);
+            out += &format!("{line}\n");
+        }
+        Ok(out)
+    }
+}
+
+/// The nodes of a group, each behind the changes of shape that it reads through: those are of no group.
+fn with_views(g: &Graph, group: &Group) -> Vec<NodeId> {
+    let mut out = Vec::new();
+    for &id in &group.nodes {
+        let mut views = Vec::new();
+        let mut left: Vec<Value> = g.operands(id);
+        while let Some(v) = left.pop() {
+            if fuse::storage(g, v) != v && !out.contains(&v.node) && !views.contains(&v.node) {
+                views.push(v.node);
+                left.extend(g.operands(v.node));
+            }
+        }
+        out.extend(views.into_iter().rev());
+        out.push(id);
+    }
+    out
+}
+
+/// The comment over a kernel of a GPU.
+fn over_gpu_kernel(k: &cuda::Printed) -> String {
+    match k.origin.parts.is_empty() {
+        true => comment("//", "of no layer"),
+        false => comment("//", &k.origin.to_string()),
+    }
+}
+
+/// A kernel's line in the memory plan, and a line for each of its buffers.
+fn planned(p: &cpu::Plan, k: usize) -> String {
+    let kernel = &p.kernels[k];
+    let eval = if p.eval[k] { "  (eval)" } else { "" };
+    let head = format!("  {}{eval}  # {k}: {}", kernel.name, p.origins[k]);
+    let mut out = wrap(&head, "      # ") + "\n";
+    for (b, place) in kernel.buffers.iter().zip(&p.places[k]) {
+        let bytes = b.len * b.dtype.size_bytes();
+        out += &format!("    {:<8} {}, {bytes} bytes\n", b.name, place_text(place));
+    }
+    out
+}
+
+fn place_text(place: &Place) -> String {
+    match place {
+        Place::Inputs => "inputs".into(),
+        Place::Targets => "targets".into(),
+        Place::Indices => "indices".into(),
+        Place::Losses => "losses".into(),
+        Place::Correct => "correct".into(),
+        Place::Arena(at) => format!("arena +{at}"),
+        Place::Shard(at) => format!("gradients +{at}"),
+        Place::Parameters(at) => format!("parameters +{at}"),
+    }
+}

@@ -1,0 +1,130 @@
+//! The part of a stage that is asked for: what is of a layer, what is of a kernel, or of both.
+//!
+//! Does not know how a stage is printed.
+
+use std::collections::BTreeSet;
+
+use crate::backend::Origin;
+use crate::backend::origin::is_within;
+use crate::ir::{NodeId, NodeKind};
+use crate::lines::{MESSAGE, wrap_to};
+use crate::ops::Graph;
+use crate::passes::fuse::Group;
+
+/// What is asked for; all, where neither is given.
+pub(super) struct Pick {
+    /// The path of a layer.
+    pub layer: Option<String>,
+    /// The name or number of a kernel.
+    pub kernel: Option<String>,
+}
+
+impl Pick {
+    /// That there is such a layer. `paths` are those of all layers that compute something.
+    pub fn check_layer<'a>(
+        &self,
+        paths: impl Iterator<Item = &'a str>,
+        g: &'a Graph,
+    ) -> Result<(), String> {
+        let Some(layer) = &self.layer else {
+            return Ok(());
+        };
+        let nodes = g.topological();
+        let nodes = nodes.iter().map(|&id| g.node(id).layer.as_str());
+        let known = each_once(paths.chain(nodes).filter(|p| !p.is_empty()));
+        if !layer.is_empty() && known.iter().any(|p| is_within(p, layer)) {
+            return Ok(());
+        }
+        Err(unknown("layer", layer, &known))
+    }
+
+    /// Whether a kernel is asked for, by its number in the step, its name, and what it computes.
+    pub fn wants(&self, number: Option<usize>, name: &str, origin: &Origin) -> bool {
+        let layer = self.layer.as_ref();
+        self.calls(number, name) && layer.is_none_or(|path| origin.touches(path))
+    }
+
+    fn calls(&self, number: Option<usize>, name: &str) -> bool {
+        let kernel = self.kernel.as_ref();
+        kernel.is_none_or(|k| k == name || number.is_some_and(|n| n.to_string() == *k))
+    }
+
+    /// The nodes of a graph that are asked for, in the order of their numbers; `groups` are the kernels that a step
+    /// becomes, where a kernel is asked for. What a kernel reads from no other comes along.
+    pub fn nodes(
+        &self,
+        g: &Graph,
+        groups: Option<&(Graph, Vec<Group>)>,
+    ) -> Result<Vec<NodeId>, String> {
+        let mut nodes = g.topological();
+        if let Some((step, groups)) = groups {
+            let called = self.called(groups)?;
+            let mut of: BTreeSet<NodeId> = called.flat_map(|g| g.nodes.iter().copied()).collect();
+            // A number that the passes have given to another node means nothing here.
+            of.retain(|id| nodes.contains(id) && g.operation(*id) == step.operation(*id));
+            let read: Vec<NodeId> = of
+                .iter()
+                .flat_map(|&id| g.operands(id))
+                .map(|v| v.node)
+                .collect();
+            let source = |id: &NodeId| matches!(g.node(*id).kind, NodeKind::Source(_));
+            of.extend(read.into_iter().filter(source));
+            nodes.retain(|id| of.contains(id));
+        }
+        if let Some(path) = &self.layer {
+            nodes.retain(|id| is_within(&g.node(*id).layer, path));
+        }
+        nodes.sort();
+        Ok(nodes)
+    }
+
+    /// The groups that become the kernels called so; an error where there is none.
+    fn called<'a>(&self, groups: &'a [Group]) -> Result<impl Iterator<Item = &'a Group>, String> {
+        self.check_kernel(groups.iter().map(|g| g.nest.name.as_str()))?;
+        let numbered: Vec<&Group> = groups
+            .iter()
+            .enumerate()
+            .filter(|(k, g)| self.calls(Some(*k), &g.nest.name))
+            .map(|(_, g)| g)
+            .collect();
+        Ok(numbered.into_iter())
+    }
+
+    /// That there is a kernel called so.
+    pub fn check_kernel<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        let Some(kernel) = &self.kernel else {
+            return Ok(());
+        };
+        let names: Vec<&str> = names.collect();
+        let mut numbered = names.iter().enumerate();
+        if numbered.any(|(k, name)| self.calls(Some(k), name)) {
+            return Ok(());
+        }
+        Err(unknown("kernel", kernel, &each_once(names.into_iter())))
+    }
+
+    /// That a stage has nothing of what is asked for.
+    pub fn nothing(&self, stage: &str) -> String {
+        let layer = self.layer.as_ref().map(|l| format!("layer `{l}`"));
+        let kernel = self.kernel.as_ref().map(|k| format!("kernel `{k}`"));
+        let asked: Vec<String> = [layer, kernel].into_iter().flatten().collect();
+        format!("{stage} has nothing of {}", asked.join(" in "))
+    }
+}
+
+/// Names in their order.
+fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.filter(|n| seen.insert(*n)).collect()
+}
+
+/// That there is nothing of this name, and what there is: all of it, or the first of it.
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    const MOST: usize = 40;
+    let mut list = known[..known.len().min(MOST)].join(", ");
+    if known.len() > MOST {
+        list += &format!(" and {} more", known.len() - MOST);
+    }
+    let list = wrap_to(MESSAGE, &format!("the {what}s are {list}"), "    ");
+    format!("there is no {what} `{name}`;\n{list}")
+}
