@@ -529,3 +529,27 @@ fn hostile_files_are_diagnosed() {
         format!("block B0 {{ ReLU }}\n{doubling}model M {{ input(4)\n B59 }}\n"),
     );
 }
+
+/// A text that comes through a pipe is written to stdout in its layout.
+#[test]
+fn a_pipe_is_formatted_to_stdout() {
+    for name in ["-", "/dev/stdin"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lenetc"))
+            .args(["fmt", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("lenetc starts");
+        let mut input = child.stdin.take().expect("piped");
+        input
+            .write_all(b"model M{input(1);Linear( 2)}")
+            .expect("it reads");
+        drop(input);
+        let o = child.wait_with_output().expect("it ends");
+        let text = stdout(&o);
+        assert!(
+            o.status.success() && text == "model M { input(1); Linear(2) }\n",
+            "{name}: {text}"
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! `lenetc check` and `fmt`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lenetc::diag;
 use lenetc::driver;
@@ -44,6 +44,10 @@ pub fn check(a: &ModelArgs, json: bool, wide: bool) -> Result<u8, Stop> {
 pub fn fmt(files: &[PathBuf], check: bool) -> Result<u8, Stop> {
     let mut code = 0;
     for path in files {
+        let path = match path.to_str() {
+            Some("-") => Path::new("/dev/stdin"),
+            _ => path,
+        };
         let source = super::source(path)?;
         let text = match syntax::format(&source) {
             Ok(text) => text,
@@ -56,6 +60,12 @@ pub fn fmt(files: &[PathBuf], check: bool) -> Result<u8, Stop> {
                 continue;
             }
         };
+        // What is read from a pipe has no place to be written to.
+        let streamed = std::fs::metadata(path).is_ok_and(|m| !m.is_file());
+        if streamed && !check {
+            print(&text)?;
+            continue;
+        }
         if text == source.text {
             continue;
         }

@@ -203,7 +203,8 @@ pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
     let (loss, acc) = session.evaluate()?;
     let acc = acc.map_or(String::new(), |a| format!(", {set} acc {a:.3}"));
     let on = session.data.source.evaluated();
-    print(&format!("{set} loss {loss:.3}{acc} ({on})\n"))?;
+    let loss = digits(loss, 3);
+    print(&format!("{set} loss {loss}{acc} ({on})\n"))?;
     Ok(0)
 }
 
@@ -221,12 +222,13 @@ fn place(s: &Session, threads: usize) -> String {
     }
 }
 
-/// A loss with so many decimal places, or the digits of one that would leave few of them.
+/// A loss with so many decimal places, and with more of them where it is so small that these would leave few digits.
 fn digits(loss: f64, places: usize) -> String {
-    if loss != 0.0 && loss < 1e-4 {
-        return format!("{loss:.5e}");
+    match loss {
+        x if x > 0.0 && x < 1e-4 => format!("{loss:.5e}"),
+        x if x > 0.0 && x < 1e-3 => format!("{loss:.6}"),
+        _ => format!("{loss:.places$}"),
     }
-    format!("{loss:.places$}")
 }
 
 /// The last two lines.
@@ -235,8 +237,7 @@ fn closing(s: &Summary, place: &str) -> String {
         return "stopped before the first step\n".into();
     }
     let e = &s.last;
-    let places = if e.train_loss < 0.001 { 6 } else { 3 };
-    let mut line = format!("loss {}", digits(e.train_loss, places));
+    let mut line = format!("loss {}", digits(e.train_loss, 3));
     for (name, value) in [("train acc", e.train_acc), ("test acc", e.test_acc)] {
         if let Some(v) = value {
             line.push_str(&format!(", {name} {v:.3}"));
@@ -332,14 +333,15 @@ impl Watcher for Screen {
     }
 
     fn epoch(&mut self, e: &Epoch, of: u32) {
-        let mut line = format!("epoch {:>2}/{of}: loss {:.3}", e.epoch, e.train_loss);
+        let loss = digits(e.train_loss, 3);
+        let mut line = format!("epoch {:>2}/{of}: loss {loss}", e.epoch);
         for (name, value) in [
-            ("train acc", e.train_acc),
-            ("test loss", e.test_loss),
-            ("test acc", e.test_acc),
+            ("train acc", e.train_acc.map(|a| format!("{a:.3}"))),
+            ("test loss", e.test_loss.map(|l| digits(l, 3))),
+            ("test acc", e.test_acc.map(|a| format!("{a:.3}"))),
         ] {
             if let Some(v) = value {
-                line.push_str(&format!(", {name} {v:.3}"));
+                line.push_str(&format!(", {name} {v}"));
             }
         }
         line.push_str(&format!("  ({:.1} s)\n", e.seconds));

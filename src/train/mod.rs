@@ -33,7 +33,7 @@ use initial::{distribution, mismatches};
 
 pub use data::{Loaded, Set, load, wanted};
 pub use metrics::Metrics;
-pub use rate::Rate;
+pub use rate::{Rate, whole_batches};
 pub use source::Source;
 
 /// Why a run ends early. Each is a sentence for the user.

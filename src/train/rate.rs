@@ -75,7 +75,8 @@ pub(super) fn step(
     executor.run(1).map(|_| ())
 }
 
-fn whole_batches(examples: usize, config: &Config) -> Vec<u32> {
+/// Positions of examples in a random order, for whole batches where there are enough of them.
+pub fn whole_batches(examples: usize, config: &Config) -> Vec<u32> {
     let mut order = rng::permutation(1, 0, examples as u32);
     let batch = (config.batch_size as usize).min(order.len());
     order.truncate(order.len() / batch.max(1) * batch);

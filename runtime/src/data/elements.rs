@@ -287,6 +287,21 @@ impl Array<'_> {
     }
 }
 
+/// Fills `bytes` with a part of a header.
+pub(super) fn read_header(
+    place: &Place,
+    from: &mut dyn Read,
+    bytes: &mut [u8],
+) -> Result<(), DataError> {
+    from.read_exact(bytes).map_err(|e| match e.kind() {
+        io::ErrorKind::UnexpectedEof => DataError::Header {
+            place: place.clone(),
+            problem: "is cut off".into(),
+        },
+        _ => stream_error(place.clone(), e),
+    })
+}
+
 /// An error of the disk, or what a decompressor says of its data.
 pub(super) fn stream_error(place: Place, source: io::Error) -> DataError {
     match source.kind() {

@@ -101,7 +101,7 @@ pub enum DataError {
     },
     #[error(
         "{place}: its shape is {shape:?}, the model's {role} is {wanted:?}{}",
-        misfit_help(shape, wanted, hint)
+        misfit_help(wanted, hint)
     )]
     Misfit {
         place: Place,
@@ -140,6 +140,12 @@ pub enum DataError {
         inputs: usize,
         targets: usize,
     },
+    #[error("{place}: number {at:?} is {value:e}, which f32 does not reach")]
+    Range {
+        place: Place,
+        at: Vec<usize>,
+        value: f64,
+    },
     #[error("{place}: label {index} is {label}; {}", class_wanted(*label, *classes))]
     Label {
         place: Place,
@@ -149,7 +155,8 @@ pub enum DataError {
         classes: usize,
     },
     #[error(
-        "{place}: the shape {shape:?} holds one-hot rows, not classes{}",
+        "{place}: the shape {shape:?} holds one-hot rows, not classes: row 0 has its one at {}{}",
+        .classes[0],
         one_hot_help(place, classes)
     )]
     OneHot {
@@ -159,9 +166,7 @@ pub enum DataError {
         classes: Vec<usize>,
     },
     #[error(
-        "{place}: its shape is {shape:?}, not {:?} or {:?}{}",
-        &shape[..1],
-        [shape[0], 1],
+        "{place}: its shape is {shape:?}, not [N] or [N, 1] for N examples{}",
         classes_help(shape, *classes)
     )]
     NotClasses {
@@ -182,11 +187,11 @@ pub enum DataError {
     },
 }
 
-/// The shape of as many examples of the sizes that are wanted, and what else may help.
-fn misfit_help(shape: &[usize], wanted: &[usize], hint: &str) -> String {
-    let full: Vec<usize> = shape.iter().take(1).chain(wanted).copied().collect();
+/// The shape of examples of the sizes that are wanted, and what else may help.
+fn misfit_help(wanted: &[usize], hint: &str) -> String {
+    let sizes: String = wanted.iter().map(|d| format!(", {d}")).collect();
     let colon = if hint.is_empty() { "" } else { "; " };
-    help(&format!("{full:?} would fit{colon}{hint}"))
+    help(&format!("[N{sizes}] would fit N examples{colon}{hint}"))
 }
 
 /// A line with advice, or nothing.

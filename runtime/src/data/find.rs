@@ -76,7 +76,6 @@ they are
             t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte,
           as they are or gzipped (.gz). No package of Debian has them; these do:
             https://ossci-datasets.s3.amazonaws.com/mnist/
-            https://yann.lecun.com/exdb/mnist/
             torchvision.datasets.MNIST(root, download=True), in root/MNIST/raw";
 
 /// What the search depends on; tests make their own.

@@ -154,8 +154,16 @@ impl Array<'_> {
     /// The elements as f32, with a remark on those that f32 does not hold and on those that are no numbers.
     fn floats(&mut self, remarks: &mut Vec<String>) -> Result<Vec<f32>, DataError> {
         let mut rounded = None;
+        let mut beyond = None;
         let data = self.each(|index, number| {
             let float = number.float();
+            if let Number::Real(x) = number
+                && beyond.is_none()
+                && x.is_finite()
+                && float.is_infinite()
+            {
+                beyond = Some((index, x));
+            }
             if let Number::Integer(i) = number
                 && rounded.is_none()
                 && float as i128 != i
@@ -164,6 +172,13 @@ impl Array<'_> {
             }
             Ok(float)
         })?;
+        if let Some((index, value)) = beyond {
+            return Err(DataError::Range {
+                place: self.place.clone(),
+                at: self.position(index),
+                value,
+            });
+        }
         let place = &self.place;
         if let Some((index, integer, float)) = rounded {
             let at = self.position(index);
@@ -361,7 +376,7 @@ mod tests {
         let error = labels(Kind::F64, &[2, 3], &rows).expect_err("is refused");
         assert_eq!(
             error.to_string(),
-            "a: the shape [2, 3] holds one-hot rows, not classes\n  \
+            "a: the shape [2, 3] holds one-hot rows, not classes: row 0 has its one at 2\n  \
              = help: save labels.argmax(axis=1), the place of each one: 2, 0"
         );
         let error = labels(Kind::Bool, &[2, 3], &[0, 1, 0, 1, 0, 0]).expect_err("is refused");
@@ -373,7 +388,7 @@ mod tests {
             assert!(matches!(error, DataError::NotClasses { .. }), "{error}");
             let text = error.to_string();
             assert!(
-                text.contains("its shape is [2, 3], not [2] or [2, 1]"),
+                text.contains("its shape is [2, 3], not [N] or [N, 1] for N examples"),
                 "{text}"
             );
             assert!(text.contains("MSELoss takes values"), "{text}");
@@ -404,11 +419,11 @@ mod tests {
         };
         assert_eq!(
             refused(good, bad),
-            "a: its shape is [2, 1, 3, 2], the model's output is [1, 2, 3]\n  = help: [2, 1, 2, 3] would fit"
+            "a: its shape is [2, 1, 3, 2], the model's output is [1, 2, 3]\n  = help: [N, 1, 2, 3] would fit N examples"
         );
         assert_eq!(
             refused(bad, good),
-            "a: its shape is [2, 1, 3, 2], the model's input is [1, 2, 3]\n  = help: [2, 1, 2, 3] would fit"
+            "a: its shape is [2, 1, 3, 2], the model's input is [1, 2, 3]\n  = help: [N, 1, 2, 3] would fit N examples"
         );
         assert!(refused(&[2, 2, 3, 1], good).contains("x.transpose(0, 3, 1, 2)"));
         assert!(refused(&[2, 6], good).contains("its shape is [2, 6]"));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::elements::{Array, Kind, MAX_INFLATION, stream_error};
+use super::elements::{Array, Kind, MAX_INFLATION, read_header};
 use super::{DataError, Dataset, Place, Split, TargetKind, Wanted};
 use crate::foreign;
 
@@ -155,16 +155,6 @@ fn header<'a>(
         shape,
         available,
         from,
-    })
-}
-
-fn read_header(place: &Place, from: &mut dyn Read, bytes: &mut [u8]) -> Result<(), DataError> {
-    from.read_exact(bytes).map_err(|e| match e.kind() {
-        io::ErrorKind::UnexpectedEof => DataError::Header {
-            place: place.clone(),
-            problem: "is cut off".into(),
-        },
-        _ => stream_error(place.clone(), e),
     })
 }
 

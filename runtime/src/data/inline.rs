@@ -147,11 +147,11 @@ mod tests {
         };
         assert_eq!(
             refused(&[1, 1, 3, 2], &[1, 1, 2, 3]),
-            "inline data, array x: its shape is [1, 1, 3, 2], the model's input is [1, 2, 3]\n  = help: [1, 1, 2, 3] would fit"
+            "inline data, array x: its shape is [1, 1, 3, 2], the model's input is [1, 2, 3]\n  = help: [N, 1, 2, 3] would fit N examples"
         );
         assert_eq!(
             refused(&[1, 1, 2, 3], &[1, 1, 3, 2]),
-            "inline data, array y: its shape is [1, 1, 3, 2], the model's output is [1, 2, 3]\n  = help: [1, 1, 2, 3] would fit"
+            "inline data, array y: its shape is [1, 1, 3, 2], the model's output is [1, 2, 3]\n  = help: [N, 1, 2, 3] would fit N examples"
         );
         assert!(refused(&[6], &[6]).contains("array x: its shape is [6]"));
         assert!(refused(&[1, 2, 3], &[6]).contains("array y: its shape is [6]"));

@@ -4,9 +4,9 @@
 //! and `shape`. Reads the dictionaries that NumPy writes, not Python: no nesting, so no recursion. Does not read
 //! elements.
 
-use std::io::{self, Read};
+use std::io::Read;
 
-use super::elements::{Kind, stream_error};
+use super::elements::{Kind, read_header};
 use super::{DataError, Place};
 use crate::foreign;
 
@@ -56,7 +56,7 @@ pub(super) fn header(place: &Place, mut from: impl Read) -> Result<Header, DataE
 /// The dictionary as text.
 fn text(place: &Place, from: &mut impl Read) -> Result<String, DataError> {
     let mut start = [0; 8];
-    read(place, from, &mut start)?;
+    read_header(place, from, &mut start)?;
     if !start.starts_with(b"\x93NUMPY") {
         return Err(DataError::Magic {
             place: place.clone(),
@@ -68,7 +68,7 @@ fn text(place: &Place, from: &mut impl Read) -> Result<String, DataError> {
     // Version 1 counts with two bytes, 2 and 3 with four.
     let mut count = [0; 4];
     let wide = if start[6] == 1 { 2 } else { 4 };
-    read(place, from, &mut count[..wide])?;
+    read_header(place, from, &mut count[..wide])?;
     let len = u32::from_le_bytes(count) as usize;
     let problem = |problem| DataError::Header {
         place: place.clone(),
@@ -81,18 +81,8 @@ fn text(place: &Place, from: &mut impl Read) -> Result<String, DataError> {
         )));
     }
     let mut text = vec![0; len];
-    read(place, from, &mut text)?;
+    read_header(place, from, &mut text)?;
     String::from_utf8(text).map_err(|_| problem("is not text".into()))
-}
-
-fn read(place: &Place, from: &mut impl Read, bytes: &mut [u8]) -> Result<(), DataError> {
-    from.read_exact(bytes).map_err(|e| match e.kind() {
-        io::ErrorKind::UnexpectedEof => DataError::Header {
-            place: place.clone(),
-            problem: "is cut off".into(),
-        },
-        _ => stream_error(place.clone(), e),
-    })
 }
 
 /// `<f4`: the order of the bytes (`|` where there is but one), the kind of number, its bytes.

@@ -232,6 +232,11 @@ fn by_operator(p: &Parts, kernels: &[Contents]) -> BTreeMap<NodeId, f64> {
         .collect()
 }
 
+/// A sum that stays at the greatest number, as counts of multiply-adds do.
+fn total(kernels: &[Figure], count: impl Fn(&Figure) -> u64) -> u64 {
+    kernels.iter().map(count).fold(0, u64::saturating_add)
+}
+
 impl Figure {
     /// All kernels together; what they would take without fusion is known as a whole.
     fn total(kernels: &[Self], unfused: Option<f64>) -> Self {
@@ -240,8 +245,8 @@ impl Figure {
             layers: vec![],
             micros: kernels.iter().map(|k| k.micros).sum(),
             unfused,
-            macs: kernels.iter().map(|k| k.macs).sum(),
-            padded: kernels.iter().map(|k| k.padded).sum(),
+            macs: total(kernels, |k| k.macs),
+            padded: total(kernels, |k| k.padded),
             bytes: kernels.iter().map(|k| k.bytes).sum(),
             least: kernels.iter().map(|k| k.least).sum(),
         }

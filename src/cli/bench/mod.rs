@@ -88,7 +88,7 @@ fn measure(a: &BenchArgs) -> Result<Report, Stop> {
     let setting = setting(a, &p, &plan);
     let mut session = Session::new(&plan, p.data, p.model.config, a.run.threads())?;
     session.initialise(&p.built.parameters)?;
-    let indices = whole_batches(session.data.train.len(), batch);
+    let indices = lenetc::train::whole_batches(session.data.train.len(), &session.config);
     let batches = Batches {
         indices: &indices,
         batch,
@@ -136,13 +136,6 @@ fn setting(a: &BenchArgs, p: &Prepared, plan: &Plan) -> Setting {
         block: plan.block,
     };
     Setting::new(&a.run, &p.data, &p.model.config, target)
-}
-
-/// Positions of examples in a random order, for whole batches.
-fn whole_batches(examples: usize, batch: usize) -> Vec<u32> {
-    let mut indices = lenetc_runtime::rng::permutation(1, 0, examples as u32);
-    indices.truncate(indices.len() / batch * batch);
-    indices
 }
 
 /// A program on one thread.
