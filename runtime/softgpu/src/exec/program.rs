@@ -26,6 +26,17 @@ pub enum Special {
     One,
 }
 
+/// Which bytes of its operands `a` and `b` an instruction looks at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Bytes {
+    #[default]
+    All,
+    /// It makes each byte of the result of one: 0 to 3 are those of `a`, 4 to 7 those of `b`.
+    Moved([u8; 4]),
+    /// All of `a`; bit k is byte k of `b`.
+    OfB(u8),
+}
+
 /// What the sanitizers and reports know about one instruction beside its decoded form.
 #[derive(Debug, Clone, Default)]
 pub struct Info {
@@ -38,6 +49,7 @@ pub struct Info {
     pub uses: Vec<(u32, bool)>,
     /// Whether it takes one of two operands, so that the other one may hold nothing.
     pub selects: bool,
+    pub bytes: Bytes,
 }
 
 /// Bytes of a kernel's static variables in shared memory, in whatever order they lie.
