@@ -541,9 +541,7 @@ fn a_pipe_is_formatted_to_stdout() {
             .spawn()
             .expect("lenetc starts");
         let mut input = child.stdin.take().expect("piped");
-        input
-            .write_all(b"model M{input(1);Linear( 2)}")
-            .expect("it reads");
+        std::io::Write::write_all(&mut input, b"model M{input(1);Linear( 2)}").expect("it reads");
         drop(input);
         let o = child.wait_with_output().expect("it ends");
         let text = stdout(&o);
