@@ -340,6 +340,7 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
     let machine = Machine::bare();
     let bug = "This is a bug in lenetc: report it with the model";
     let lost = "start again, from saved weights with --weights";
+    let early = "nothing was trained yet";
     let failed = "Start again; if it fails again";
     for (settings, expected) in [
         (
@@ -379,10 +380,13 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             "fault=cuStreamCreate:1:2",
             ["out of memory. Lower", "train.batch_size"],
         ),
-        ("fault=cuStreamCreate:1:999", ["opening a stream", lost]),
+        (
+            "fault=cuStreamCreate:1:999",
+            ["could not be started", "nvidia_uvm"],
+        ),
         (
             "fault=cuMemcpyHtoDAsync_v2:1:999",
-            ["copying the data", lost],
+            ["could not be started", "nvidia_uvm"],
         ),
         (
             "fault=cuMemcpyHtoDAsync_v2:5:719",
@@ -404,7 +408,11 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
         ("fault=cuGraphUpload:1:719", ["capturing a step", failed]),
         ("fault=cuGraphLaunch:1:719", ["training", failed]),
         ("fault=cuGraphLaunch:2:700", ["outside of its memory", bug]),
-        ("fault=cuMemcpyDtoHAsync_v2:2:999", ["training", lost]),
+        ("fault=cuMemcpyDtoHAsync_v2:2:999", ["training", early]),
+        (
+            "fault=cuMemcpyDtoHAsync_v2:4:999",
+            ["lost when training", lost],
+        ),
         (
             "fault=cuStreamSynchronize:1:700",
             ["outside of its memory", bug],
@@ -415,7 +423,7 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
         ),
         (
             "fault=cuStreamSynchronize:3:999",
-            ["writing the parameters", lost],
+            ["writing the parameters", early],
         ),
         (
             "fault=cuStreamSynchronize:4:702",
@@ -426,7 +434,7 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             ["a kernel failed when training", failed],
         ),
         ("fault=launch:2:700", ["outside of its memory", bug]),
-        ("fault=launch:3:999", ["lost when training", lost]),
+        ("fault=launch:8:999", ["lost when training", lost]),
         ("fault=launch:4:716", ["CUDA_ERROR_MISALIGNED_ADDRESS", bug]),
     ] {
         let mut c = machine.lenetc();
