@@ -306,18 +306,18 @@ fn each_error_of_the_driver_is_a_diagnostic() {
         ("devices=0", "there is no CUDA device"),
         ("fault=cuInit:1:100", "there is no CUDA device"),
         ("fault=cuInit:1:34", "LD_LIBRARY_PATH"),
-        ("fault=cuInit:1:803", "too old"),
-        ("fault=cuInit:1:999", "was lost when starting the driver"),
+        ("fault=cuInit:1:803", "restart the machine"),
+        ("fault=cuInit:1:804", "/usr/local/cuda/compat"),
+        ("fault=cuInit:1:802", "fabricmanager"),
+        ("fault=cuInit:1:999", "nvidia-modprobe -c 0 -u"),
+        ("fault=cuInit:1:805", "nvidia-cuda-mps-control"),
         ("fault=cuDeviceGetCount:1:3", "nvidia-smi"),
         ("fault=cuDevicePrimaryCtxRetain:1:2", "out of memory"),
         (
             "fault=cuDevicePrimaryCtxRetain:1:101",
             "CUDA_ERROR_INVALID_DEVICE (101)",
         ),
-        (
-            "fault=cuDeviceGetAttribute:1:999",
-            "was lost when opening the device",
-        ),
+        ("fault=cuDeviceGetAttribute:1:999", "nvidia_uvm"),
     ] {
         let mut c = machine.lenetc();
         c.args([
@@ -340,6 +340,7 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
     let machine = Machine::bare();
     let bug = "This is a bug in lenetc: report it with the model";
     let lost = "start again, from saved weights with --weights";
+    let early = "nothing was trained yet";
     let failed = "Start again; if it fails again";
     for (settings, expected) in [
         (
@@ -349,7 +350,7 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
                 "train.batch_size",
             ],
         ),
-        ("max_ptx=7.0", ["too old", "Update the driver"]),
+        ("driver=11040", ["NVRTC 12.", "nvidia-cuda-nvrtc-cu11"]),
         (
             "compute=3.5",
             ["compute capability 3.5", "install an older one"],
@@ -363,12 +364,13 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             ["the program needs 1 MiB", "train.batch_size"],
         ),
         (
-            "fault=cuModuleLoadData:1:222",
-            ["too old", "Update the driver"],
+            // What the cache remembers, machine code, PTX.
+            "fault=cuModuleLoadData:1:209,cuModuleLoadData:2:209,cuModuleLoadData:3:218",
+            ["takes none of the code", "LENETC_NVRTC"],
         ),
         (
-            "fault=cuModuleLoadData:1:218",
-            ["cannot translate", "libnvidia-ptxjitcompiler"],
+            "fault=cuModuleLoadData:1:999",
+            ["loading the kernels", "nothing was trained yet"],
         ),
         (
             "fault=cuModuleGetFunction:1:500",
@@ -378,10 +380,13 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             "fault=cuStreamCreate:1:2",
             ["out of memory. Lower", "train.batch_size"],
         ),
-        ("fault=cuStreamCreate:1:999", ["opening a stream", lost]),
+        (
+            "fault=cuStreamCreate:1:999",
+            ["could not be started", "nvidia_uvm"],
+        ),
         (
             "fault=cuMemcpyHtoDAsync_v2:1:999",
-            ["copying the data", lost],
+            ["could not be started", "nvidia_uvm"],
         ),
         (
             "fault=cuMemcpyHtoDAsync_v2:5:719",
@@ -403,7 +408,11 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
         ("fault=cuGraphUpload:1:719", ["capturing a step", failed]),
         ("fault=cuGraphLaunch:1:719", ["training", failed]),
         ("fault=cuGraphLaunch:2:700", ["outside of its memory", bug]),
-        ("fault=cuMemcpyDtoHAsync_v2:2:999", ["training", lost]),
+        ("fault=cuMemcpyDtoHAsync_v2:2:999", ["training", early]),
+        (
+            "fault=cuMemcpyDtoHAsync_v2:4:999",
+            ["lost when training", lost],
+        ),
         (
             "fault=cuStreamSynchronize:1:700",
             ["outside of its memory", bug],
@@ -414,7 +423,7 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
         ),
         (
             "fault=cuStreamSynchronize:3:999",
-            ["writing the parameters", lost],
+            ["writing the parameters", early],
         ),
         (
             "fault=cuStreamSynchronize:4:702",
@@ -425,7 +434,7 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             ["a kernel failed when training", failed],
         ),
         ("fault=launch:2:700", ["outside of its memory", bug]),
-        ("fault=launch:3:999", ["lost when training", lost]),
+        ("fault=launch:8:999", ["lost when training", lost]),
         ("fault=launch:4:716", ["CUDA_ERROR_MISALIGNED_ADDRESS", bug]),
     ] {
         let mut c = machine.lenetc();
@@ -442,6 +451,61 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             .env("VIRTUAL_ENV", environment());
         refused(&mut c, &expected);
     }
+}
+
+/// Machine code is what runs; where a driver refuses it, PTX does, and the same results come of both.
+#[test]
+fn machine_code_comes_first_and_ptx_where_that_cannot_be() {
+    let machine = Machine::bare();
+    let run = |settings: &str| {
+        let mut c = machine.lenetc();
+        c.args([&edge(), "--target", "cuda", "--device", "software"]);
+        c.env("LENETC_SOFTGPU", settings)
+            .env("VIRTUAL_ENV", environment());
+        let o = c.output().expect("lenetc starts");
+        assert!(o.status.success(), "{settings}: {}", text(&o));
+        let out = text(&o);
+        let losses = out.lines().filter(|l| l.starts_with("step "));
+        losses.map(str::to_string).collect::<Vec<_>>()
+    };
+    let usual = run("");
+    assert_eq!(usual.len(), 5);
+    for settings in [
+        // Machine code needs no translation.
+        "max_ptx=7.0",
+        "fault=cuModuleLoadData:1:209",
+        "fault=cuModuleLoadData:1:200",
+        "fault=cuModuleLoadData:1:218",
+    ] {
+        assert_eq!(run(settings), usual, "{settings}");
+    }
+}
+
+#[test]
+fn an_nvrtc_is_named_by_its_file() {
+    let machine = Machine::bare();
+    let found = format!("{}/lib", environment());
+    let python = std::fs::read_dir(found).expect("tests/run installs NVRTC");
+    let libraries: Vec<PathBuf> = python
+        .flatten()
+        .map(|p| {
+            p.path()
+                .join("site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12")
+        })
+        .filter(|p| p.is_file())
+        .collect();
+    let run = |path: &Path| {
+        let mut c = machine.lenetc();
+        c.args([&edge(), "--target", "cuda", "--device", "software"]);
+        c.env("LENETC_NVRTC", path);
+        c
+    };
+    let o = run(&libraries[0]).output().expect("lenetc starts");
+    assert!(o.status.success(), "{}", text(&o));
+    refused(
+        &mut run(Path::new("/nowhere/libnvrtc.so")),
+        &["/nowhere/libnvrtc.so", "names no file"],
+    );
 }
 
 #[test]

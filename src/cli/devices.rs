@@ -65,7 +65,7 @@ fn software() -> String {
 
 fn nvrtc() -> String {
     let text = match cuda::nvrtc() {
-        Ok(n) => format!("{}.{}, {}", n.version.0, n.version.1, n.path.display()),
+        Ok(n) => format!("{}, {}", n.version, n.path.display()),
         Err(e) => format!("none: {e}"),
     };
     line("nvrtc", &text)

@@ -2,11 +2,16 @@
 //!
 //! | key | value | default |
 //! |---|---|---|
-//! | `sanitize` | `none`, `all`, or some of `init`, `race_shared`, `race_global`, `barrier`, `stream`, `barrier_exit`, joined by `,` or `+`; `all` is without the last | `none` |
+//! | `sanitize` | `none`, `all`, or some of `init`, `race_shared`, `race_global`, `read_only`, `barrier`, `stream`, `barrier_exit`, joined by `,` or `+`; `all` is without the last | `none` |
 //! | `warp_order` | 0 in order, 1 reversed, from 2 on seeds of random orders, of warps within blocks and of blocks | 0 |
-//! | `compute` | compute capability, as `8.0` | 8.0 |
-//! | `devices` | number of devices | 1 |
+//! | `card` | the GPU that is meant, with all that follows up to `name`: `software`, `h100`, `a100`, `rtx4090`, `l4`, `t4`, `gtx1660`, `rtx5090`, `v100`, `p100` | `software` |
+//! | `compute` or `capability` | compute capability, as `8.0`, with its limits of threads, blocks and shared memory | 8.0 |
+//! | `multiprocessors` | how many the device has | 108 |
 //! | `memory` | bytes of a device | 4 GiB |
+//! | `shared` | bytes of shared memory that a block can have when it asks for them | 163 KiB |
+//! | `shared_multiprocessor` | bytes of shared memory of a multiprocessor | 164 KiB |
+//! | `name` | what the device is called | `lenetc software GPU` |
+//! | `devices` | number of devices | 1 |
 //! | `max_ptx` | newest PTX version that the driver takes | 8.8 |
 //! | `driver` | what `cuDriverGetVersion` says | 12090 |
 //! | `fault` | `SYMBOL:N:CODE`, several joined by `,`: the N-th call of SYMBOL from now on, counting from one, returns CODE; the symbol `launch` counts kernels executed, also those of graphs | none |
@@ -14,8 +19,11 @@
 //! | `pageable` | `sync`: copies into pageable host memory are complete when the call returns, as CUDA promises; `late`: they happen at the next synchronisation, like those into pinned memory | `sync` |
 //! | `simd` | `auto`, or the most that is used of the host's vector instructions: `base`, `avx2`, `avx512`; for modules loaded from now on | `auto` |
 //! | `watchdog` | seconds that a kernel may run; 0 for ever | 0 |
-//! | `reset` | 1 forgets everything but the settings: contexts, memory, errors, findings, counters | |
+//! | `reset` | 1 forgets everything but the settings: contexts, memory, PTX handed over, errors, findings, counters | |
+//!
+//! In one text `card` counts first and `compute` second, wherever they stand.
 
+use crate::card::{Card, Limits, STATIC_SHARED_BYTES};
 use crate::exec::lanes::Level;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +35,8 @@ pub struct Sanitize {
     pub init: bool,
     pub race_shared: bool,
     pub race_global: bool,
+    /// Writes of memory that `ld.global.nc` reads in the same launch.
+    pub read_only: bool,
     /// Threads that wait at different barrier instructions.
     pub barrier: bool,
     /// Memory freed or read before a stream has got to work that uses it.
@@ -40,6 +50,7 @@ impl Sanitize {
         init: true,
         race_shared: true,
         race_global: true,
+        read_only: true,
         barrier: true,
         stream: true,
         barrier_exit: false,
@@ -47,7 +58,7 @@ impl Sanitize {
 
     /// Whether single accesses are looked at.
     pub fn in_accesses(self) -> bool {
-        self.init || self.race_shared || self.race_global
+        self.init || self.race_shared || self.race_global || self.read_only
     }
 
     /// Whether kernels must run under a probe.
@@ -68,9 +79,8 @@ pub struct Injected {
 pub struct Config {
     pub sanitize: Sanitize,
     pub warp_order: u32,
-    pub compute: (u32, u32),
+    pub card: Card,
     pub devices: u32,
-    pub memory_bytes: u64,
     pub max_ptx: (u32, u32),
     pub driver_version: i32,
     pub faults: Vec<Injected>,
@@ -85,9 +95,8 @@ impl Default for Config {
         Self {
             sanitize: Sanitize::default(),
             warp_order: 0,
-            compute: (8, 0),
+            card: Card::named("software").unwrap_or_else(|_| unreachable!("it is in the table")),
             devices: 1,
-            memory_bytes: 4 << 30,
             max_ptx: (8, 8),
             driver_version: 12090,
             faults: Vec::new(),
@@ -110,26 +119,83 @@ impl Config {
     pub fn apply(&mut self, text: &str, is_code: impl Fn(u32) -> bool) -> Result<Wanted, String> {
         let mut next = self.clone();
         let mut wanted = Wanted::default();
-        for (key, value) in pairs(text)? {
-            match key.as_str() {
-                "reset" => wanted.reset = flag(&value)?,
-                "fault" => next.faults = faults(&value, &is_code)?,
-                _ => next.set(&key, &value)?,
+        let pairs = pairs(text)?;
+        let set_first = ["card", "compute", "capability"];
+        for key in set_first {
+            if let Some(value) = pairs.get(key) {
+                next.set_card(key, value)?;
             }
         }
+        let others = |(key, _): &(&String, &String)| !set_first.contains(&key.as_str());
+        for (key, value) in pairs.iter().filter(others) {
+            match key.as_str() {
+                "reset" => wanted.reset = flag(value)?,
+                "fault" => next.faults = faults(value, &is_code)?,
+                _ if next.set_card(key, value)? => {}
+                _ => next.set(key, value)?,
+            }
+        }
+        next.check_card()?;
         *self = next;
         Ok(wanted)
+    }
+
+    /// Whether the key is one of the card's.
+    fn set_card(&mut self, key: &str, value: &str) -> Result<bool, String> {
+        let card = &mut self.card;
+        match key {
+            "card" => *card = Card::named(value)?,
+            "compute" | "capability" => {
+                card.capability = version(value)?;
+                card.limits = Limits::of(card.capability).ok_or_else(|| {
+                    format!(
+                        "{key}={value}: no GPU has it; known are {}",
+                        Limits::known()
+                    )
+                })?;
+            }
+            "multiprocessors" => card.multiprocessors = bounded(key, value, 1, 1024)? as u32,
+            "memory" => card.memory_bytes = bounded(key, value, 1, 1 << 40)?,
+            "shared" => {
+                let least = u64::from(STATIC_SHARED_BYTES);
+                card.limits.shared_block_bytes = bounded(key, value, least, 1 << 20)? as u32;
+            }
+            "shared_multiprocessor" => {
+                let least = u64::from(STATIC_SHARED_BYTES);
+                card.limits.shared_multiprocessor_bytes =
+                    bounded(key, value, least, 1 << 20)? as u32;
+            }
+            "name" => {
+                if value.is_empty() || value.len() > 255 || value.contains(char::is_control) {
+                    return Err(format!("name={value}: 1 to 255 bytes of text belong here"));
+                }
+                card.name = value.to_string();
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn check_card(&self) -> Result<(), String> {
+        let limits = &self.card.limits;
+        let all = limits.shared_multiprocessor_bytes;
+        let most = all - limits.shared_reserved_bytes.min(all - STATIC_SHARED_BYTES);
+        if limits.shared_block_bytes <= most {
+            return Ok(());
+        }
+        Err(format!(
+            "shared={}: a multiprocessor with {all} bytes leaves a block {most}",
+            limits.shared_block_bytes
+        ))
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
             "sanitize" => self.sanitize = sanitize(value)?,
             "warp_order" => self.warp_order = number(value)?,
-            "compute" => self.compute = version(value)?,
-            "devices" => self.devices = number(value)?,
-            "memory" => self.memory_bytes = number(value)?,
+            "devices" => self.devices = bounded(key, value, 0, 1024)? as u32,
             "max_ptx" => self.max_ptx = version(value)?,
-            "driver" => self.driver_version = number(value)?,
+            "driver" => self.driver_version = bounded(key, value, 1000, 999_990)? as i32,
             "count" => self.count = flag(value)?,
             "pageable" => {
                 self.late_pageable = match value {
@@ -171,6 +237,15 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
         .map_err(|_| format!("`{text}` is not a number that fits"))
 }
 
+fn bounded(key: &str, text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let value = number(text)?;
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{key}={text}: {least} to {most} belongs here"))
+    }
+}
+
 fn flag(text: &str) -> Result<bool, String> {
     match text {
         "0" => Ok(false),
@@ -200,6 +275,7 @@ fn sanitize(text: &str) -> Result<Sanitize, String> {
             "init" => result.init = true,
             "race_shared" => result.race_shared = true,
             "race_global" => result.race_global = true,
+            "read_only" => result.read_only = true,
             "barrier" => result.barrier = true,
             "stream" => result.stream = true,
             "barrier_exit" => result.barrier_exit = true,

@@ -83,6 +83,9 @@ pub struct KernelCounts {
 pub struct Total {
     pub launches: u64,
     pub graph_launches: u64,
+    /// Modules loaded, by what was given.
+    pub modules_cubin: u64,
+    pub modules_ptx: u64,
     pub counts: Counts,
     /// How many and how many bytes, in the order of `Copied`.
     pub copies: [(u64, u64); 4],

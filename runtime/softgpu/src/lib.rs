@@ -24,6 +24,9 @@
 //! `lenetc_softgpu_configure`; `config` lists them. `lenetc_softgpu_report` gives findings, counters and the last error as
 //! JSON, which `report` describes; `lenetc_softgpu_free` frees it; `lenetc_softgpu_reset_counters` sets counters to zero.
 //!
+//! Machine code cannot be executed. A program hands the PTX of the same source over before it loads a CUBIN, by
+//! `lenetc_softgpu_source`; the CUBIN is then checked as a driver checks one, and against its PTX, which runs.
+//!
 //! # Unlike a GPU
 //!
 //! Work happens at synchronisations and not before, so a missing one shows. Addresses are never used twice, and fresh
@@ -31,8 +34,10 @@
 //! tensor cores, cooperative launches, clusters, managed memory and allocations inside graphs are refused. `cp.async`
 //! copies at once, so a missing wait does not show. Kernels do not reach host memory. All devices share one memory.
 
+pub mod card;
 pub mod config;
 pub mod count;
+pub mod cubin;
 pub mod decode;
 pub mod driver;
 pub mod exec;

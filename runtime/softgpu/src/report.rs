@@ -4,12 +4,12 @@
 //! {"last_error": "...",
 //!  "findings": [{"code": 700, "kind": "out_of_bounds", "kernel": "k", "line": 12, "text": "ld.global.f32 ...",
 //!                "block": [0,0,0], "thread": [1,0,0], "address": 123, "detail": "..."}],
-//!  "total": {"launches": 1, "graph_launches": 0, "copies": {"host_to_device": {"count": 1, "bytes": 4}}, "counts": {}},
+//!  "total": {"launches": 1, "graph_launches": 0, "modules_cubin": 0, "modules_ptx": 1, "copies": {"host_to_device": {"count": 1, "bytes": 4}}, "counts": {}},
 //!  "kernels": {"k": {"launches": 1, "counts": {"blocks": 1, "warp_fma": 3}}}}
 //! ```
 //!
-//! Kinds of findings: `out_of_bounds`, `misaligned`, `uninitialised`, `race_shared`, `race_global`, `divergent_barrier`,
-//! `deadlock`, `divergent_shuffle`, `stream`, `trap`, `timeout`, `injected`.
+//! Kinds of findings: `out_of_bounds`, `misaligned`, `uninitialised`, `race_shared`, `race_global`, `read_only`, `divergent_barrier`,
+//! `deadlock`, `wrong_barrier`, `divergent_shuffle`, `stream`, `trap`, `timeout`, `injected`.
 
 use crate::count::{COPY_NAMES, Counters, Counts};
 use crate::exec::fault::Fault;
@@ -91,12 +91,15 @@ pub fn json(findings: &[Fault], counters: &Counters, last_error: &str) -> String
         )
     }));
     format!(
-        "{{\"last_error\":{},\"findings\":[{}],\"total\":{{\"launches\":{},\"graph_launches\":{},\"copies\":{copies},\
+        "{{\"last_error\":{},\"findings\":[{}],\"total\":{{\"launches\":{},\"graph_launches\":{},\"modules_cubin\":{},\"modules_ptx\":{},\
+         \"copies\":{copies},\
          \"counts\":{}}},\"kernels\":{kernels}}}",
         quote(last_error),
         findings.join(","),
         total.launches,
         total.graph_launches,
+        total.modules_cubin,
+        total.modules_ptx,
         counts(&total.counts)
     )
 }

@@ -252,10 +252,7 @@ fn images_are_refused_with_a_reason() {
     assert_eq!(load(HEADER), CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
     assert!(reason().contains("8.8"));
     configure("max_ptx=8.8").unwrap();
-    assert_eq!(
-        load("\u{7f}ELF\u{2}"),
-        CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
-    );
+    assert_eq!(load("\u{7f}ELF\u{2}"), CUresult::CUDA_ERROR_INVALID_IMAGE);
     assert_eq!(
         load(&HEADER.replace("sm_80", "sm_90")),
         CUresult::CUDA_ERROR_INVALID_PTX

@@ -5,7 +5,7 @@ use super::nvrtc::Nvrtc;
 use crate::cache::{Cache, Key};
 
 /// Changes when entries of the cache mean something else.
-const CACHE_FORMAT: &str = "1";
+const CACHE_FORMAT: &str = "2";
 
 /// What to compile for; numbers are compute capabilities, as 80 for 8.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub enum Image {
 /// A compiled source text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
+    pub arch: Arch,
     pub image: Image,
     /// Warnings, and for [`Arch::Real`] what ptxas says.
     pub log: String,
@@ -34,12 +35,28 @@ pub struct Compiled {
 }
 
 impl Arch {
+    /// As NVRTC's option names it.
+    pub(super) fn name(self) -> String {
+        match self {
+            Arch::Virtual(n) => format!("compute_{n}"),
+            Arch::Real(n) => format!("sm_{n}"),
+        }
+    }
+
+    /// From its name.
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        let number = |prefix| name.strip_prefix(prefix)?.parse().ok();
+        let virtual_one = number("compute_").map(Self::Virtual);
+        virtual_one.or_else(|| number("sm_").map(Self::Real))
+    }
+
     /// Numbers are exact: `fmaf` is written where it is meant, so multiplications and additions stay apart.
     fn options(self) -> Vec<String> {
-        let (target, more) = match self {
-            Arch::Virtual(n) => (format!("compute_{n}"), None),
-            Arch::Real(n) => (format!("sm_{n}"), Some("--ptxas-options=-v".into())),
+        let more = match self {
+            Arch::Virtual(_) => None,
+            Arch::Real(_) => Some("--ptxas-options=-v".into()),
         };
+        let target = self.name();
         let always = ["--fmad=false".into(), "--std=c++17".into()];
         [format!("--gpu-architecture={target}")]
             .into_iter()
@@ -51,39 +68,42 @@ impl Arch {
 
 /// Compiles a whole source text, prelude included, or takes the result from the user's cache.
 pub fn compile(source: &str, arch: Arch) -> Result<Compiled, CudaError> {
-    cached(
-        super::libraries::nvrtc()?,
-        Cache::of_user().as_ref(),
-        source,
-        arch,
-    )
+    let cache = Cache::of_user();
+    cached(super::libraries::nvrtc()?, cache.as_ref(), source, arch)
 }
 
-fn cached(
+/// What [`cached`] has on the disk, for an NVRTC that need not be loaded.
+pub(super) fn known(cache: &Cache, identity: &str, source: &str, arch: Arch) -> Option<Compiled> {
+    decode(&cache.get(&key(identity, source, arch))?, arch)
+}
+
+fn key(identity: &str, source: &str, arch: Arch) -> Key {
+    Key::of(&[CACHE_FORMAT, identity, &arch.options().join(" "), source])
+}
+
+/// Compiles by one NVRTC.
+pub(super) fn cached(
     nvrtc: &Nvrtc,
     cache: Option<&Cache>,
     source: &str,
     arch: Arch,
 ) -> Result<Compiled, CudaError> {
     let options = arch.options();
-    let version = format!("{}.{}", nvrtc.version.0, nvrtc.version.1);
-    let key = Key::of(&[CACHE_FORMAT, &version, &options.join(" "), source]);
-    if let Some(found) = cache
-        .and_then(|c| c.get(&key))
-        .and_then(|bytes| decode(&bytes, arch))
-    {
+    let identity = &nvrtc.identity.text;
+    if let Some(found) = cache.and_then(|c| known(c, identity, source, arch)) {
         return Ok(found);
     }
     let cubin = matches!(arch, Arch::Real(_));
     let (bytes, log) = nvrtc.run(source, &options, cubin)?;
     if let Some(cache) = cache {
-        cache.put(&key, &encode(&bytes, &log));
+        cache.put(&key(identity, source, arch), &encode(&bytes, &log));
     }
     let image = image(bytes, arch).ok_or_else(|| CudaError::Nvrtc {
         path: nvrtc.path.clone(),
         reason: "its PTX is no text".into(),
     })?;
     Ok(Compiled {
+        arch,
         image,
         log,
         cached: false,
@@ -111,6 +131,7 @@ fn decode(entry: &[u8], arch: Arch) -> Option<Compiled> {
     let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
     let (log, bytes) = rest.split_at_checked(len)?;
     Some(Compiled {
+        arch,
         image: image(bytes.to_vec(), arch)?,
         log: String::from_utf8(log.to_vec()).ok()?,
         cached: true,

@@ -1,5 +1,6 @@
 //! Devices: which there are, and one that is opened.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -8,13 +9,14 @@ use cudarc::driver::sys::CUdevice_attribute_enum::{
     CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
     CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
 };
-use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaContext, CudaModule, DriverError};
 
-use super::compile::{Arch, Compiled, Image, compile};
-use super::error::{CudaError, when};
+use super::choose::{Compiler, Version, attempts};
+use super::compile::{self, Arch, Compiled, Image};
+use super::error::{CudaError, Phase, is_refusal, when};
 use super::libraries::{self, Driver};
-use super::nvrtc::Nvrtc;
+use super::nvrtc::{Identity, Nvrtc};
+use crate::cache::{Cache, Key};
 
 /// What `--device` can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +52,19 @@ pub struct Found {
     pub multiprocessors: u32,
 }
 
-/// A device that programs run on, and the compiler for it.
+/// A device that programs run on.
 pub struct Device {
     pub(super) context: Arc<CudaContext>,
     pub found: Found,
-    nvrtc: &'static Nvrtc,
+}
+
+/// Kernels on a device.
+pub(super) struct Loaded {
+    pub module: Arc<CudaModule>,
+    /// What NVRTC and ptxas say.
+    pub log: String,
+    /// What they were compiled for.
+    pub arch: Arch,
 }
 
 /// The GPUs that NVIDIA's driver finds; the software GPU is not among them.
@@ -64,7 +74,7 @@ pub fn devices() -> Result<Vec<Found>, CudaError> {
 }
 
 impl Device {
-    /// Loads the driver, opens a device, and finds NVRTC.
+    /// Loads the driver and opens a device.
     pub fn open(choice: Choice) -> Result<Self, CudaError> {
         let (wanted, number) = match choice {
             Choice::Number(n) => (Driver::Nvidia, n),
@@ -77,37 +87,88 @@ impl Device {
                 have,
             });
         }
-        let context = CudaContext::new(number as usize).map_err(when("opening the device"))?;
+        let context =
+            CudaContext::new(number as usize).map_err(when(Phase::Start, "opening the device"))?;
         Ok(Self {
             context,
             found: describe(number)?,
-            nvrtc: libraries::nvrtc()?,
         })
     }
 
-    /// Compiles a whole source text for the device and loads it: as PTX, or as machine code where the driver cannot
-    /// translate that PTX. Also gives NVRTC's log.
-    pub(super) fn load(&self, source: &str) -> Result<(Arc<CudaModule>, String), CudaError> {
-        let architectures = &self.nvrtc.architectures;
-        let capability = self.found.capability;
-        let nearest = architectures.iter().rev().find(|&&a| a <= capability);
-        let Some(&nearest) = nearest else {
-            return Err(CudaError::OldDevice {
-                device: capability,
-                oldest: architectures.first().copied().unwrap_or(0),
-            });
-        };
-        let compiled = compile(source, Arch::Virtual(nearest))?;
-        let loaded = match self.module(&compiled) {
-            Err(first) if nearest == capability && wants_machine_code(first) => {
-                let native = compile(source, Arch::Real(capability))?;
-                // What is wrong is the driver's age, whatever it says about the machine code.
-                self.module(&native).map_err(|_| first)
+    /// Brings a whole source text onto the device: machine code for it where that can be, else PTX, each by the newest
+    /// NVRTC that the driver can take. What worked before is taken from the cache, and then no NVRTC is needed.
+    pub(super) fn load(&self, source: &str) -> Result<Loaded, CudaError> {
+        let cache = Cache::of_user();
+        let remembered = self.remembered(cache.as_ref(), source);
+        if let Some(loaded) = remembered {
+            return Ok(loaded);
+        }
+        let compilers = libraries::nvrtcs()?;
+        let offers: Vec<Compiler> = compilers.iter().map(Nvrtc::compiler).collect();
+        let driver = Version::of_driver(libraries::driver_version());
+        let mut refused = None;
+        for attempt in attempts(driver, self.found.capability, &offers)? {
+            let nvrtc = &compilers[attempt.compiler];
+            let compiled = compile::cached(nvrtc, cache.as_ref(), source, attempt.arch)?;
+            if libraries::is_software() {
+                share_source(nvrtc, cache.as_ref(), source, &compiled)?;
             }
-            loaded => loaded,
-        };
-        let module = loaded.map_err(|e| of_driver(when("loading the kernels")(e)))?;
-        Ok((module, compiled.log))
+            match self.module(&compiled) {
+                Ok(module) => {
+                    if let Some(cache) = &cache {
+                        let way = format!("{}\n{}", attempt.arch.name(), nvrtc.identity.text);
+                        cache.put(&self.key(source), way.as_bytes());
+                    }
+                    return Ok(Loaded {
+                        module,
+                        log: compiled.log,
+                        arch: attempt.arch,
+                    });
+                }
+                Err(e) if is_refusal(e.0 as u32) => {
+                    refused = refused.or(Some(self.refusal(e, &compiled)));
+                }
+                Err(e) => return Err(when(Phase::Load, "loading the kernels")(e)),
+            }
+        }
+        Err(refused.unwrap_or(CudaError::OldDevice {
+            device: self.found.capability,
+            oldest: 0,
+        }))
+    }
+
+    /// What was loaded for this source before, where the NVRTC that made it is as it was, or gone.
+    fn remembered(&self, cache: Option<&Cache>, source: &str) -> Option<Loaded> {
+        let cache = cache?;
+        let way = String::from_utf8(cache.get(&self.key(source))?).ok()?;
+        let (arch, identity) = way.split_once('\n')?;
+        let arch = Arch::of_name(arch)?;
+        let path = identity.rsplitn(3, ' ').nth(2)?;
+        let now = Identity::of(Path::new(path));
+        let unchanged = now.text == identity || !now.path.exists();
+        let compiled = compile::known(cache, identity, source, arch).filter(|_| unchanged)?;
+        if libraries::is_software() {
+            // The software GPU runs the PTX of the same source.
+            let (Arch::Real(number) | Arch::Virtual(number)) = arch;
+            let ptx = compile::known(cache, identity, source, Arch::Virtual(number))?;
+            if let (Image::Cubin(code), Image::Ptx(text)) = (&compiled.image, &ptx.image) {
+                libraries::software_source(code, text);
+            }
+        }
+        let module = self.module(&compiled).ok()?;
+        Some(Loaded {
+            module,
+            log: compiled.log,
+            arch,
+        })
+    }
+
+    /// By what one device with one driver remembers a source.
+    fn key(&self, source: &str) -> Key {
+        let driver = libraries::driver_version().to_string();
+        let chosen = std::env::var("LENETC_NVRTC").unwrap_or_default();
+        let capability = self.found.capability.to_string();
+        Key::of(&["way", &driver, &chosen, &capability, source])
     }
 
     fn module(&self, compiled: &Compiled) -> Result<Arc<CudaModule>, DriverError> {
@@ -116,6 +177,18 @@ impl Device {
             Image::Cubin(code) => cudarc::nvrtc::Ptx::from_binary(code.clone()),
         };
         self.context.load_module(image)
+    }
+
+    /// A refused image with what the driver's own compiler says of it.
+    fn refusal(&self, e: DriverError, compiled: &Compiled) -> CudaError {
+        match when(Phase::Load, "loading the kernels")(e) {
+            CudaError::Refused { name, code, .. } => CudaError::Refused {
+                name,
+                code,
+                log: libraries::translation_log(&compiled.image),
+            },
+            other => other,
+        }
     }
 
     /// Bytes of free memory, where the driver says.
@@ -131,17 +204,17 @@ impl Device {
 fn start(driver: Driver) -> Result<u32, CudaError> {
     libraries::load(driver)?;
     let count = CudaContext::device_count();
-    let count = count.map_err(|e| of_driver(when("starting the driver")(e)))?;
+    let count = count.map_err(when(Phase::Start, "starting the driver"))?;
     match u32::try_from(count) {
         Ok(n) if n > 0 => Ok(n),
-        _ => Err(CudaError::NoDevice),
+        _ => Err(CudaError::no_device()),
     }
 }
 
 /// What a device says, without a context on it.
 fn describe(number: u32) -> Result<Found, CudaError> {
     let device = driver::device::get(number as i32);
-    let device = device.map_err(when("opening the device"))?;
+    let device = device.map_err(when(Phase::Start, "opening the device"))?;
     // SAFETY: the device is the driver's own.
     let told = unsafe {
         let attribute = |a| driver::device::get_attribute(device, a);
@@ -152,36 +225,35 @@ fn describe(number: u32) -> Result<Found, CudaError> {
             Ok((10 * major + minor, memory, processors))
         })
     };
-    let (capability, memory, multiprocessors) = told.map_err(when("asking the device"))?;
+    let (capability, memory, multiprocessors) =
+        told.map_err(when(Phase::Start, "asking the device"))?;
     Ok(Found {
         number,
-        name: driver::device::get_name(device).map_err(when("asking the device"))?,
+        name: driver::device::get_name(device).map_err(when(Phase::Start, "asking the device"))?,
         capability: capability.unsigned_abs(),
         memory_bytes: memory as u64,
         multiprocessors: multiprocessors.unsigned_abs(),
     })
 }
 
-/// Whether a driver that says this may still take machine code.
-fn wants_machine_code(e: DriverError) -> bool {
-    use CUresult as R;
-    matches!(
-        e.0,
-        R::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
-            | R::CUDA_ERROR_JIT_COMPILER_NOT_FOUND
-            | R::CUDA_ERROR_JIT_COMPILATION_DISABLED
-    )
-}
-
-/// With the driver's own version, where it is too old.
-fn of_driver(e: CudaError) -> CudaError {
-    match e {
-        CudaError::OldDriver { reason, .. } => CudaError::OldDriver {
-            driver: libraries::driver_version(),
-            reason,
-        },
-        other => other,
+/// Gives the software GPU the PTX of the source that machine code was made from.
+fn share_source(
+    nvrtc: &Nvrtc,
+    cache: Option<&Cache>,
+    source: &str,
+    compiled: &Compiled,
+) -> Result<(), CudaError> {
+    let Image::Cubin(code) = &compiled.image else {
+        return Ok(());
+    };
+    let Arch::Real(capability) = compiled.arch else {
+        return Ok(());
+    };
+    let ptx = compile::cached(nvrtc, cache, source, Arch::Virtual(capability))?;
+    if let Image::Ptx(text) = &ptx.image {
+        libraries::software_source(code, text);
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@ use cudarc::driver::{
     PushKernelArg, ValidAsZeroBits,
 };
 
-use super::device::{Device, Found};
-use super::error::{CudaError, when};
+use super::compile::Arch;
+use super::device::{Device, Found, Loaded};
+use super::error::{CudaError, Phase, when};
 use super::step::{RING, Slot, Step};
 use super::{Launch, PRELUDE, Place, Program};
 use crate::exec::{Bytes, Examples, Mode, StepResult};
@@ -30,6 +31,7 @@ pub struct Engine {
     program: Program,
     device: Found,
     log: String,
+    arch: Arch,
     mode: Mode,
     /// Steps that the order still has.
     left: usize,
@@ -37,6 +39,8 @@ pub struct Engine {
     step: u32,
     /// Steps of training since the start. Those of an evaluation count on from there.
     trained: u32,
+    /// Whether a step of training has run.
+    updated: bool,
 }
 
 /// Where a mode's graph stands.
@@ -83,19 +87,19 @@ impl Engine {
         train: Examples,
         test: Option<Examples>,
     ) -> Result<Self, CudaError> {
-        let (module, log) = device.load(&format!("{PRELUDE}{}", program.source))?;
+        let Loaded { module, log, arch } = device.load(&format!("{PRELUDE}{}", program.source))?;
         // SAFETY: all memory and all work of the context are on one stream, whose order is the program's.
         unsafe { device.context.disable_event_tracking() };
         let stream = device
             .context
             .new_stream()
-            .map_err(when("opening a stream"))?;
+            .map_err(when(Phase::Start, "opening a stream"))?;
         let mut functions = BTreeMap::new();
         for Launch { kernel, .. } in program.train.iter().chain(&program.eval) {
             if !functions.contains_key(kernel) {
                 let f = module
                     .load_function(kernel)
-                    .map_err(when("finding a kernel"))?;
+                    .map_err(when(Phase::Load, "finding a kernel"))?;
                 functions.insert(kernel.clone(), f);
             }
         }
@@ -108,10 +112,12 @@ impl Engine {
             program,
             device: device.found.clone(),
             log,
+            arch,
             mode: Mode::Train,
             left: 0,
             step: 0,
             trained: 0,
+            updated: false,
         })
     }
 
@@ -120,15 +126,23 @@ impl Engine {
         &self.device
     }
 
-    /// What NVRTC said about the program: nothing, or warnings.
-    pub fn log(&self) -> &str {
-        &self.log
+    /// What NVRTC said about the program: nothing, or warnings. What ptxas says of each kernel's resources is not in it.
+    pub fn log(&self) -> String {
+        let of_ptxas =
+            |line: &&str| line.starts_with("ptxas info") || line.contains("bytes stack frame");
+        let lines = self.log.lines().filter(|line| !of_ptxas(line));
+        lines.collect::<Vec<_>>().join("\n").trim().to_string()
+    }
+
+    /// What the kernels were compiled for: machine code of the device, or PTX that the driver translates.
+    pub fn arch(&self) -> Arch {
+        self.arch
     }
 
     /// All parameters, as they lie in their region.
     pub fn parameters(&self) -> Result<Vec<f32>, CudaError> {
         let copied = self.stream.clone_dtoh(&self.memory.parameters);
-        let mut values = copied.map_err(when("reading the parameters"))?;
+        let mut values = copied.map_err(when(self.phase(), "reading the parameters"))?;
         self.finish("reading the parameters")?;
         values.truncate(self.program.parameter_bytes / 4);
         Ok(values)
@@ -146,8 +160,16 @@ impl Engine {
         }
         let to = &mut self.memory.parameters;
         let copied = self.stream.memcpy_htod(values, to);
-        copied.map_err(when("writing the parameters"))?;
+        copied.map_err(when(self.phase(), "writing the parameters"))?;
         self.finish("writing the parameters")
+    }
+
+    /// What is at stake when the driver fails: the weights, once a step has changed them.
+    fn phase(&self) -> Phase {
+        match self.updated {
+            false => Phase::Load,
+            true => Phase::Run,
+        }
     }
 
     /// Starts a run over the examples at `order`, positions in the set of the mode.
@@ -176,7 +198,7 @@ impl Engine {
         }
         let batch = self.program.batch as u32;
         let step = Step::first(order.len() as u32, batch, self.step, learning_rate);
-        let starting = when("starting an epoch");
+        let starting = when(self.phase(), "starting an epoch");
         let (stream, memory) = (&self.stream, &mut self.memory);
         stream
             .memcpy_htod(order, &mut memory.order)
@@ -210,19 +232,22 @@ impl Engine {
             Mode::Train => "training",
             Mode::Eval => "evaluating",
         };
-        for _ in 0..steps {
+        for step in 0..steps {
+            // What fails behind a first step fails behind an update.
+            self.updated |= self.mode == Mode::Train && step > 0;
             let mut graph = self.graphs[slot(self.mode)].iter();
-            graph.try_for_each(CudaGraph::launch).map_err(when(doing))?;
+            let launched = graph.try_for_each(CudaGraph::launch);
+            launched.map_err(when(self.phase(), doing))?;
         }
         let ring = self.stream.clone_dtoh(&self.memory.results);
-        let ring = ring.map_err(when(doing))?;
+        let ring = ring.map_err(when(self.phase(), doing))?;
         self.finish(doing)?;
         let result = |k: u32| ring[self.step.wrapping_add(k) as usize % RING].into();
         let mut results: Vec<StepResult> = (0..steps as u32).map(result).collect();
         self.left -= steps;
         self.step = self.step.wrapping_add(steps as u32);
         if self.mode == Mode::Train {
-            self.trained = self.step;
+            (self.trained, self.updated) = (self.step, true);
             if let Some(k) = results.iter().position(|r| !r.loss_sum.is_finite()) {
                 results.truncate(k + 1);
                 self.left = 0;
@@ -233,7 +258,7 @@ impl Engine {
 
     /// Waits for all work.
     fn finish(&self, doing: &'static str) -> Result<(), CudaError> {
-        self.stream.synchronize().map_err(when(doing))
+        self.stream.synchronize().map_err(when(self.phase(), doing))
     }
 
     /// Records the launches of a step; nothing runs. `None` where there are none.
@@ -243,17 +268,16 @@ impl Engine {
             Mode::Train => &self.program.train,
             Mode::Eval => &self.program.eval,
         };
+        let failed = when(Phase::Load, DOING);
         let thread = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        self.stream.begin_capture(thread).map_err(when(DOING))?;
-        for launch in launches {
-            self.launch(launch, mode)?;
-        }
-        let graph = self
-            .stream
-            .end_capture(CUgraphInstantiate_flags(0))
-            .map_err(when(DOING))?;
+        self.stream.begin_capture(thread).map_err(&failed)?;
+        let recorded = launches.iter().try_for_each(|l| self.launch(l, mode));
+        // The recording ends whether it went well or not: a stream that stays in it would record all that follows.
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        recorded?;
+        let graph = graph.map_err(&failed)?;
         if let Some(graph) = &graph {
-            graph.upload().map_err(when(DOING))?;
+            graph.upload().map_err(&failed)?;
             self.finish(DOING)?;
         }
         Ok(graph)
@@ -276,7 +300,7 @@ impl Engine {
         };
         // SAFETY: the program's places have the sizes that its kernels use, `Memory` allocated those, and it lives as
         // long as the graph.
-        unsafe { builder.launch(shape) }.map_err(when("launching a kernel"))?;
+        unsafe { builder.launch(shape) }.map_err(when(Phase::Load, "launching a kernel"))?;
         Ok(())
     }
 }
@@ -312,7 +336,9 @@ impl Memory {
             })
         };
         let memory = build().map_err(|e| e.with_memory(need, device.free_bytes()))?;
-        stream.synchronize().map_err(when("copying the data"))?;
+        stream
+            .synchronize()
+            .map_err(when(Phase::Start, "copying the data"))?;
         Ok(memory)
     }
 
@@ -374,7 +400,7 @@ impl Buffer {
         if !data.is_empty() {
             stream
                 .memcpy_htod(data, &mut memory)
-                .map_err(when("copying the data"))?;
+                .map_err(when(Phase::Start, "copying the data"))?;
         }
         let address = memory.device_ptr(stream).0;
         Ok(Self {
@@ -390,11 +416,11 @@ fn cleared<T: DeviceRepr + ValidAsZeroBits>(
     len: usize,
 ) -> Result<CudaSlice<T>, CudaError> {
     let memory = stream.alloc_zeros(len.max(1));
-    memory.map_err(when("reserving memory"))
+    memory.map_err(when(Phase::Start, "reserving memory"))
 }
 
 /// Memory for `len` elements, not cleared. The driver refuses an allocation of nothing.
 fn reserve<T: DeviceRepr>(stream: &Arc<CudaStream>, len: usize) -> Result<CudaSlice<T>, CudaError> {
     // SAFETY: what a kernel or a copy has not written is read by no one.
-    unsafe { stream.alloc(len.max(1)) }.map_err(when("reserving memory"))
+    unsafe { stream.alloc(len.max(1)) }.map_err(when(Phase::Start, "reserving memory"))
 }

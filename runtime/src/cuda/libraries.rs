@@ -5,12 +5,13 @@
 //! inside: once it is loaded by its path, cudarc's search by name yields it. It is loaded only when asked for.
 
 use std::env;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use libloading::Library;
 
+use super::compile::Image;
 use super::error::CudaError;
 use super::nvrtc::Nvrtc;
 use crate::cache::{is_private_to_us, variable};
@@ -98,6 +99,61 @@ pub(super) fn load(wanted: Driver) -> Result<(), CudaError> {
     Ok(())
 }
 
+/// Tells the software GPU the PTX of the source that machine code was made from, since it runs that. False where none
+/// is loaded.
+pub(super) fn software_source(code: &[u8], ptx: &str) -> bool {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let (Some((Driver::Software, library)), Ok(text)) = (*loaded, CString::new(ptx)) else {
+        return false;
+    };
+    type Source = unsafe extern "C" fn(*const c_void, usize, *const c_char) -> c_int;
+    // SAFETY: the software GPU declares it so, and copies what it reads.
+    unsafe {
+        let source = library.get::<Source>("lenetc_softgpu_source");
+        source.is_ok_and(|f| f(code.as_ptr().cast(), code.len(), text.as_ptr()) == 0)
+    }
+}
+
+/// What the driver's compiler says when it translates PTX that it has refused; nothing for machine code.
+pub(super) fn translation_log(image: &Image) -> String {
+    /// `CU_JIT_ERROR_LOG_BUFFER` and its size in bytes.
+    const OPTIONS: [c_int; 2] = [5, 6];
+    const MOST_BYTES: usize = 4096;
+    type Load = unsafe extern "C" fn(
+        *mut *mut c_void,
+        *const c_void,
+        c_uint,
+        *const c_int,
+        *const *mut c_void,
+    ) -> u32;
+    let Image::Ptx(text) = image else {
+        return String::new();
+    };
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    let (Some((_, library)), Ok(text)) = (*loaded, CString::new(text.as_str())) else {
+        return String::new();
+    };
+    let mut log = vec![0u8; MOST_BYTES];
+    let values = [log.as_mut_ptr().cast(), MOST_BYTES as *mut c_void];
+    let mut module = std::ptr::null_mut();
+    // SAFETY: the driver interface declares it so; the text ends with zero, and the log has the size that is said. What
+    // was refused before is refused again, so there is no module to unload.
+    unsafe {
+        if let Ok(load) = library.get::<Load>("cuModuleLoadDataEx") {
+            let options = (OPTIONS.as_ptr(), values.as_ptr());
+            load(&mut module, text.as_ptr().cast(), 2, options.0, options.1);
+        }
+    }
+    let end = log.iter().position(|&b| b == 0).unwrap_or(log.len());
+    String::from_utf8_lossy(&log[..end]).trim().to_string()
+}
+
+/// Whether the software GPU is the driver of this process.
+pub(super) fn is_software() -> bool {
+    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
+    matches!(*loaded, Some((Driver::Software, _)))
+}
+
 /// The CUDA version that the loaded driver is made for, as 12090; 0 where it does not say.
 pub(super) fn driver_version() -> i32 {
     let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
@@ -135,12 +191,22 @@ fn version(library: &Library) -> i32 {
     version
 }
 
-/// The library that cudarc will open: the same names in the same order.
+/// Where the driver lies on systems that leave it out of the loader's path: NixOS, Kubernetes, WSL2.
+const ELSEWHERE: [&str; 3] = [
+    "/run/opengl-driver/lib/libcuda.so.1",
+    "/usr/local/nvidia/lib64/libcuda.so.1",
+    "/usr/lib/wsl/lib/libcuda.so.1",
+];
+
+/// The driver: the library that cudarc will open, the same names in the same order; else one that lies elsewhere, which
+/// cudarc then finds by its name, since it is loaded.
 fn nvidia() -> Result<Library, CudaError> {
-    ["cuda", "nvcuda"]
+    let named = ["cuda", "nvcuda"]
         .into_iter()
-        .flat_map(cudarc::get_lib_name_candidates)
-        // SAFETY: a library of the driver's name in the loader's path is the driver.
+        .flat_map(cudarc::get_lib_name_candidates);
+    named
+        .chain(ELSEWHERE.map(String::from))
+        // SAFETY: a library of the driver's name in the loader's path, or where its packages put it, is the driver.
         .find_map(|name| unsafe { Library::new(name) }.ok())
         .ok_or(CudaError::NoDriver)
 }
@@ -225,48 +291,74 @@ pub fn software_report() -> Option<String> {
     }
 }
 
-/// NVRTC, looked for once: in the loader's path, in toolkits, in Python's environments.
+/// The newest NVRTC.
 pub fn nvrtc() -> Result<&'static Nvrtc, CudaError> {
-    static FOUND: OnceLock<Result<Nvrtc, CudaError>> = OnceLock::new();
-    FOUND.get_or_init(find_nvrtc).as_ref().map_err(Clone::clone)
+    let all = nvrtcs()?;
+    // The list is never empty.
+    Ok(&all[0])
 }
 
-fn find_nvrtc() -> Result<Nvrtc, CudaError> {
+/// Every NVRTC that can be used, the newest first and never none: looked for once, in the loader's path, in toolkits,
+/// in Python's environments; or the one that `LENETC_NVRTC` names.
+pub(super) fn nvrtcs() -> Result<&'static [Nvrtc], CudaError> {
+    static FOUND: OnceLock<Result<Vec<Nvrtc>, CudaError>> = OnceLock::new();
+    let found = FOUND.get_or_init(find_nvrtcs).as_ref();
+    found.map(Vec::as_slice).map_err(Clone::clone)
+}
+
+fn find_nvrtcs() -> Result<Vec<Nvrtc>, CudaError> {
+    if let Some(path) = variable("LENETC_NVRTC") {
+        let wrong = |reason: &str| CudaError::Nvrtc {
+            path: path.clone(),
+            reason: reason.into(),
+        };
+        // A path without a slash would be looked for in the loader's path.
+        let path = path.canonicalize();
+        let path = path.map_err(|_| wrong("LENETC_NVRTC names no file"))?;
+        return Nvrtc::open(&path).map(|n| vec![n]);
+    }
     const NAMES: [&str; 4] = [
         "libnvrtc.so.12",
         "libnvrtc.so.13",
         "libnvrtc.so",
         "libnvrtc.so.11.2",
     ];
-    let mut unusable = None;
-    for name in NAMES {
-        match Nvrtc::open(Path::new(name)) {
-            Ok(found) => return Ok(found),
+    let searched = nvrtc_folders();
+    let folders = expand(&searched);
+    let files = folders.iter().flat_map(|f| NAMES.map(|n| f.join(n)));
+    let files = files.filter(|p| p.is_file());
+    let (mut found, mut unusable): (Vec<Nvrtc>, _) = (vec![], None);
+    for path in NAMES.map(PathBuf::from).into_iter().chain(files) {
+        match Nvrtc::open(&path) {
+            // A link or another name of one that is there is no other.
+            Ok(n) if found.iter().any(|f| f.identity == n.identity) => {}
+            Ok(n) => found.push(n),
             Err(e @ CudaError::Nvrtc { .. }) => unusable = unusable.or(Some(e)),
             Err(_) => {}
         }
     }
-    let searched = nvrtc_folders();
-    for folder in expand(&searched) {
-        for path in NAMES.iter().map(|n| folder.join(n)).filter(|p| p.is_file()) {
-            match Nvrtc::open(&path) {
-                Ok(found) => return Ok(found),
-                Err(e) => unusable = unusable.or(Some(e)),
-            }
-        }
+    // Stable: among equals the loader's path comes first.
+    found.sort_by_key(|n| std::cmp::Reverse(n.version));
+    match found.is_empty() {
+        true => Err(unusable.unwrap_or(CudaError::NoNvrtc { searched })),
+        false => Ok(found),
     }
-    Err(unusable.unwrap_or(CudaError::NoNvrtc { searched }))
 }
 
 /// Folders that NVRTC's installers use, with `*` for a part of any name.
 fn nvrtc_folders() -> Vec<PathBuf> {
+    const WHEELS: &str = "nvidia/*/lib";
+    let site = |e: PathBuf| e.join("lib/python3*/site-packages").join(WHEELS);
     let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(variable);
-    let toolkits = toolkits.chain([PathBuf::from("/usr/local/cuda")]);
+    let usual = ["/usr/local/cuda", "/usr/local/cuda-*", "/opt/cuda"];
+    let toolkits = toolkits.chain(usual.map(PathBuf::from));
     let mut folders: Vec<PathBuf> = toolkits
         .flat_map(|t| [t.join("lib64"), t.join("targets/*/lib")])
         .collect();
-    if let Some(environment) = variable("CONDA_PREFIX") {
+    let conda = variable("CONDA_PREFIX").into_iter();
+    for environment in conda.chain([PathBuf::from("/opt/conda")]) {
         folders.push(environment.join("lib"));
+        folders.push(site(environment));
     }
     let here = Path::new(".venv");
     // A library of a folder that others can write to would run their code.
@@ -274,13 +366,14 @@ fn nvrtc_folders() -> Vec<PathBuf> {
         .ok()
         .map(|d| d.join(here))
         .filter(|v| is_private_to_us(v, 0o022));
-    let environments = [variable("VIRTUAL_ENV"), ours];
-    folders.extend(
-        environments
-            .into_iter()
-            .flatten()
-            .map(|e| e.join("lib/python3*/site-packages/nvidia/*/lib")),
-    );
+    let user = variable("HOME").map(|h| h.join(".local"));
+    let environments = [variable("VIRTUAL_ENV"), ours, user];
+    folders.extend(environments.into_iter().flatten().map(site));
+    let system = [
+        "/usr/local/lib/python3*/dist-packages",
+        "/usr/lib/python3/dist-packages",
+    ];
+    folders.extend(system.map(|f| Path::new(f).join(WHEELS)));
     folders
 }
 

@@ -4,6 +4,7 @@
 //! device is opened, and what is missing becomes a [`CudaError`] that says what to do. This module does not know
 //! operators or graphs of them: a program is a source text, launches and places.
 
+mod choose;
 mod compile;
 mod device;
 mod engine;
@@ -14,6 +15,7 @@ mod philox;
 mod resources;
 mod step;
 
+pub use choose::Version;
 pub use compile::{Arch, Compiled, Image, compile};
 pub use device::{Choice, Device, Found, devices};
 pub use engine::Engine;

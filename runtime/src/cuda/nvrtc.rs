@@ -4,11 +4,13 @@
 //! missing. These eleven functions are all that is needed.
 
 use std::ffi::{CString, c_char, c_int, c_void};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::ptr::null;
 
 use libloading::Library;
 
+use super::choose::{Compiler, Version};
 use super::error::CudaError;
 
 /// An `nvrtcProgram`.
@@ -35,8 +37,9 @@ type Numbers = unsafe extern "C" fn(*mut c_int) -> c_int;
 pub struct Nvrtc {
     /// Where it lies; a bare name is in the loader's path.
     pub path: PathBuf,
-    /// Major and minor.
-    pub version: (i32, i32),
+    pub version: Version,
+    /// What tells its file from another, a later one at the same place included.
+    pub(super) identity: Identity,
     /// Compute capabilities that it compiles for, ascending, as 80 for 8.0.
     pub architectures: Vec<u32>,
     create: Create,
@@ -46,6 +49,40 @@ pub struct Nvrtc {
     ptx: (Size, Get),
     cubin: (Size, Get),
     _library: Library,
+}
+
+/// A file's place, length and time of change, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl Identity {
+    /// Of the file at a path as it is now.
+    pub fn of(path: &Path) -> Self {
+        let path = path.canonicalize().unwrap_or_else(|_| path.into());
+        let text = std::fs::metadata(&path).map_or(String::new(), |m| {
+            format!("{} {}.{}", m.len(), m.mtime(), m.mtime_nsec())
+        });
+        let text = format!("{} {text}", path.display());
+        Self { path, text }
+    }
+}
+
+/// The file that holds loaded code; `path` where the system does not say.
+fn loaded_from(address: usize, path: &Path) -> PathBuf {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let holds = |line: &&str| {
+        let range = line.split(' ').next().and_then(|r| r.split_once('-'));
+        let bound = |text: &str| usize::from_str_radix(text, 16).ok();
+        range.is_some_and(|(from, to)| {
+            bound(from).is_some_and(|b| b <= address) && bound(to).is_some_and(|b| address < b)
+        })
+    };
+    let line = maps.lines().find(holds);
+    let file = line.and_then(|l| l.find('/').map(|at| &l[at..]));
+    file.map_or_else(|| path.into(), PathBuf::from)
 }
 
 /// A program that is destroyed at the end.
@@ -110,7 +147,11 @@ impl Nvrtc {
         };
         Ok(Self {
             path: path.into(),
-            version: (major, minor),
+            version: Version {
+                major: major.unsigned_abs(),
+                minor: minor.unsigned_abs(),
+            },
+            identity: Identity::of(&loaded_from(version as *const () as usize, path)),
             architectures,
             create: symbol!("nvrtcCreateProgram"),
             compile: symbol!("nvrtcCompileProgram"),
@@ -123,6 +164,14 @@ impl Nvrtc {
             cubin: (symbol!("nvrtcGetCUBINSize"), symbol!("nvrtcGetCUBIN")),
             _library: library,
         })
+    }
+
+    /// What decides whether it is of use for a device.
+    pub(super) fn compiler(&self) -> Compiler {
+        Compiler {
+            version: self.version,
+            architectures: self.architectures.clone(),
+        }
     }
 
     /// Compiles CUDA C: the machine code or the PTX text, and the log.

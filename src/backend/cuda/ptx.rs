@@ -4,7 +4,7 @@
 //! kernels compute, nor how they are launched.
 
 use lenetc_runtime::cuda::{
-    Arch, CudaError, Image, PRELUDE, Program, Resources, compile, nvrtc, resources,
+    Arch, CudaError, Image, PRELUDE, Program, Resources, Version, compile, nvrtc, resources,
 };
 
 /// The compute capability that text is made for where none is asked for.
@@ -25,12 +25,12 @@ pub enum NoPtx {
     #[error(transparent)]
     Cuda(#[from] CudaError),
     #[error(
-        "NVRTC {}.{} does not compile for compute capability {asked}: it knows {}",
-        .version.0, .version.1, .known.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+        "NVRTC {version} does not compile for compute capability {asked}: it knows {}",
+        .known.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
     )]
     Architecture {
         asked: u32,
-        version: (i32, i32),
+        version: Version,
         known: Vec<u32>,
     },
 }
@@ -52,9 +52,9 @@ pub fn text(p: &Program, capability: u32) -> Result<String, NoPtx> {
         unreachable!("a virtual architecture gives PTX")
     };
     let table = table(&resources(&machine_code.log));
-    let (major, minor) = nvrtc.version;
+    let version = nvrtc.version;
     Ok(format!(
-        "// PTX of NVRTC {major}.{minor} for compute_{capability}, and what ptxas takes for it on sm_{capability}: registers of a\n\
+        "// PTX of NVRTC {version} for compute_{capability}, and what ptxas takes for it on sm_{capability}: registers of a\n\
          // thread, bytes of shared memory of a block, bytes that a thread stores and loads for want of registers.\n//\n\
          {table}{ptx}"
     ))

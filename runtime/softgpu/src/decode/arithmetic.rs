@@ -1,7 +1,8 @@
 //! Arithmetic of integers and floats.
 
-use super::builder::{Builder, NONE, Result};
+use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
+use super::registers::NONE;
 use crate::exec::float::{self as f, RM, RN, RP, RZ};
 use crate::exec::integer as i;
 use crate::exec::lanes::{Handler, Kind, Level, op1, op2, op3};

@@ -1,11 +1,13 @@
 //! Logic, shifts, bit fields, permutations, selection and tests of floats.
 
 use super::arithmetic::by_int;
-use super::builder::{Builder, NONE, Result};
+use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
+use super::registers::NONE;
 use crate::exec::integer as i;
 use crate::exec::lanes::{Handler, Kind, Level, op1, op2, op3};
 use crate::exec::misc;
+use crate::exec::program::Bytes;
 use crate::ptx::ast::{Operand, Type};
 
 impl Builder {
@@ -195,9 +197,14 @@ impl Builder {
             .take_one_of(&["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"])
             .map_or(0, |index| index as u32 + 1);
         match self.type_of(modifiers)? {
-            Type::B32 => self.described(misc::permute_handler(self.level), operands, mode),
-            other => self.no_form(other),
+            Type::B32 => self.described(misc::permute_handler(self.level), operands, mode)?,
+            other => return self.no_form(other),
         }
+        if let (Operand::Integer(selector), Some(info)) = (&operands[3], self.infos.last_mut()) {
+            let nibble = |k| i::permute_nibble(*selector as u32, mode, k) as u8 & 7;
+            info.bytes = Bytes::Moved([0, 1, 2, 3].map(nibble));
+        }
+        Ok(())
     }
 
     fn lop3(&mut self, modifiers: &mut Modifiers<'_>, operands: &[Operand]) -> Result<()> {

@@ -2,49 +2,13 @@
 //! instructions hold numbers of virtual registers until `layout` turns them into offsets.
 
 use super::modifiers::Modifiers;
+use super::registers::{NONE, Origin, Virtual, Width};
 use super::symbols::{DeviceSymbols, Place, Symbols};
-use super::{layout, liveness};
 use crate::exec::lanes::{FULL, Handler, Instr, Kind, Level};
-use crate::exec::misc;
-use crate::exec::program::{Info, Program, Special};
+use crate::exec::program::{Info, Special};
 use crate::ptx::PtxError;
 use crate::ptx::ast::{Entry, Instruction, Module, Operand, Type};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Width {
-    Pred,
-    /// 32-bit cells, also for 8 and 16 bits.
-    Narrow,
-    Wide,
-}
-
-impl Width {
-    pub fn of(kind: Type) -> Self {
-        match kind.size_bytes() {
-            8 => Self::Wide,
-            _ if kind == Type::Pred => Self::Pred,
-            _ => Self::Narrow,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    Plain,
-    Constant(u64),
-    Special(Special),
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Virtual {
-    pub width: Width,
-    pub origin: Origin,
-}
-
-/// The register that is always true and stands for "none".
-pub const NONE: u32 = 0;
 
 pub struct Builder {
     pub level: Level,
@@ -58,12 +22,12 @@ pub struct Builder {
     constants: BTreeMap<(u64, bool), u32>,
     specials: BTreeMap<Special, u32>,
     pub symbols: Symbols,
-    labels: BTreeMap<String, u32>,
+    pub labels: BTreeMap<String, u32>,
     /// Instruction, label and line of each branch.
-    branches: Vec<(usize, String, u32)>,
-    line: u32,
+    pub branches: Vec<(usize, String, u32)>,
+    pub line: u32,
     opcode: String,
-    guard: (u32, u32),
+    pub guard: (u32, u32),
     is_first: bool,
     carry: u32,
 }
@@ -159,23 +123,6 @@ impl Builder {
             None => Ok(()),
             Some(word) => self.error(format!("the modifier `.{word}` is not known here")),
         }
-    }
-
-    pub fn finish(mut self, entry: &Entry, lines: &Arc<Vec<String>>) -> Result<Program> {
-        self.guard = (NONE, 0);
-        self.line = 0;
-        let end = self.make(misc::exit, Kind::Branch);
-        self.push(end);
-        let mut targets = BTreeMap::new();
-        for (index, label, line) in &self.branches {
-            let Some(&target) = self.labels.get(label) else {
-                return Err(PtxError::new(*line, format!("no label `{label}`")));
-            };
-            self.code[*index].imm = i64::from(target);
-            targets.insert(*index, target as usize);
-        }
-        let pressure = liveness::pressure(&self.code, &self.registers, &targets);
-        Ok(layout::lay_out(self, entry, lines, pressure))
     }
 
     /// An instruction with the current guard and no operands.
@@ -364,22 +311,6 @@ impl Builder {
 
     pub fn place_of(&self, name: &str) -> Option<Place> {
         self.symbols.names.get(name).map(|(place, _)| *place)
-    }
-
-    /// A 64-bit register with the zero-extended value of a 32-bit one.
-    pub fn widened(&mut self, register: u32) -> u32 {
-        let wide = self.fresh(Width::Wide);
-        let exec = super::convert::zero_extend(self.level);
-        self.emit(exec, Kind::Move, wide, [register, NONE, NONE]);
-        wide
-    }
-
-    /// A 32-bit register with the low bits of a 64-bit one.
-    pub fn narrowed(&mut self, register: u32) -> u32 {
-        let narrow = self.fresh(Width::Narrow);
-        let exec = super::convert::truncate(self.level);
-        self.emit(exec, Kind::Move, narrow, [register, NONE, NONE]);
-        narrow
     }
 
     /// A predicate operand, perhaps negated: register and all ones if so.

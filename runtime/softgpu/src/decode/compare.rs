@@ -1,8 +1,9 @@
 //! Comparisons: `setp` and `set`.
 
 use super::arithmetic::by_int;
-use super::builder::{Builder, Result, Width};
+use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
+use super::registers::Width;
 use crate::exec::float as f;
 use crate::exec::integer as i;
 use crate::exec::lanes::{

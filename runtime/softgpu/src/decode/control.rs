@@ -1,7 +1,8 @@
 //! Branches, exits, barriers, fences, and what lanes of a warp do together.
 
-use super::builder::{Builder, NONE, Result};
+use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
+use super::registers::NONE;
 use crate::exec::lanes::{Handler, Kind};
 use crate::exec::{collective, misc};
 use crate::ptx::ast::{Operand, Type};
@@ -81,10 +82,23 @@ impl Builder {
         }
     }
 
+    /// What can be known of a barrier without running it.
+    fn check_barrier(&self, id: &Operand, threads: Option<&Operand>) -> Result<()> {
+        let number = |operand: &Operand| match operand {
+            Operand::Integer(value) => Some(u32::try_from(*value).unwrap_or(u32::MAX)),
+            _ => None,
+        };
+        match misc::wrong_barrier(number(id).unwrap_or(0), threads.and_then(number)) {
+            Some(reason) => self.error(reason),
+            None => Ok(()),
+        }
+    }
+
     fn sync(&mut self, operands: &[Operand]) -> Result<()> {
         if operands.is_empty() || operands.len() > 2 {
             return self.error("a barrier and perhaps a number of threads belong here");
         }
+        self.check_barrier(&operands[0], operands.get(1))?;
         let mut instruction = self.make(misc::barrier, Kind::Barrier);
         instruction.a = self.source(&operands[0], Type::U32)?;
         if let Some(threads) = operands.get(1) {
@@ -109,6 +123,8 @@ impl Builder {
         if (op == 0) != (kind == Type::U32) {
             return self.no_form(kind);
         }
+        let threads = (operands.len() == 4).then(|| &operands[2]);
+        self.check_barrier(&operands[1], threads)?;
         let (pred, flip) = self.pred_source(&operands[operands.len() - 1])?;
         let mut instruction = self.make(misc::barrier, Kind::Barrier);
         instruction.d[0] = self.target(&operands[0], kind)?;

@@ -1,7 +1,8 @@
 //! `cvt`, `cvta` and `mov`.
 
-use super::builder::{Builder, NONE, Result, Width};
+use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
+use super::registers::{NONE, Width};
 use super::symbols::Place;
 use crate::exec::convert::{As, Conversion, Rounding, ToInteger, convert};
 use crate::exec::float::{Identity, RM, RN, RP, RZ, RoundDown, RoundNearest, RoundUp, RoundZero};
@@ -11,15 +12,23 @@ use crate::exec::lanes::{Handler, Kind, Level, op1, op2};
 use crate::exec::misc;
 use crate::ptx::ast::{Operand, Type};
 
-pub fn zero_extend(level: Level) -> Handler {
-    op1::<As<u32, u64>>(level)
-}
-
-pub fn truncate(level: Level) -> Handler {
-    op1::<As<u64, u32>>(level)
-}
-
 impl Builder {
+    /// A 64-bit register with the zero-extended value of a 32-bit one.
+    pub fn widened(&mut self, register: u32) -> u32 {
+        let wide = self.fresh(Width::Wide);
+        let exec = op1::<As<u32, u64>>(self.level);
+        self.emit(exec, Kind::Move, wide, [register, NONE, NONE]);
+        wide
+    }
+
+    /// A 32-bit register with the low bits of a 64-bit one.
+    pub fn narrowed(&mut self, register: u32) -> u32 {
+        let narrow = self.fresh(Width::Narrow);
+        let exec = op1::<As<u64, u32>>(self.level);
+        self.emit(exec, Kind::Move, narrow, [register, NONE, NONE]);
+        narrow
+    }
+
     pub(super) fn convert(
         &mut self,
         opcode: &str,

@@ -4,6 +4,7 @@ use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
 use crate::exec::dot::{Dot2, Dot4};
 use crate::exec::lanes::{Handler, Kind, Level, op3};
+use crate::exec::program::Bytes;
 use crate::ptx::ast::{Operand, Type};
 
 impl Builder {
@@ -38,6 +39,9 @@ impl Builder {
             (Some(None), ..) => None,
         };
         self.emit_typed(exec, Kind::Integer, Type::U32, &[Type::U32; 3], operands)?;
+        if let (Some(Some(half)), Some(info)) = (high, self.infos.last_mut()) {
+            info.bytes = Bytes::OfB(if half == 0 { 0b0011 } else { 0b1100 });
+        }
         Ok(true)
     }
 }

@@ -1,20 +1,38 @@
-//! Gives every virtual register its place in the register file of a warp: predicates first, four bytes each, then rows of
-//! 128 or 256 bytes.
+//! The last step: branches get their targets, and every virtual register its place in the register
+//! file of a warp: predicates first, four bytes each, then rows of 128 or 256 bytes.
 
-use super::builder::{Builder, NONE, Origin, Virtual, Width};
-use crate::exec::lanes::Instr;
+use super::builder::{Builder, Result};
+use super::liveness;
+use super::registers::{NONE, Origin, Virtual, Width, uses};
+use crate::exec::lanes::{Instr, Kind};
+use crate::exec::misc;
 use crate::exec::program::Program;
+use crate::ptx::PtxError;
 use crate::ptx::ast::Entry;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const ROW: u32 = 128;
 
-pub fn lay_out(
-    builder: Builder,
-    entry: &Entry,
-    lines: &Arc<Vec<String>>,
-    pressure: u32,
-) -> Program {
+/// The program of a kernel whose instructions are all there.
+pub fn finish(mut builder: Builder, entry: &Entry, lines: &Arc<Vec<String>>) -> Result<Program> {
+    builder.guard = (NONE, 0);
+    builder.line = 0;
+    let end = builder.make(misc::exit, Kind::Branch);
+    builder.push(end);
+    let mut targets = BTreeMap::new();
+    for (index, label, line) in &builder.branches {
+        let Some(&target) = builder.labels.get(label) else {
+            return Err(PtxError::new(*line, format!("no label `{label}`")));
+        };
+        builder.code[*index].imm = i64::from(target);
+        targets.insert(*index, target as usize);
+    }
+    let pressure = liveness::pressure(&builder.code, &builder.registers, &targets);
+    Ok(lay_out(builder, entry, lines, pressure))
+}
+
+fn lay_out(builder: Builder, entry: &Entry, lines: &Arc<Vec<String>>, pressure: u32) -> Program {
     let Builder {
         registers,
         mut code,
@@ -58,6 +76,7 @@ pub fn lay_out(
         specials,
         file_bytes,
         shared_static: symbols.shared_static,
+        shared_sizes: symbols.shared_sizes,
         local_len: symbols.local_len,
         params: entry.params.clone(),
         param_offsets: symbols.param_offsets,
@@ -66,24 +85,6 @@ pub fn lay_out(
         registers: pressure,
         lines: lines.clone(),
     }
-}
-
-/// Virtual registers that an instruction reads.
-pub fn uses(instruction: &Instr) -> impl Iterator<Item = u32> + use<> {
-    let defs = instruction.defs;
-    let stored = instruction.d;
-    let read = (0..4)
-        .filter(move |k| defs >> k & 1 == 0)
-        .map(move |k| stored[k]);
-    [
-        instruction.a,
-        instruction.b,
-        instruction.c,
-        instruction.guard,
-    ]
-    .into_iter()
-    .chain(read)
-    .filter(|&register| register != NONE)
 }
 
 fn rename(instruction: &mut Instr, map: impl Fn(u32) -> u32) {

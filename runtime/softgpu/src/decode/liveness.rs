@@ -1,8 +1,7 @@
 //! How many 32-bit registers hold values that are still needed, at the worst place. The real assembler works on its own
 //! code and may need more or fewer; this is what can be derived from PTX.
 
-use super::builder::{NONE, Origin, Virtual, Width};
-use super::layout::uses;
+use super::registers::{NONE, Origin, Virtual, Width, uses};
 use crate::exec::lanes::{Instr, Kind};
 use std::collections::BTreeMap;
 

@@ -1,9 +1,10 @@
 //! `ld`, `ldu`, `st`, `atom`, `red`, `cp.async` and hints about memory.
 
-use super::builder::{Builder, NONE, Result, Width};
+use super::builder::{Builder, Result};
 use super::modifiers::Modifiers;
+use super::registers::{NONE, Width};
 use crate::exec::access::{
-    Generic, Global, Local, Param, Shared, load_handler, param_handler, store_handler,
+    Generic, Global, Local, Param, READ_ONLY, Shared, load_handler, param_handler, store_handler,
 };
 use crate::exec::atomic::{AtomicOp, AtomicType, atomic, describe};
 use crate::exec::convert::As;
@@ -12,7 +13,7 @@ use crate::exec::misc;
 use crate::ptx::ast::{Operand, Space, Type};
 
 /// Words that order accesses or speak to caches: every access here is complete when its instruction is.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 24] = [
     "volatile",
     "relaxed",
     "acquire",
@@ -23,7 +24,6 @@ const ORDER: [&str; 25] = [
     "gpu",
     "sys",
     "cluster",
-    "nc",
     "ca",
     "cg",
     "cs",
@@ -109,7 +109,8 @@ impl Builder {
         operands: &[Operand],
     ) -> Result<bool> {
         match opcode {
-            "ld" | "ldu" => self.load(modifiers, operands)?,
+            "ld" => self.load(modifiers, operands, false)?,
+            "ldu" => self.load(modifiers, operands, true)?,
             "st" => self.store(modifiers, operands)?,
             "atom" => self.atom(modifiers, operands, true)?,
             "red" => self.atom(modifiers, operands, false)?,
@@ -191,9 +192,20 @@ impl Builder {
         }
     }
 
-    fn load(&mut self, modifiers: &mut Modifiers<'_>, operands: &[Operand]) -> Result<()> {
+    /// `is_read_only`: nobody writes the memory during the launch.
+    fn load(
+        &mut self,
+        modifiers: &mut Modifiers<'_>,
+        operands: &[Operand],
+        is_read_only: bool,
+    ) -> Result<()> {
         self.count_operands(operands, 2)?;
         let space = self.space(modifiers);
+        let is_non_coherent = modifiers.take("nc");
+        if is_non_coherent && space != Space::Global {
+            return self.error("only memory of space .global is read by .nc");
+        }
+        let first = self.code.len();
         modifiers.ignore(&ORDER);
         let count = self.vector_len(modifiers);
         let kind = self.type_of(modifiers)?;
@@ -219,6 +231,12 @@ impl Builder {
             }
         }
         self.emit_load(space, kind, targets, count, &operands[1])?;
+        if is_read_only || is_non_coherent || space == Space::Const {
+            let loads = self.code[first..].iter_mut();
+            for load in loads.filter(|load| load.kind == Kind::LoadGlobal) {
+                load.extra = READ_ONLY;
+            }
+        }
         for (narrow, wide) in extended {
             let exec = extension(kind, self.level);
             self.emit(exec, Kind::Move, wide, [narrow, NONE, NONE]);

@@ -12,6 +12,7 @@ mod layout;
 mod liveness;
 mod memory;
 mod modifiers;
+mod registers;
 mod symbols;
 
 pub use symbols::{DeviceSymbols, initial_bytes};
@@ -38,5 +39,5 @@ pub fn decode(
             Statement::Instruction(instruction) => builder.instruction(instruction)?,
         }
     }
-    builder.finish(entry, lines)
+    layout::finish(builder, entry, lines)
 }

@@ -1,6 +1,8 @@
 //! Where names lie: variables in shared and local memory, parameters, and the module's variables in global memory.
 
+use crate::card::STATIC_SHARED_BYTES;
 use crate::exec::heap::SHARED_WINDOW;
+use crate::exec::program::SharedSizes;
 use crate::ptx::PtxError;
 use crate::ptx::ast::{
     Entry, Initial, Instruction, Module, Operand, Param, Space, Statement, Variable,
@@ -9,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Addresses of variables in global and constant memory.
 pub type DeviceSymbols = BTreeMap<String, u64>;
+
+/// Assemblers align shared memory to this, at most, where nothing asks for more.
+const WIDEST: u32 = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -22,6 +27,7 @@ pub enum Place {
 pub struct Symbols {
     pub names: BTreeMap<String, (Place, u64)>,
     pub shared_static: u32,
+    pub shared_sizes: SharedSizes,
     pub local_len: u32,
     pub param_offsets: Vec<u32>,
     pub param_bytes: u32,
@@ -39,6 +45,7 @@ impl Symbols {
                 .names
                 .insert(param.name.clone(), (Place::Param, u64::from(offset)));
         }
+        check_params(module, entry, symbols.param_bytes)?;
         let mentioned = mentioned(entry);
         let outer = module
             .variables
@@ -54,6 +61,13 @@ impl Symbols {
             .chain(&entry.variables)
         {
             symbols.place(variable)?;
+        }
+        if symbols.shared_static > STATIC_SHARED_BYTES {
+            let (name, bytes) = (&entry.name, symbols.shared_static);
+            let reason = format!(
+                "kernel `{name}` has {bytes} bytes of static shared memory, {STATIC_SHARED_BYTES} at most"
+            );
+            return Err(PtxError::new(entry.line, reason));
         }
         let dynamic = || shared.iter().filter(|variable| variable.is_extern);
         let align = dynamic()
@@ -86,6 +100,10 @@ impl Symbols {
             Space::Local => (Place::Local, &mut self.local_len),
             _ => return Err(error("a variable of this space in a body")),
         };
+        if place == Place::Shared {
+            self.shared_sizes.packed += size;
+            self.shared_sizes.loose += size.next_multiple_of(variable.align.max(WIDEST));
+        }
         let offset = end.next_multiple_of(variable.align.max(1));
         *end = offset + size;
         self.names
@@ -110,6 +128,23 @@ fn param_layout(params: &[Param]) -> (Vec<u32>, u32) {
         })
         .collect();
     (offsets, end)
+}
+
+/// Parameters lie in a bank of constants, which grew with PTX 8.1 and capability 7.0.
+fn check_params(module: &Module, entry: &Entry, bytes: u32) -> Result<(), PtxError> {
+    const LEAST: u32 = 4096;
+    const MOST: u32 = 32764;
+    let has_more = module.version >= (8, 1) && module.capability() >= 70;
+    let limit = if has_more { MOST } else { LEAST };
+    if bytes <= limit {
+        return Ok(());
+    }
+    let ((major, minor), target) = (module.version, &module.target);
+    let reason = format!(
+        "kernel `{}` has {bytes} bytes of parameters, {limit} at most with PTX {major}.{minor} for {target}",
+        entry.name
+    );
+    Err(PtxError::new(entry.line, reason))
 }
 
 /// All names that a body's operands hold.

@@ -1,46 +1,15 @@
-//! The device: what it is called and what it says of itself. Its numbers are those of a real device of the configured
-//! compute capability where a compiler would ask for them; its speed is a host's.
+//! The device: what it is called and what it says of itself. Its numbers are those of the card that the settings name,
+//! where a compiler would ask for them; its speed is a host's.
 
 use super::errors::{INVALID_DEVICE, INVALID_VALUE, NO_DEVICE, Result};
 use super::state::{Gate, State, enter, put};
+use crate::card::STATIC_SHARED_BYTES;
 use std::ffi::{c_char, c_int, c_uint};
 
-pub const NAME: &[u8] = b"lenetc software GPU";
-pub const MULTIPROCESSORS: i32 = 108;
 pub const REGISTERS: i32 = 65536;
 pub const MAX_THREADS: u32 = 1024;
 pub const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
 pub const MAX_GRID: [u32; 3] = [0x7fff_ffff, 65535, 65535];
-pub const SHARED_PER_BLOCK: u32 = 48 << 10;
-
-/// Limits of a multiprocessor.
-#[derive(Debug, Clone, Copy)]
-pub struct Multiprocessor {
-    pub shared_bytes: u32,
-    pub shared_optin_bytes: u32,
-    pub threads: i32,
-    pub blocks: i32,
-}
-
-pub fn multiprocessor(compute: (u32, u32)) -> Multiprocessor {
-    let (shared_kib, threads, blocks) = match compute {
-        (0..=6, _) => (96, 2048, 32),
-        (7, 0 | 2) => (96, 2048, 32),
-        (7, _) => (64, 1024, 16),
-        (8, 0) => (164, 2048, 32),
-        (8, 7) => (164, 1536, 16),
-        (8, _) => (100, 1536, 16),
-        (9 | 10, _) => (228, 2048, 32),
-        _ => (100, 1536, 24),
-    };
-    let reserved_kib = if compute.0 >= 8 { 1 } else { 0 };
-    Multiprocessor {
-        shared_bytes: shared_kib << 10,
-        shared_optin_bytes: (shared_kib - reserved_kib) << 10,
-        threads,
-        blocks,
-    }
-}
 
 impl State {
     pub fn device(&self, device: c_int) -> Result {
@@ -53,33 +22,34 @@ impl State {
 
     /// By number, as in `CUdevice_attribute`; unknown ones are zero, which mostly says "not supported".
     fn attribute(&self, attribute: u32) -> i32 {
-        let sm = multiprocessor(self.config.compute);
+        let card = &self.config.card;
+        let limits = &card.limits;
         match attribute {
             1 => MAX_THREADS as i32,
             2..=4 => MAX_BLOCK[attribute as usize - 2] as i32,
             5..=7 => MAX_GRID[attribute as usize - 5] as i32,
-            8 => SHARED_PER_BLOCK as i32,
+            8 => STATIC_SHARED_BYTES as i32,
             9 => 65536,
             10 => 32,
             11 => i32::MAX,
             12 | 82 => REGISTERS,
-            13 => 1_410_000,
+            13 => card.clock_khz as i32,
             14 => 512,
             15 | 31 | 40 | 41 | 78..=80 | 90 | 115 => 1,
-            16 => MULTIPROCESSORS,
+            16 => card.multiprocessors as i32,
             34 => 1,
-            36 => 1_215_000,
-            37 => 5120,
-            38 => 40 << 20,
-            39 => sm.threads,
+            36 => card.memory_clock_khz as i32,
+            37 => card.bus_bits as i32,
+            38 => card.l2_bytes as i32,
+            39 => limits.threads as i32,
             51 => 32,
-            75 => self.config.compute.0 as i32,
-            76 => self.config.compute.1 as i32,
-            81 => sm.shared_bytes as i32,
+            75 => card.capability.0 as i32,
+            76 => card.capability.1 as i32,
+            81 => limits.shared_multiprocessor_bytes as i32,
             87 => 2,
-            97 => sm.shared_optin_bytes as i32,
-            106 => sm.blocks,
-            111 => (sm.shared_bytes - sm.shared_optin_bytes) as i32,
+            97 => limits.shared_block_bytes as i32,
+            106 => limits.blocks as i32,
+            111 => limits.shared_reserved_bytes as i32,
             _ => 0,
         }
     }
@@ -141,10 +111,11 @@ pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, device: 
         if name.is_null() || len <= 0 {
             return Err(INVALID_VALUE);
         }
-        let count = NAME.len().min(len as usize - 1);
+        let text = state.config.card.name.as_bytes();
+        let count = text.len().min(len as usize - 1);
         // SAFETY: the caller's promise; `count` leaves room for the zero.
         unsafe {
-            name.cast::<u8>().copy_from(NAME.as_ptr(), count);
+            name.cast::<u8>().copy_from(text.as_ptr(), count);
             *name.add(count) = 0;
         }
         Ok(())
@@ -176,7 +147,7 @@ pub unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, device: c_int) -
     enter("cuDeviceTotalMem_v2", Gate::Initialized, |state| {
         state.device(device)?;
         // SAFETY: the caller's promise.
-        unsafe { put(bytes, state.config.memory_bytes as usize) }
+        unsafe { put(bytes, state.config.card.memory_bytes as usize) }
     })
 }
 
@@ -214,7 +185,7 @@ pub unsafe extern "C" fn cuDeviceComputeCapability(
 ) -> u32 {
     enter("cuDeviceComputeCapability", Gate::Initialized, |state| {
         state.device(device)?;
-        let (first, second) = state.config.compute;
+        let (first, second) = state.config.card.capability;
         // SAFETY: the caller's promise.
         unsafe {
             put(major, first as c_int)?;

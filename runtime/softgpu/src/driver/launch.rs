@@ -1,12 +1,12 @@
 //! Launches, checked against the kernel's and the device's limits, and the attributes of kernels.
 
-use super::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS, SHARED_PER_BLOCK, multiprocessor};
+use super::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS, REGISTERS};
 use super::errors::{Code, INVALID_VALUE, NOT_SUPPORTED, Result};
 use super::module::Kernel;
 use super::queue::{LaunchSpec, Work};
 use super::state::{Gate, Handle, State, enter, put};
+use crate::card::STATIC_SHARED_BYTES;
 use std::ffi::{c_int, c_uint, c_void};
-use std::sync::Arc;
 
 const LAUNCH_OUT_OF_RESOURCES: Code = Code(701);
 const ATTRIBUTE_MAX_DYNAMIC_SHARED: u32 = 8;
@@ -21,10 +21,20 @@ impl Kernel {
             .min(MAX_THREADS)
     }
 
+    /// Threads of a block for whose registers there is room. Only machine code says for certain how many it takes; a warp
+    /// gets them for all its lanes, eight at a time.
+    pub fn register_threads(&self) -> u32 {
+        let Some(code) = &self.machine else {
+            return MAX_THREADS;
+        };
+        let warp = code.registers.next_multiple_of(8).max(8).saturating_mul(32);
+        (REGISTERS as u32 / warp * 32).min(MAX_THREADS)
+    }
+
     pub fn max_dynamic_shared(&self) -> u32 {
         let set = self.attribute(ATTRIBUTE_MAX_DYNAMIC_SHARED);
         set.map_or(
-            SHARED_PER_BLOCK.saturating_sub(self.program.shared_static),
+            STATIC_SHARED_BYTES.saturating_sub(self.program.shared_static),
             |bytes| bytes as u32,
         )
     }
@@ -88,9 +98,10 @@ impl State {
                 ),
             );
         }
-        let sm = multiprocessor(self.config.compute);
-        if kernel.program.shared_static > sm.shared_optin_bytes {
-            return self.fail(LAUNCH_OUT_OF_RESOURCES, "static shared memory");
+        if threads > u64::from(kernel.register_threads()) {
+            let registers = kernel.registers();
+            let reason = format!("{threads} threads of {registers} registers");
+            return self.fail(LAUNCH_OUT_OF_RESOURCES, reason);
         }
         Ok(())
     }
@@ -243,17 +254,17 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernel(
     })
 }
 
-fn attribute_of(kernel: &Arc<Kernel>, attribute: u32, compute: (u32, u32)) -> Result<i32> {
+fn attribute_of(kernel: &Kernel, attribute: u32) -> Result<i32> {
     let program = &kernel.program;
     let (major, minor) = kernel.ptx_version;
     Ok(match attribute {
-        0 => kernel.max_threads() as i32,
+        0 => kernel.max_threads().min(kernel.register_threads()) as i32,
         1 => program.shared_static as i32,
         2 => 0,
-        3 => program.local_len as i32,
-        4 => program.registers as i32,
+        3 => kernel.local_bytes() as i32,
+        4 => kernel.registers() as i32,
         5 => (major * 10 + minor) as i32,
-        6 => (compute.0 * 10 + compute.1) as i32,
+        6 => (kernel.capability.0 * 10 + kernel.capability.1) as i32,
         7 => 0,
         ATTRIBUTE_MAX_DYNAMIC_SHARED => kernel.max_dynamic_shared() as i32,
         ATTRIBUTE_CARVEOUT => kernel.attribute(ATTRIBUTE_CARVEOUT).unwrap_or(-1),
@@ -271,7 +282,7 @@ pub unsafe extern "C" fn cuFuncGetAttribute(
     function: Handle,
 ) -> u32 {
     enter("cuFuncGetAttribute", Gate::Context, |state| {
-        let found = attribute_of(&state.function(function)?, attribute, state.config.compute)?;
+        let found = attribute_of(&*state.function(function)?, attribute)?;
         // SAFETY: the caller's promise.
         unsafe { put(value, found) }
     })
@@ -287,8 +298,9 @@ pub unsafe extern "C" fn cuFuncSetAttribute(
 ) -> u32 {
     enter("cuFuncSetAttribute", Gate::Context, |state| {
         let kernel = state.function(function)?;
-        let room = multiprocessor(state.config.compute)
-            .shared_optin_bytes
+        let limits = &state.config.card.limits;
+        let room = limits
+            .shared_block_bytes
             .saturating_sub(kernel.program.shared_static);
         let is_allowed = match attribute {
             ATTRIBUTE_MAX_DYNAMIC_SHARED => value >= 0 && value as u32 <= room,

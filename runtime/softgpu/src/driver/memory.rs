@@ -13,7 +13,7 @@ impl State {
             return Err(INVALID_VALUE);
         }
         let track = self.config.sanitize.init;
-        self.heap.limit_bytes = self.config.memory_bytes;
+        self.heap.limit_bytes = self.config.card.memory_bytes;
         match self.heap.allocate(len as u64, "an allocation", track) {
             Some(start) => Ok(start),
             None => self.fail(OUT_OF_MEMORY, format!("{len} bytes do not fit")),
@@ -310,7 +310,7 @@ passes! {
         state.set(stream, to, value, 4, (width, height), pitch as u64)
     };
     cuMemGetInfo_v2(free: *mut usize, total: *mut usize) |state| {
-        let all = state.config.memory_bytes;
+        let all = state.config.card.memory_bytes;
         // SAFETY: the caller's promise.
         unsafe {
             put(free, all.saturating_sub(state.heap.used_bytes) as usize)?;

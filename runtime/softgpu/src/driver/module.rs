@@ -1,10 +1,13 @@
-//! Modules: PTX to kernels that can be launched, and variables in device memory.
+//! Modules: PTX to kernels that can be launched, and variables in device memory. `machine` knows CUBINs.
 
 use super::errors::{
     FILE_NOT_FOUND, INVALID_HANDLE, INVALID_IMAGE, INVALID_PTX, INVALID_VALUE, NO_BINARY_FOR_GPU,
     NOT_FOUND, NOT_SUPPORTED, OUT_OF_MEMORY, Result, UNSUPPORTED_PTX_VERSION,
 };
+use super::image::{ELF, FAT_BINARY, image_at};
+use super::machine::compare;
 use super::state::{Gate, Handle, State, enter, put, put_if};
+use crate::cubin::{Cubin, CubinKernel, Version};
 use crate::decode::{DeviceSymbols, decode, initial_bytes};
 use crate::exec::program::Program;
 use crate::ptx::ast::{self, Space, Variable};
@@ -16,12 +19,28 @@ use std::sync::{Arc, Mutex};
 pub struct Kernel {
     pub name: String,
     pub program: Program,
-    pub ptx_version: (u32, u32),
+    pub ptx_version: Version,
+    /// Of the machine code: the CUBIN's, or the device's where PTX was loaded.
+    pub capability: Version,
+    /// What the CUBIN says, where one was loaded.
+    pub machine: Option<CubinKernel>,
     /// Attributes that were set.
     pub attributes: Mutex<BTreeMap<u32, i32>>,
 }
 
 impl Kernel {
+    /// 32-bit registers of a thread.
+    pub fn registers(&self) -> u32 {
+        let machine = self.machine.as_ref();
+        machine.map_or(self.program.registers, |code| code.registers)
+    }
+
+    /// Local memory of a thread.
+    pub fn local_bytes(&self) -> u32 {
+        let machine = self.machine.as_ref();
+        machine.map_or(self.program.local_len, |code| code.local_bytes)
+    }
+
     pub fn attribute(&self, attribute: u32) -> Option<i32> {
         self.attributes
             .lock()
@@ -37,42 +56,54 @@ pub struct Module {
 }
 
 impl State {
-    fn load(&mut self, handle: *mut Handle, image: &[u8]) -> Result {
-        if image.starts_with(b"\x7fELF") || image.starts_with(b"\x50\xed\x55\xba") {
-            return self.fail(
-                NO_BINARY_FOR_GPU,
-                "machine code cannot be executed: give PTX",
-            );
+    fn load(&mut self, image: &[u8]) -> Result<Handle> {
+        if image.starts_with(ELF) {
+            return self.load_machine_code(image);
+        }
+        if image.starts_with(FAT_BINARY) {
+            return self.fail(NO_BINARY_FOR_GPU, "fat binaries are not read: give PTX");
         }
         let Ok(text) = std::str::from_utf8(image) else {
             return self.fail(INVALID_IMAGE, "the image is not text");
         };
         let lines = Arc::new(text.lines().map(str::to_string).collect::<Vec<_>>());
-        let module = match parse(text) {
-            Ok(module) => module,
+        let tree = match parse(text) {
+            Ok(tree) => tree,
             Err(error) => return self.refuse(&lines, &error),
         };
-        self.check_version(&module)?;
-        let devices = self.place_variables(&module, &lines)?;
-        let addresses: DeviceSymbols = devices
+        self.check_version(&tree)?;
+        let module = self.install(&tree, &lines, None)?;
+        self.counters.total.modules_ptx += 1;
+        Ok(module)
+    }
+
+    /// Makes a module of a tree; `cubin` is the machine code that it stands for.
+    pub fn install(
+        &mut self,
+        tree: &ast::Module,
+        lines: &Arc<Vec<String>>,
+        cubin: Option<&Cubin>,
+    ) -> Result<Handle> {
+        let variables = self.place_variables(tree, lines)?;
+        let addresses: DeviceSymbols = variables
             .iter()
             .map(|(name, (address, _))| (name.clone(), *address))
             .collect();
-        match self.decode_all(&module, &addresses, &lines) {
-            Ok(functions) => {
+        match self.decode_all(tree, &addresses, lines, cubin) {
+            Ok(kernels) => {
+                let functions = self.add_functions(kernels);
                 let number = self.fresh_handle();
                 self.modules.insert(
                     number,
                     Module {
                         functions,
-                        variables: devices,
+                        variables,
                     },
                 );
-                // SAFETY: the caller of the exported function promised it.
-                unsafe { put(handle, number) }
+                Ok(number)
             }
             Err(code) => {
-                devices
+                variables
                     .values()
                     .for_each(|(address, _)| _ = self.heap.free(*address));
                 Err(code)
@@ -80,7 +111,17 @@ impl State {
         }
     }
 
-    fn refuse<T>(&mut self, lines: &[String], error: &PtxError) -> Result<T> {
+    fn add_functions(&mut self, kernels: Vec<Kernel>) -> BTreeMap<String, Handle> {
+        let mut functions = BTreeMap::new();
+        for kernel in kernels {
+            let handle = self.fresh_handle();
+            functions.insert(kernel.name.clone(), handle);
+            self.functions.insert(handle, Arc::new(kernel));
+        }
+        functions
+    }
+
+    pub fn refuse<T>(&mut self, lines: &[String], error: &PtxError) -> Result<T> {
         let line = (error.line as usize)
             .checked_sub(1)
             .and_then(|index| lines.get(index));
@@ -100,10 +141,8 @@ impl State {
             );
             return self.fail(UNSUPPORTED_PTX_VERSION, reason);
         }
-        let digits: String = module.target.chars().filter(char::is_ascii_digit).collect();
-        let target = digits.parse::<u32>().unwrap_or(0);
-        let (major, minor) = self.config.compute;
-        if target > major * 10 + minor {
+        let (major, minor) = self.config.card.capability;
+        if module.capability() > major * 10 + minor {
             return self.fail(
                 INVALID_PTX,
                 format!(
@@ -156,37 +195,46 @@ impl State {
         module: &ast::Module,
         devices: &DeviceSymbols,
         lines: &Arc<Vec<String>>,
-    ) -> Result<BTreeMap<String, Handle>> {
-        let mut functions = BTreeMap::new();
+        cubin: Option<&Cubin>,
+    ) -> Result<Vec<Kernel>> {
+        let mut kernels = Vec::new();
         for entry in &module.entries {
             let program = match decode(module, entry, devices, lines, self.config.simd) {
                 Ok(program) => program,
                 Err(error) => return self.refuse(lines, &error),
             };
-            let (name, attributes) = (entry.name.clone(), Mutex::new(BTreeMap::new()));
-            let kernel = Kernel {
-                name,
+            let machine = cubin.and_then(|cubin| cubin.kernels.get(&entry.name).cloned());
+            if let Some(Err(reason)) = machine.as_ref().map(|code| compare(code, &program)) {
+                return self.fail(INVALID_IMAGE, reason);
+            }
+            kernels.push(Kernel {
+                name: entry.name.clone(),
                 program,
                 ptx_version: module.version,
-                attributes,
-            };
-            let handle = self.fresh_handle();
-            self.functions.insert(handle, Arc::new(kernel));
-            functions.insert(entry.name.clone(), handle);
+                capability: cubin.map_or(self.config.card.capability, |cubin| cubin.capability),
+                machine,
+                attributes: Mutex::new(BTreeMap::new()),
+            });
         }
-        Ok(functions)
+        Ok(kernels)
     }
 }
 
 /// # Safety
-/// `image` is null or ends with a zero byte, or is an ELF file.
+/// `image` is null or ends with a zero byte, or is an ELF file; `module` is null or may be written.
 unsafe fn load_text(state: &mut State, module: *mut Handle, image: *const c_void) -> Result {
     if image.is_null() || module.is_null() {
         return Err(INVALID_VALUE);
     }
-    // SAFETY: the caller's promise; an ELF file is refused by its first four bytes, of which none is zero.
-    let bytes = unsafe { CStr::from_ptr(image.cast()) }.to_bytes();
-    state.load(module, bytes)
+    // SAFETY: the caller's promise.
+    match unsafe { image_at(image) } {
+        Ok(bytes) => {
+            let loaded = state.load(&bytes)?;
+            // SAFETY: the caller's promise.
+            unsafe { put(module, loaded) }
+        }
+        Err(reason) => state.fail(INVALID_IMAGE, reason),
+    }
 }
 
 /// # Safety
@@ -258,7 +306,11 @@ pub unsafe extern "C" fn cuModuleLoad(module: *mut Handle, path: *const c_char) 
         // SAFETY: the caller's promise.
         let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
         match std::fs::read(path.as_ref()) {
-            Ok(bytes) => state.load(module, &bytes),
+            Ok(bytes) => {
+                let loaded = state.load(&bytes)?;
+                // SAFETY: the caller's promise.
+                unsafe { put(module, loaded) }
+            }
             Err(error) => state.fail(FILE_NOT_FOUND, format!("{path}: {error}")),
         }
     })

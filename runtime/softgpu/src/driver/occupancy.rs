@@ -1,6 +1,6 @@
 //! How many blocks fit on a multiprocessor: from threads, shared memory and the estimate of registers.
 
-use super::device::{MULTIPROCESSORS, REGISTERS, multiprocessor};
+use super::device::REGISTERS;
 use super::errors::{INVALID_VALUE, Result};
 use super::module::Kernel;
 use super::state::{Gate, Handle, State, enter, put};
@@ -17,21 +17,22 @@ impl State {
         if threads as u32 > kernel.max_threads() {
             return Ok(0);
         }
-        let sm = multiprocessor(self.config.compute);
+        let limits = &self.config.card.limits;
         let warps = (threads + 31) / 32;
-        let by_threads = sm.threads / (warps * 32);
-        let registers = kernel.program.registers.next_multiple_of(8).max(16) as i32 * 32 * warps;
+        let by_threads = limits.threads as i32 / (warps * 32);
+        let registers = kernel.registers().next_multiple_of(8).max(16) as i32 * 32 * warps;
         let shared = kernel.program.shared_static as usize + dynamic_shared;
         let by_shared = if shared == 0 {
-            sm.blocks
+            limits.blocks
         } else {
-            (sm.shared_bytes as usize / (shared + 1024)) as i32
+            let taken = shared + limits.shared_reserved_bytes as usize;
+            (limits.shared_multiprocessor_bytes as usize / taken) as u32
         };
-        Ok(sm
-            .blocks
+        Ok(by_shared
+            .min(limits.blocks)
+            .cast_signed()
             .min(by_threads)
-            .min(REGISTERS / registers)
-            .min(by_shared))
+            .min(REGISTERS / registers))
     }
 
     /// # Safety
@@ -57,7 +58,7 @@ impl State {
                 best = (blocks * threads, blocks, threads);
             }
         }
-        Ok((best.1 * MULTIPROCESSORS, best.2))
+        Ok((best.1 * self.config.card.multiprocessors as i32, best.2))
     }
 }
 
@@ -130,8 +131,9 @@ pub unsafe extern "C" fn cuOccupancyAvailableDynamicSMemPerBlock(
             if blocks <= 0 {
                 return Err(INVALID_VALUE);
             }
-            let sm = multiprocessor(state.config.compute);
-            let share = (sm.shared_bytes as usize / blocks as usize).saturating_sub(1024) & !255;
+            let limits = &state.config.card.limits;
+            let part = limits.shared_multiprocessor_bytes as usize / blocks as usize;
+            let share = part.saturating_sub(limits.shared_reserved_bytes as usize) & !255;
             let room = share.saturating_sub(kernel.program.shared_static as usize);
             // SAFETY: the caller's promise.
             unsafe { put(bytes, room.min(kernel.max_dynamic_shared() as usize)) }

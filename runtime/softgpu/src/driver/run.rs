@@ -7,6 +7,7 @@ use crate::count::Copied;
 use crate::exec::fault::{Fault, ILLEGAL_ADDRESS};
 use crate::exec::grid::{Launch, deadline};
 use crate::exec::probe::Probe;
+use crate::sanitize::warp::INDEPENDENT_SINCE;
 use std::time::Instant;
 
 impl State {
@@ -254,6 +255,7 @@ impl State {
             shared_len: program.shared_static + spec.dynamic_shared,
             warp_order: self.config.warp_order,
             deadline: deadline(self.config.watchdog),
+            has_independent_lanes: self.config.card.capability >= INDEPENDENT_SINCE,
         };
         let result = if sanitize.in_kernels() || self.config.count {
             let probe = Box::new(Probe::new(sanitize, self.config.count, &launch));

@@ -6,6 +6,7 @@ use super::errors::{
     Result,
 };
 use super::graph::{Capture, Graph};
+use super::machine::ImageKey;
 use super::module::{Kernel, Module};
 use super::queue::{Event, Stream};
 use crate::config::Config;
@@ -40,6 +41,8 @@ pub struct State {
     pub heap: Heap,
     /// Blocks of pinned host memory; those that were only registered have no layout.
     pub pinned: BTreeMap<usize, (usize, Option<Layout>)>,
+    /// The PTX of CUBINs.
+    pub sources: BTreeMap<ImageKey, Arc<str>>,
     pub modules: BTreeMap<Handle, Module>,
     pub functions: BTreeMap<Handle, Arc<Kernel>>,
     pub streams: BTreeMap<Handle, Stream>,
@@ -58,7 +61,7 @@ pub struct State {
 impl State {
     fn new(config: Config) -> Self {
         let mut state = Self {
-            heap: Heap::new(config.memory_bytes),
+            heap: Heap::new(config.card.memory_bytes),
             config,
             initialized: false,
             next_handle: 0x1000,
@@ -66,6 +69,7 @@ impl State {
             contexts: BTreeMap::new(),
             primaries: BTreeMap::new(),
             pinned: BTreeMap::new(),
+            sources: BTreeMap::new(),
             modules: BTreeMap::new(),
             functions: BTreeMap::new(),
             streams: BTreeMap::new(),

@@ -6,6 +6,9 @@ use super::heap::{DEVICE_BASE, LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW
 use super::lanes::{FULL, Instr, LANES, Lane, Step, by_level, write_row};
 use super::warp::Cx;
 
+/// What `Instr::extra` holds for a load of memory that nobody writes during the launch.
+pub const READ_ONLY: u32 = 1;
+
 /// The allocation that an instruction touched last.
 #[derive(Clone, Copy)]
 pub struct Cached {

@@ -4,26 +4,40 @@
 use super::lanes::{Instr, LANES, Lane, Step, write_row};
 use super::warp::Cx;
 
-/// Whether lanes that a member mask names are still on their way; `offset` is the mask's row.
+/// Whether lanes that a member mask names are still on their way; `offset` is the masks' row.
 fn must_wait(cx: &Cx<'_>, offset: u32) -> bool {
     if cx.elsewhere == 0 || cx.mask == 0 {
         return false;
     }
-    // SAFETY: the decoder gives a row of 32-bit cells.
-    let members = unsafe { u32::get(cx.row(offset), cx.mask.trailing_zeros() as usize) };
+    let members = cx
+        .lanes()
+        .fold(0, |all, lane| all | members_of(cx, offset, lane));
     members & cx.elsewhere != 0
 }
 
-/// `bar.warp.sync`: member mask `b`.
+/// The member mask that a lane gives.
+fn members_of(cx: &Cx<'_>, offset: u32, lane: usize) -> u32 {
+    // SAFETY: the decoder gives a row of 32-bit cells.
+    unsafe { u32::get(cx.row(offset), lane) }
+}
+
+/// `bar.warp.sync`: member mask `b`. Groups of lanes may give masks of their own.
 ///
 /// # Safety
 /// Handlers' promises, here and below.
 pub unsafe fn warp_sync(cx: &mut Cx<'_>, ins: &Instr) -> Step {
     if must_wait(cx, ins.b) {
-        Step::Wait
-    } else {
-        Step::Next
+        return Step::Wait;
     }
+    let mut left = if cx.probing { cx.mask } else { 0 };
+    while left != 0 {
+        let members = members_of(cx, ins.b, left.trailing_zeros() as usize);
+        let same = |lane: &usize| members_of(cx, ins.b, *lane) == members;
+        let group = cx.lanes().filter(same).fold(0, |all, lane| all | 1 << lane);
+        cx.probe_warp_sync(members & group);
+        left &= !group;
+    }
+    Step::Next
 }
 
 /// Modes of `shfl`.

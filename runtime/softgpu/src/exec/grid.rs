@@ -22,6 +22,8 @@ pub struct Launch<'a> {
     pub shared_len: u32,
     pub warp_order: u32,
     pub deadline: Option<Instant>,
+    /// Whether lanes of a warp go their own ways, or in lockstep.
+    pub has_independent_lanes: bool,
 }
 
 impl Launch<'_> {

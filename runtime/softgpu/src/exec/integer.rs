@@ -311,21 +311,28 @@ pub fn insert(a: u64, b: u64, position: u32, len: u32, bits: u32) -> u64 {
     b & !(ones << position) | (a & ones) << position
 }
 
+/// What `prmt` makes byte `i` of its result of: in bits 0 to 2 one of the eight bytes of its operands; bit 3 asks for the
+/// sign of that byte.
+#[inline(always)]
+pub fn permute_nibble(selector: u32, mode: u32, i: u32) -> u32 {
+    let control = selector & 3;
+    match mode {
+        0 => selector >> (4 * i) & 15,
+        1 => control + i,
+        2 => control.wrapping_sub(i) & 7,
+        3 => control,
+        4 => control.max(i),
+        5 => control.min(i),
+        _ => (control & 1) * 2 + (i & 1),
+    }
+}
+
 /// `prmt`, with `mode` 0 for the plain form and 1 to 6 for f4e, b4e, rc8, ecl, ecr, rc16.
 pub fn permute(a: u32, b: u32, selector: u32, mode: u32) -> u32 {
     let bytes = pair(a, b).to_le_bytes();
-    let control = selector & 3;
     let mut result = 0;
     for i in 0..4u32 {
-        let nibble = match mode {
-            0 => selector >> (4 * i) & 15,
-            1 => control + i,
-            2 => control.wrapping_sub(i) & 7,
-            3 => control,
-            4 => control.max(i),
-            5 => control.min(i),
-            _ => (control & 1) * 2 + (i & 1),
-        };
+        let nibble = permute_nibble(selector, mode, i);
         let byte = bytes[(nibble & 7) as usize];
         let byte = if nibble & 8 != 0 {
             if byte & 0x80 != 0 { 0xff } else { 0 }

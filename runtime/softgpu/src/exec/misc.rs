@@ -21,8 +21,33 @@ pub unsafe fn exit(_: &mut Cx<'_>, _: &Instr) -> Step {
 
 /// # Safety
 /// As above.
-pub unsafe fn barrier(_: &mut Cx<'_>, _: &Instr) -> Step {
+pub unsafe fn barrier(cx: &mut Cx<'_>, ins: &Instr) -> Step {
+    for lane in cx.lanes() {
+        // SAFETY: the decoder gives rows of 32-bit cells.
+        let cell = |offset: u32| unsafe { u32::get(cx.row(offset), lane) };
+        let id = cell(ins.a);
+        let threads = (ins.imm & 1 != 0).then(|| cell(ins.b));
+        if let Some(reason) = wrong_barrier(id, threads) {
+            let code = fault::ILLEGAL_INSTRUCTION;
+            let fault = fault::at(cx, lane, code, "wrong_barrier", 0, reason);
+            return cx.fail(fault);
+        }
+    }
     Step::Barrier
+}
+
+/// Barriers of a block.
+const BARRIERS: u32 = 16;
+
+/// What is wrong with a barrier's number or the number of threads that it waits for.
+pub fn wrong_barrier(id: u32, threads: Option<u32>) -> Option<String> {
+    if id >= BARRIERS {
+        return Some(format!("barrier {id}: a block has 0 to {}", BARRIERS - 1));
+    }
+    let count = threads.filter(|count| !count.is_multiple_of(LANES as u32))?;
+    Some(format!(
+        "a barrier of {count} threads: only whole warps wait"
+    ))
 }
 
 /// What `Instr::imm` holds for a fence that orders memory for other blocks.

@@ -1,6 +1,7 @@
 //! What watches a launch instruction by instruction: it feeds the counters and the sanitizers. A probed launch runs its
 //! blocks one after the other on one thread, so that what is seen needs no locks and does not depend on chance.
 
+use super::access::READ_ONLY;
 use super::fault::{self, Fault, ILLEGAL_ADDRESS, LAUNCH_FAILED};
 use super::grid::Launch;
 use super::heap::{DEVICE_BASE, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_LEN};
@@ -10,9 +11,12 @@ use super::traffic;
 use super::warp::{Arrival, Cx};
 use crate::config::Sanitize;
 use crate::count::Counts;
+use crate::sanitize::constant::ConstantReads;
 use crate::sanitize::global::GlobalRaces;
+use crate::sanitize::recent::Now;
 use crate::sanitize::registers::Registers;
 use crate::sanitize::shared::{Local, Shared, name_line};
+use crate::sanitize::warp::WarpOrder;
 use crate::sanitize::{Access, Finding, How, Party};
 
 pub struct Probe {
@@ -23,6 +27,8 @@ pub struct Probe {
     local: Local,
     shared: Shared,
     global: GlobalRaces,
+    constants: ConstantReads,
+    order: WarpOrder,
 }
 
 impl Probe {
@@ -38,6 +44,8 @@ impl Probe {
             local: Local::new(warps, tracked(program.local_len, sanitize.init)),
             shared: Shared::new(launch.shared_len as usize),
             global: GlobalRaces::default(),
+            constants: ConstantReads::default(),
+            order: WarpOrder::new(warps, launch.has_independent_lanes),
         }
     }
 
@@ -54,7 +62,8 @@ impl Probe {
         }
     }
 
-    fn check_access(&mut self, cx: &Cx<'_>, access: Access) -> Result<(), Finding> {
+    /// Fails with the lane that should not have done this.
+    fn check_access(&mut self, cx: &Cx<'_>, access: Access) -> Result<(), (usize, Finding)> {
         let generic = access.space == "generic";
         let inside = |window: u64| access.address.wrapping_sub(window) < WINDOW_LEN;
         if access.space == "global" || generic && access.address >= DEVICE_BASE {
@@ -66,8 +75,12 @@ impl Probe {
                 access.address
             };
             let access = Access { address, ..access };
-            self.shared
-                .access(cx.warp, access, self.sanitize, Party::of(cx, access.lane))
+            self.shared.access(
+                access,
+                self.sanitize,
+                Party::of(cx, access.lane),
+                &self.order,
+            )
         } else if access.space == "local" || generic && inside(LOCAL_WINDOW) {
             let address = if generic {
                 access.address - LOCAL_WINDOW
@@ -75,7 +88,9 @@ impl Probe {
                 access.address
             };
             if self.sanitize.init {
-                self.local.access(cx.warp, Access { address, ..access })
+                let access = Access { address, ..access };
+                let result = self.local.access(cx.warp, access);
+                result.map_err(|finding| (access.lane, finding))
             } else {
                 Ok(())
             }
@@ -84,7 +99,7 @@ impl Probe {
         }
     }
 
-    fn check_global(&mut self, cx: &Cx<'_>, access: Access) -> Result<(), Finding> {
+    fn check_global(&mut self, cx: &Cx<'_>, access: Access) -> Result<(), (usize, Finding)> {
         // Accesses out of bounds are the handler's to report.
         let Some(span) = cx.launch.heap.find_range(access.address, access.len) else {
             return Ok(());
@@ -94,19 +109,31 @@ impl Probe {
                 && let Some(address) = span.first_unwritten(access.address, access.len)
             {
                 let place = cx.launch.heap.describe(address);
-                return Err(Finding {
+                let finding = Finding {
                     kind: "uninitialised",
                     address,
                     detail: format!("a read of {place}, never written"),
-                });
+                };
+                return Err((access.lane, finding));
             }
             if access.how != How::Read {
                 span.mark_written(access.address, access.len);
             }
         }
+        if self.sanitize.read_only {
+            let Access { address, len, .. } = access;
+            let constants = &mut self.constants;
+            let result = constants.access(address, len, access.how, access.is_constant, cx);
+            result.map_err(|finding| (access.lane, finding))?;
+        }
         if self.sanitize.race_global {
-            let (party, epoch) = (Party::of(cx, access.lane), self.shared.epoch());
-            self.global.access(access, party, epoch, cx)
+            let now = Now {
+                access,
+                party: Party::of(cx, access.lane),
+                epoch: self.shared.epoch(),
+                order: &self.order,
+            };
+            self.global.access(&now, cx)
         } else {
             Ok(())
         }
@@ -211,22 +238,27 @@ impl Cx<'_> {
                 traffic::count(&mut probe.counts, addresses, cx.mask, len, space, how);
             }
             if probe.sanitize.in_accesses() {
-                let mut last = None;
-                for lane in cx.lanes() {
-                    // A warp that reads one address does it once.
-                    if how == How::Read && last.replace(addresses[lane]) == Some(addresses[lane]) {
-                        continue;
-                    }
+                let mut left = cx.mask;
+                while left != 0 {
+                    let lane = left.trailing_zeros() as usize;
+                    let address = addresses[lane];
+                    // Neighbours that read one address do it at once.
+                    let same = |other: &usize| how == How::Read && addresses[*other] == address;
+                    let others = cx.lanes().skip_while(|&other| other <= lane);
+                    let lanes = others
+                        .take_while(same)
+                        .fold(1 << lane, |all, k| all | 1 << k);
+                    left &= !lanes;
                     let access = Access {
                         lane,
-                        address: addresses[lane],
+                        lanes,
+                        address,
                         len,
                         space,
                         how,
+                        is_constant: how == How::Read && ins.extra == READ_ONLY,
                     };
-                    probe
-                        .check_access(cx, access)
-                        .map_err(|finding| (lane, finding))?;
+                    probe.check_access(cx, access)?;
                 }
             }
             Ok(())
@@ -244,15 +276,15 @@ impl Cx<'_> {
                 }
                 let access = Access {
                     lane,
+                    lanes: 1 << lane,
                     address,
                     len,
                     space,
                     how,
+                    is_constant: false,
                 };
                 if probe.sanitize.in_accesses() {
-                    probe
-                        .check_access(cx, access)
-                        .map_err(|finding| (lane, finding))
+                    probe.check_access(cx, access)
                 } else {
                     Ok(())
                 }
@@ -285,6 +317,14 @@ impl Cx<'_> {
         })
     }
 
+    /// `bar.warp.sync`: these lanes are there.
+    pub fn probe_warp_sync(&mut self, lanes: u32) {
+        let warp = self.warp;
+        if let Some(probe) = &mut self.probe {
+            probe.order.meet(warp, lanes);
+        }
+    }
+
     pub fn probe_block_start(&mut self) {
         if let Some(probe) = &mut self.probe {
             probe.counts.blocks += 1;
@@ -307,6 +347,12 @@ impl Cx<'_> {
         };
         if whole_block {
             probe.shared.barrier();
+        }
+        for of_warp in arrivals.chunk_by(|(warp, _), (next, _)| warp == next) {
+            let lanes = of_warp
+                .iter()
+                .fold(0, |all, (_, arrival)| all | arrival.mask);
+            probe.order.meet(of_warp[0].0, lanes);
         }
         let sanitize = probe.sanitize;
         let (warp, first) = arrivals[0];

@@ -26,6 +26,17 @@ pub enum Special {
     One,
 }
 
+/// Which bytes of its operands `a` and `b` an instruction looks at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Bytes {
+    #[default]
+    All,
+    /// It makes each byte of the result of one: 0 to 3 are those of `a`, 4 to 7 those of `b`.
+    Moved([u8; 4]),
+    /// All of `a`; bit k is byte k of `b`.
+    OfB(u8),
+}
+
 /// What the sanitizers and reports know about one instruction beside its decoded form.
 #[derive(Debug, Clone, Default)]
 pub struct Info {
@@ -38,6 +49,16 @@ pub struct Info {
     pub uses: Vec<(u32, bool)>,
     /// Whether it takes one of two operands, so that the other one may hold nothing.
     pub selects: bool,
+    pub bytes: Bytes,
+}
+
+/// Bytes of a kernel's static variables in shared memory, in whatever order they lie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SharedSizes {
+    /// Without gaps between them.
+    pub packed: u32,
+    /// With the widest gaps.
+    pub loose: u32,
 }
 
 pub struct Program {
@@ -49,6 +70,7 @@ pub struct Program {
     pub specials: Vec<(u32, Special)>,
     pub file_bytes: u32,
     pub shared_static: u32,
+    pub shared_sizes: SharedSizes,
     pub local_len: u32,
     pub params: Vec<Param>,
     pub param_offsets: Vec<u32>,

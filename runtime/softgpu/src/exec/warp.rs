@@ -305,7 +305,10 @@ fn arrival(cx: &Cx<'_>, ins: &Instr) -> Arrival {
         pc: cx.pc,
         mask: cx.mask,
         id: read(ins.a),
-        threads: (ins.imm & 1 != 0).then(|| read(ins.b)),
+        // Zero threads are all of them.
+        threads: (ins.imm & 1 != 0)
+            .then(|| read(ins.b))
+            .filter(|&count| count != 0),
         votes: if ins.c != 0 {
             cx.pred(ins.c) ^ if ins.imm & 2 != 0 { FULL } else { 0 }
         } else {

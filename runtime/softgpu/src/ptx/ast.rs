@@ -166,3 +166,11 @@ pub struct Module {
     pub variables: Vec<Variable>,
     pub entries: Vec<Entry>,
 }
+
+impl Module {
+    /// The capability that `.target` names, as 80 for `sm_80`.
+    pub fn capability(&self) -> u32 {
+        let digits: String = self.target.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or(0)
+    }
+}

@@ -1,10 +1,11 @@
-//! Global memory that two blocks of one launch touch, or two warps of a block without a barrier between them, one of them
-//! writing. Nothing orders the blocks of a launch except atomics after a fence: what a block wrote before a fence and an
-//! atomic on some word is seen, in order, by whoever uses an atomic on that word later. How fences order the warps of one
-//! block is not looked into: from a block's first fence on, only other blocks count. Races inside one warp are not looked
-//! for.
+//! Global memory that two blocks of one launch touch, or two warps of a block without a barrier between them, or two lanes
+//! of a warp without a `bar.warp.sync`, one of them writing. Nothing orders the blocks of a launch except atomics after a
+//! fence: what a block wrote before a fence and an atomic on some word is seen, in order, by whoever uses an atomic on that
+//! word later. How fences order the threads of one block is not looked into: from a block's first fence on, only other
+//! blocks count.
 
-use super::{Access, Finding, How, Party};
+use super::recent::{Now, Recent};
+use super::{Finding, How, Party};
 use crate::exec::warp::Cx;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,17 +21,8 @@ struct Cell {
     read: Party,
     /// Blocks other than `reader` read it too.
     has_more_readers: bool,
-    within: Within,
-}
-
-/// The last accesses of one byte by the block at hand. Epochs count barriers and blocks; zero is before all of them.
-#[derive(Clone, Copy, Default)]
-struct Within {
-    write_epoch: u32,
-    read_epoch: u32,
-    /// Warps that read it in that epoch.
-    readers: u32,
-    read: Party,
+    /// By the block at hand.
+    within: Recent,
 }
 
 #[derive(Default)]
@@ -49,14 +41,9 @@ impl GlobalRaces {
         self.fenced.insert(block as u32 + 1);
     }
 
-    pub fn access(
-        &mut self,
-        access: Access,
-        party: Party,
-        epoch: u32,
-        cx: &Cx<'_>,
-    ) -> Result<(), Finding> {
-        let block = cx.block as u32 + 1;
+    /// Fails with the lane that should not have done this.
+    pub fn access(&mut self, now: &Now<'_>, cx: &Cx<'_>) -> Result<(), (usize, Finding)> {
+        let (access, block) = (now.access, cx.block as u32 + 1);
         if access.how == How::Atomic {
             self.order(block, access.address);
         }
@@ -70,39 +57,26 @@ impl GlobalRaces {
         let touched = cells
             .get_mut(start..start + access.len as usize)
             .unwrap_or_default();
+        let race = |address, detail: String| Finding {
+            kind: "race_global",
+            address,
+            detail: format!("{}: {detail}", cx.launch.heap.describe(address)),
+        };
         for (address, cell) in (access.address..).zip(touched) {
             if let Some((verb, other, party)) = cell.conflict(block, access.how, is_ordered) {
-                let memory = cx.launch.heap.describe(address);
-                let place = cx.launch.block_index(u64::from(other - 1));
-                let thread = cx.launch.thread_index(party.thread);
-                let who = if other == block {
-                    "another block".to_string()
-                } else {
-                    format!("block {place:?} thread {thread:?}")
-                };
-                let detail = format!("{memory}: {who} {verb} it at @{}", party.pc);
-                return Err(Finding {
-                    kind: "race_global",
-                    address,
-                    detail,
-                });
+                let who = describe(cx, block, other, party);
+                let detail = format!("{who} {verb} it at @{}", party.pc);
+                return Err((access.lane, race(address, detail)));
             }
-            let race = cell.conflict_within(access.how, party, epoch);
-            if let Some((verb, other)) = race.filter(|_| barriers_only) {
-                let memory = cx.launch.heap.describe(address);
-                let thread = cx.launch.thread_index(other.thread);
-                let detail = format!(
-                    "{memory}: thread {thread:?} of the block {verb} it at @{} with no barrier between",
-                    other.pc
-                );
-                return Err(Finding {
-                    kind: "race_global",
-                    address,
-                    detail,
-                });
+            let conflict = cell.within.conflict(now);
+            if let Some(conflict) = conflict.filter(|_| barriers_only) {
+                let thread = cx.launch.thread_index(conflict.other.thread);
+                let (verb, pc, missing) = (conflict.verb, conflict.other.pc, conflict.missing());
+                let detail = format!("thread {thread:?} of the block {verb} it at @{pc} {missing}");
+                return Err((conflict.lane, race(address, detail)));
             }
-            cell.note(block, access.how, party);
-            cell.within.note(access.how, party, epoch);
+            cell.note(block, access.how, now.party);
+            cell.within.note(now);
         }
         Ok(())
     }
@@ -138,19 +112,6 @@ impl Cell {
         is_read.then_some(("read", self.reader, self.read))
     }
 
-    /// The same between warps of the block at hand.
-    fn conflict_within(&self, how: How, party: Party, epoch: u32) -> Option<(&'static str, Party)> {
-        let both_atomic = how == How::Atomic && self.write_is_atomic;
-        let is_other = warp(self.write) != warp(party);
-        if self.within.write_epoch == epoch && is_other && !both_atomic {
-            return Some(("wrote", self.write));
-        }
-        let Within { readers, read, .. } = self.within;
-        let others = readers & !(1 << warp(party));
-        let is_read = how != How::Read && self.within.read_epoch == epoch && others != 0;
-        is_read.then_some(("read", read))
-    }
-
     fn note(&mut self, block: u32, how: How, party: Party) {
         if how == How::Read {
             if self.reader != 0 && self.reader != block {
@@ -168,21 +129,12 @@ impl Cell {
     }
 }
 
-impl Within {
-    fn note(&mut self, how: How, party: Party, epoch: u32) {
-        if how != How::Read {
-            self.write_epoch = epoch;
-            return;
-        }
-        if self.read_epoch != epoch {
-            (self.read_epoch, self.readers) = (epoch, 0);
-        }
-        self.readers |= 1 << warp(party);
-        self.read = party;
+/// The other block and thread of a race.
+fn describe(cx: &Cx<'_>, block: u32, other: u32, party: Party) -> String {
+    if other == block {
+        return "another block".to_string();
     }
-}
-
-/// The warp of the block; a block has up to 32.
-fn warp(party: Party) -> u32 {
-    party.thread / 32
+    let place = cx.launch.block_index(u64::from(other - 1));
+    let thread = cx.launch.thread_index(party.thread);
+    format!("block {place:?} thread {thread:?}")
 }

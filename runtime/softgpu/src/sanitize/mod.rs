@@ -1,9 +1,12 @@
 //! The sanitizers' view of memory and registers: who touched what, and who may not. They know accesses, not instructions;
 //! `exec::probe` tells them.
 
+pub mod constant;
 pub mod global;
+pub mod recent;
 pub mod registers;
 pub mod shared;
+pub mod warp;
 
 use crate::exec::warp::Cx;
 
@@ -14,14 +17,19 @@ pub enum How {
     Atomic,
 }
 
-/// What one lane does with memory.
+/// What one lane does with memory, or several that read the same.
 #[derive(Debug, Clone, Copy)]
 pub struct Access {
+    /// The first lane.
     pub lane: usize,
+    /// All of them.
+    pub lanes: u32,
     pub address: u64,
     pub len: u64,
     pub space: &'static str,
     pub how: How,
+    /// Whether it takes the memory for one that nobody writes, as `ld.global.nc` does.
+    pub is_constant: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -32,7 +40,7 @@ pub struct Finding {
 }
 
 /// Who did it: enough to be named in a report.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Party {
     pub pc: u32,
     /// Index in the block.

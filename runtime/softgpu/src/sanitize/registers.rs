@@ -1,14 +1,19 @@
-//! Which registers of which lanes have been written since the block began.
+//! Which registers of which lanes have been written since the block began, byte by byte: compilers pack bytes together with
+//! some that nothing uses, and pick the others out again.
 
 use super::Finding;
 use crate::exec::lanes::Instr;
-use crate::exec::program::Info;
+use crate::exec::program::{Bytes, Info};
 use crate::exec::warp::Cx;
 
 pub struct Registers {
-    /// For each word of each warp's register file, the lanes that wrote the register that begins there.
+    /// For each word of each warp's register file, lanes: at a row's first four words, those that wrote the bytes 0 to 3 of
+    /// its register; in rows of 64 bits all four are the same. At a predicate's word, those that wrote it.
     written: Vec<Vec<u32>>,
 }
+
+/// Lanes for each byte of a register.
+type ByteLanes = [u32; 4];
 
 impl Registers {
     pub fn new(warps: usize, file_bytes: usize) -> Self {
@@ -30,22 +35,14 @@ impl Registers {
         active: u32,
     ) -> Result<(), (usize, Finding)> {
         let written = &mut self.written[cx.warp as usize];
-        // Compilers select a value that was never written where nothing uses the result.
-        let mut result = u32::MAX;
-        if info.selects {
-            let first = cx.pred(ins.c) ^ ins.extra;
-            for (operand, lanes) in [(ins.a, first), (ins.b, !first)] {
-                if info.uses.iter().any(|u| u.0 == operand) {
-                    result &= !lanes | written[operand as usize / 4];
-                }
-            }
-        }
-        for &(offset, _) in &info.uses {
-            if info.selects && offset != ins.c && offset != ins.guard {
-                continue;
-            }
+        for &(offset, is_pred) in &info.uses {
             let lanes = if offset == ins.guard { active } else { cx.mask };
-            let missing = lanes & !written[offset as usize / 4];
+            let bytes = looked_at(ins, info, offset);
+            let has = bytes_of(written, offset, is_pred);
+            let all = (0..4)
+                .filter(|k| bytes >> k & 1 != 0)
+                .fold(u32::MAX, |all, k| all & has[k]);
+            let missing = lanes & !all;
             if missing != 0 {
                 let detail = "a read of a register that was never written".to_string();
                 let finding = Finding {
@@ -56,15 +53,66 @@ impl Registers {
                 return Err((missing.trailing_zeros() as usize, finding));
             }
         }
-        for (_, offset) in ins
-            .d
-            .iter()
-            .enumerate()
-            .filter(|(k, _)| ins.defs >> k & 1 != 0)
-        {
-            let at = &mut written[*offset as usize / 4];
-            *at = (*at & !cx.mask) | (cx.mask & result);
+        let result = result(written, cx, ins, info);
+        for (k, &offset) in ins.d.iter().enumerate() {
+            if ins.defs >> k & 1 == 0 {
+                continue;
+            }
+            let at = offset as usize / 4;
+            let is_pred = info.pred_defs >> k & 1 != 0;
+            let words = &mut written[at..at + if is_pred { 1 } else { 4 }];
+            for (word, lanes) in words.iter_mut().zip(result) {
+                *word = (*word & !cx.mask) | (cx.mask & lanes);
+            }
         }
         Ok(())
+    }
+}
+
+fn bytes_of(written: &[u32], offset: u32, is_pred: bool) -> ByteLanes {
+    let at = offset as usize / 4;
+    if is_pred {
+        [written[at]; 4]
+    } else {
+        std::array::from_fn(|k| written[at + k])
+    }
+}
+
+/// The bytes of a register, as bits, that must have been written.
+fn looked_at(ins: &Instr, info: &Info, offset: u32) -> u8 {
+    const ALL: u8 = 0b1111;
+    let is_moved = offset == ins.a || offset == ins.b;
+    if offset == ins.guard || offset == ins.c || !is_moved {
+        return ALL;
+    }
+    match info.bytes {
+        // What is only moved on may hold nothing.
+        _ if info.selects => 0,
+        Bytes::Moved(_) => 0,
+        Bytes::OfB(bytes) if offset != ins.a => bytes,
+        Bytes::OfB(_) | Bytes::All => ALL,
+    }
+}
+
+/// Lanes whose result holds something, by byte.
+fn result(written: &[u32], cx: &Cx<'_>, ins: &Instr, info: &Info) -> ByteLanes {
+    let operand = |offset: u32| match info.uses.iter().find(|(used, _)| *used == offset) {
+        Some(&(offset, is_pred)) => bytes_of(written, offset, is_pred),
+        None => [u32::MAX; 4],
+    };
+    let (a, b) = (operand(ins.a), operand(ins.b));
+    if info.selects {
+        let first = cx.pred(ins.c) ^ ins.extra;
+        return std::array::from_fn(|k| first & a[k] | !first & b[k]);
+    }
+    match info.bytes {
+        Bytes::Moved(from) => from.map(|k| {
+            if k < 4 {
+                a[k as usize]
+            } else {
+                b[k as usize - 4]
+            }
+        }),
+        Bytes::All | Bytes::OfB(_) => [u32::MAX; 4],
     }
 }

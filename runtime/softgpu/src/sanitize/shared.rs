@@ -1,24 +1,19 @@
 //! A block's shared memory and its threads' local memory: bytes never written, and bytes that two warps touch without a
-//! barrier between them. Races inside one warp are not looked for, and a barrier of a part of the block does not count as
-//! one.
+//! barrier between them, or two lanes of one warp without a `bar.warp.sync`. A barrier of a part of the block orders the
+//! lanes of a warp, but not warps.
 
+use super::recent::{Conflict, Now, Recent};
+use super::warp::WarpOrder;
 use super::{Access, Finding, How, Party};
 use crate::config::Sanitize;
 use crate::exec::warp::Cx;
 
-/// The last accesses of one byte. Epochs count barriers and blocks; zero is before all of them.
+/// The last accesses of one byte.
 #[derive(Clone, Copy, Default)]
 struct Cell {
     /// The block, by serial number, that wrote it.
     written_in: u32,
-    write_epoch: u32,
-    write_warp: u32,
-    write: Party,
-    write_is_atomic: bool,
-    read_epoch: u32,
-    /// Warps that read it in that epoch.
-    readers: u32,
-    read: Party,
+    recent: Recent,
 }
 
 pub struct Shared {
@@ -50,85 +45,59 @@ impl Shared {
         self.epoch
     }
 
+    /// Fails with the lane that should not have done this.
     pub fn access(
         &mut self,
-        warp: u32,
         access: Access,
         sanitize: Sanitize,
         party: Party,
-    ) -> Result<(), Finding> {
+        order: &WarpOrder,
+    ) -> Result<(), (usize, Finding)> {
         let (from, to) = (
             access.address as usize,
             access.address.saturating_add(access.len) as usize,
         );
+        let now = Now {
+            access,
+            party,
+            epoch: self.epoch,
+            order,
+        };
         // Accesses out of bounds are the handler's to report.
         let Some(cells) = self.cells.get_mut(from..to) else {
             return Ok(());
         };
-        for (k, cell) in cells.iter_mut().enumerate() {
-            let address = access.address + k as u64;
+        for (address, cell) in (access.address..).zip(cells) {
             if sanitize.init && access.how != How::Write && cell.written_in != self.block {
                 let detail = "a read of shared memory that the block never wrote".to_string();
-                return Err(Finding {
+                let finding = Finding {
                     kind: "uninitialised",
                     address,
                     detail,
-                });
+                };
+                return Err((access.lane, finding));
             }
             if sanitize.race_shared
-                && let Some((verb, other)) = cell.conflict(warp, self.epoch, access.how)
+                && let Some(conflict) = cell.recent.conflict(&now)
             {
-                return Err(race(address, verb, other));
+                return Err((conflict.lane, race(address, conflict)));
             }
-            cell.note(warp, self.epoch, self.block, access.how, party);
+            cell.recent.note(&now);
+            if access.how != How::Read {
+                cell.written_in = self.block;
+            }
         }
         Ok(())
     }
 }
 
-impl Cell {
-    fn conflict(&self, warp: u32, epoch: u32, how: How) -> Option<(&'static str, Party)> {
-        let both_atomic = how == How::Atomic && self.write_is_atomic;
-        if self.write_epoch == epoch && self.write_warp != warp && !both_atomic {
-            return Some(("wrote", self.write));
-        }
-        let others = self.readers & !(1 << (warp & 31));
-        (how != How::Read && self.read_epoch == epoch && others != 0).then_some(("read", self.read))
-    }
-
-    fn note(&mut self, warp: u32, epoch: u32, block: u32, how: How, party: Party) {
-        if how == How::Read {
-            if self.read_epoch != epoch {
-                (self.read_epoch, self.readers) = (epoch, 0);
-            }
-            self.readers |= 1 << (warp & 31);
-            self.read = party;
-            return;
-        }
-        let is_atomic = how == How::Atomic;
-        // A plain write weighs more than an atomic one of the same warp after it.
-        let keeps = is_atomic
-            && self.write_epoch == epoch
-            && self.write_warp == warp
-            && !self.write_is_atomic;
-        if !keeps {
-            (self.write_epoch, self.write_warp, self.write) = (epoch, warp, party);
-            self.write_is_atomic = is_atomic;
-        }
-        self.written_in = block;
-    }
-}
-
 /// The other party's line is put in by whoever knows the program.
-fn race(address: u64, verb: &str, other: Party) -> Finding {
-    let detail = format!(
-        "thread {} {verb} it at @{} with no barrier between",
-        other.thread, other.pc
-    );
+fn race(address: u64, conflict: Conflict) -> Finding {
+    let (Party { pc, thread }, verb) = (conflict.other, conflict.verb);
     Finding {
         kind: "race_shared",
         address,
-        detail,
+        detail: format!("thread {thread} {verb} it at @{pc} {}", conflict.missing()),
     }
 }
 

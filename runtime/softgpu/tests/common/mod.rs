@@ -4,6 +4,7 @@
 
 pub mod fill;
 pub mod lanes;
+pub mod machine;
 
 use cudarc::driver::CudaContext;
 use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts};
@@ -101,7 +102,7 @@ pub fn turn(settings: &str) -> MutexGuard<'static, ()> {
     turn
 }
 
-const DEFAULTS: &str = "sanitize=none;warp_order=0;compute=8.0;devices=1;memory=4294967296;max_ptx=8.8;driver=12090;\
+const DEFAULTS: &str = "sanitize=none;warp_order=0;card=software;devices=1;max_ptx=8.8;driver=12090;\
                         fault=;count=0;pageable=sync;watchdog=60;simd=auto";
 
 /// The error text where the settings are refused.
