@@ -1,9 +1,9 @@
 //! Signals to a run: what is said, what is finished, what is left behind, and the exit code.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -41,15 +41,61 @@ train {
     dir
 }
 
-fn start(dir: &Path, args: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_lenetc"))
+/// A program that ends with the test that started it, however that ends.
+struct Running(Option<Child>);
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Self(Some(command.spawn().expect("it starts")))
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it runs")
+    }
+
+    /// Waits for its end.
+    fn output(mut self) -> Output {
+        let child = self.0.take().expect("it runs");
+        child.wait_with_output().expect("it ends")
+    }
+
+    /// Sends Ctrl-C until it ends: one that comes at once after the first counts as the same.
+    fn interrupted(mut self) -> ExitStatus {
+        let mut status = None;
+        until("end", || {
+            status = self.child().try_wait().expect("ours");
+            if status.is_none() {
+                send(self.child(), "INT");
+            }
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // It may have ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lenetc"));
+    command
         .current_dir(dir)
-        .args(["m.nn", "--save", "w.st", "--metrics", "m.jsonl"])
+        .args(["m.nn", "--metrics", "m.jsonl"])
         .args(args)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("lenetc starts")
+        .stderr(Stdio::piped());
+    command
+}
+
+fn start(dir: &Path, args: &[&str]) -> Running {
+    Running::start(command(dir, &["--save", "w.st"]).args(args))
 }
 
 fn send(child: &Child, signal: &str) {
@@ -108,10 +154,10 @@ fn the_first_signal_ends_the_run_in_good_order() {
         ("HUP", 129, "signal"),
     ] {
         let dir = folder(20_000, 500);
-        let child = start(dir.path(), &[]);
+        let mut child = start(dir.path(), &[]);
         until("step", || !lines(dir.path()).is_empty());
-        send(&child, signal);
-        let o = child.wait_with_output().expect("it ends");
+        send(child.child(), signal);
+        let o = child.output();
         let said = String::from_utf8_lossy(&o.stderr);
         let said = behind_data(&said);
         assert_eq!(o.status.code(), Some(code), "{said}");
@@ -141,22 +187,20 @@ fn the_first_signal_ends_the_run_in_good_order() {
 fn the_second_signal_leaves_weights_and_metrics_during_the_last_test_pass() {
     let dir = folder(64, 1_000_000);
     let mut child = start(dir.path(), &["--steps", "1"]);
-    let mut err = BufReader::new(child.stderr.take().expect("piped"));
+    let mut err = BufReader::new(child.child().stderr.take().expect("piped"));
     let mut data = String::new();
     err.read_line(&mut data).expect("readable");
     assert_eq!(behind_data(&data), "");
     until("weights", || dir.path().join("w.st").exists());
-    send(&child, "INT");
+    send(child.child(), "INT");
     let mut note = String::new();
     err.read_line(&mut note).expect("readable");
     assert_eq!(
         note,
         "note: finishing the test pass; a second Ctrl-C quits\n"
     );
-    std::thread::sleep(Duration::from_millis(200));
     let sent = Instant::now();
-    send(&child, "INT");
-    let status = child.wait().expect("it ends");
+    let status = child.interrupted();
     assert!(
         sent.elapsed() < Duration::from_secs(5),
         "{:?}",
@@ -176,14 +220,14 @@ fn the_second_signal_leaves_weights_and_metrics_during_the_last_test_pass() {
 fn a_signal_in_a_test_pass_saves_first() {
     let dir = folder(64, 1_000_000);
     let mut child = start(dir.path(), &[]);
-    let mut err = BufReader::new(child.stderr.take().expect("piped"));
+    let mut err = BufReader::new(child.child().stderr.take().expect("piped"));
     let mut data = String::new();
     err.read_line(&mut data).expect("readable");
     assert_eq!(behind_data(&data), "");
+    // The epoch's only step is written out when the test pass begins.
     until("step", || !lines(dir.path()).is_empty());
-    std::thread::sleep(Duration::from_millis(300));
     assert!(!dir.path().join("w.st").exists());
-    send(&child, "INT");
+    send(child.child(), "INT");
     let mut note = String::new();
     err.read_line(&mut note).expect("readable");
     assert_eq!(
@@ -191,9 +235,7 @@ fn a_signal_in_a_test_pass_saves_first() {
         "note: saving to w.st, testing; a second Ctrl-C quits\n"
     );
     until("weights", || dir.path().join("w.st").exists());
-    std::thread::sleep(Duration::from_millis(200));
-    send(&child, "INT");
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(child.interrupted().code(), Some(130));
     smaller(dir.path());
     evaluates(dir.path());
 }
@@ -201,13 +243,13 @@ fn a_signal_in_a_test_pass_saves_first() {
 #[test]
 fn a_signal_that_comes_twice_at_once_is_one() {
     let dir = folder(20_000, 500);
-    let child = start(dir.path(), &[]);
+    let mut child = start(dir.path(), &[]);
     until("step", || !lines(dir.path()).is_empty());
-    let id = child.id().to_string();
+    let id = child.child().id().to_string();
     let both = format!("kill -INT {id}; kill -INT {id}");
     let killed = Command::new("sh").args(["-c", &both]).status();
     assert!(killed.expect("sh runs").success());
-    let o = child.wait_with_output().expect("it ends");
+    let o = child.output();
     assert_eq!(o.status.code(), Some(130));
     assert!(String::from_utf8_lossy(&o.stdout).contains("examples/sec"));
 }
@@ -219,16 +261,73 @@ fn a_run_that_is_to_outlive_its_terminal_does() {
         "trap '' HUP; exec {} m.nn --metrics m.jsonl --epochs 2 --batch-size 8",
         env!("CARGO_BIN_EXE_lenetc")
     );
-    let child = Command::new("sh")
+    let mut shell = Command::new("sh");
+    shell
         .current_dir(dir.path())
         .args(["-c", &command])
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("sh starts");
+        .stderr(Stdio::piped());
+    let mut child = Running::start(&mut shell);
     until("step", || !lines(dir.path()).is_empty());
-    send(&child, "HUP");
-    let o = child.wait_with_output().expect("it ends");
+    send(child.child(), "HUP");
+    let o = child.output();
     assert_eq!(o.status.code(), Some(0));
     assert_eq!(behind_data(&String::from_utf8_lossy(&o.stderr)), "");
+}
+
+/// A run whose weights are lost says so before its last test pass, and in the end.
+#[test]
+fn a_failed_save_is_told_at_once_and_by_the_second_signal() {
+    let dir = folder(64, 1_000_000);
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("full")).expect("writable");
+    let args = ["--save", "full", "--steps", "1", "--quiet"];
+    let mut child = Running::start(&mut command(dir.path(), &args));
+    let mut err = BufReader::new(child.child().stderr.take().expect("piped"));
+    let mut told = String::new();
+    err.read_line(&mut told).expect("readable");
+    let lost = "cannot write full: the disk is full";
+    assert_eq!(told, format!("warning: {lost}; the test pass goes on\n"));
+    assert!(child.child().try_wait().expect("ours").is_none());
+    send(child.child(), "INT");
+    let mut note = String::new();
+    err.read_line(&mut note).expect("readable");
+    assert!(note.ends_with("a second Ctrl-C quits\n"), "{note}");
+    assert_eq!(child.interrupted().code(), Some(130));
+    let mut rest = String::new();
+    err.read_to_string(&mut rest).expect("readable");
+    assert_eq!(rest, "note: quit; saving to full has failed\n");
+
+    let dir = folder(64, 64);
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("full")).expect("writable");
+    let o = Running::start(&mut command(dir.path(), &args)).output();
+    assert_eq!(o.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&o.stderr);
+    assert_eq!(said, format!("{told}error: {lost}\n"));
+    let closing = String::from_utf8_lossy(&o.stdout);
+    assert!(
+        closing.contains("test acc") && closing.contains(" examples/sec"),
+        "{closing}"
+    );
+}
+
+/// Stderr is a pipe that is full: what the first signal has to say is held up, and the second is noticed all the same.
+#[test]
+fn a_second_signal_is_noticed_while_the_first_cannot_be_told() {
+    let dir = folder(64, 1_000_000);
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    let full = [b'.'; 1 << 16];
+    writer
+        .write_all(&full)
+        .expect("a pipe has room for so much");
+    let args = ["--save", "w.st", "--quiet"];
+    let mut child = Running::start(command(dir.path(), &args).stderr(writer));
+    until("step", || !lines(dir.path()).is_empty());
+    send(child.child(), "INT");
+    until("weights", || dir.path().join("w.st").exists());
+    // As long as the first signal may come twice.
+    std::thread::sleep(Duration::from_millis(60));
+    send(child.child(), "INT");
+    let o = child.output();
+    assert_eq!(o.status.code(), Some(130));
+    assert!(o.stdout.is_empty(), "the test pass is not waited for");
 }

@@ -232,7 +232,7 @@ fn both_targets_tell_the_same() {
     assert_eq!((gs.steps, g.epochs.len(), g.steps.len()), (16, 4, 5));
     assert_eq!(g.progress, c.progress);
     let mut doing = [Doing::Steps, Doing::Test].repeat(4);
-    *doing.last_mut().expect("four epochs") = Doing::LastTest;
+    *doing.last_mut().expect("four epochs") = Doing::LastTest { saved: false };
     assert_eq!((&g.doing, &c.doing), (&doing, &doing));
     assert!(gs.examples_per_sec > 0.0 && !gs.interrupted);
     for (a, b) in g.steps.iter().zip(&c.steps) {
@@ -265,7 +265,8 @@ struct Saved(std::path::PathBuf, Vec<Doing>);
 impl Watcher for Saved {
     fn doing(&mut self, what: Doing) {
         self.1.push(what);
-        assert_eq!(self.0.exists(), what == Doing::LastTest, "{what:?}");
+        let last = what == Doing::LastTest { saved: true };
+        assert_eq!(self.0.exists(), last, "{what:?}");
     }
     fn warning(&mut self, text: &str) {
         panic!("{text}");
@@ -291,7 +292,63 @@ fn weights_are_saved_before_the_last_test_pass() {
         let mut saved = Saved(dir.path().join("w.safetensors"), vec![]);
         let trained = session.train(&options, &GO, &mut saved);
         trained.unwrap_or_else(|e| panic!("{e}"));
-        assert!(saved.1.ends_with(&[Doing::Save, Doing::LastTest]));
+        assert!(
+            saved
+                .1
+                .ends_with(&[Doing::Save, Doing::LastTest { saved: true }])
+        );
+    }
+}
+
+/// Hears warnings, and keeps them with what was done before each.
+#[derive(Default)]
+struct Warned(Vec<String>, Vec<Doing>);
+
+impl Watcher for Warned {
+    fn doing(&mut self, what: Doing) {
+        self.1.push(what);
+    }
+    fn warning(&mut self, text: &str) {
+        // Metrics may be noticed at any step.
+        let saving = text.contains("/none/");
+        assert!(
+            !saving || self.1.last() == Some(&Doing::Save),
+            "not at once"
+        );
+        self.0.push(text.into());
+    }
+    fn progress(&mut self, _: u32, _: usize, _: usize, _: f64) {}
+    fn step(&mut self, _: u64, _: f64) {}
+    fn epoch(&mut self, _: &Epoch, _: u32) {}
+}
+
+/// Folders that are missing and `/dev/full` take nothing.
+#[test]
+fn a_run_whose_weights_and_metrics_are_lost_gives_its_figures() {
+    for tested in [false, true] {
+        let mut session = cpu(model(0.1));
+        if tested {
+            session.data.test = Some(data(&model(0.1)).train);
+        }
+        let options = Options {
+            save: Some("/none/w.st".into()),
+            metrics: Some(Metrics::create(Path::new("/dev/full")).expect("it opens")),
+            ..Options::default()
+        };
+        let mut warned = Warned::default();
+        let failed = session.train(&options, &GO, &mut warned);
+        let failed = failed.expect_err("nothing is written");
+        let save = "cannot write /none/w.st: there is no folder /none";
+        let metrics = "cannot write /dev/full: the disk is full";
+        assert_eq!(failed.to_string(), format!("{save}\n{metrics}"));
+        let summary = failed.summary.expect("the training came to its end");
+        assert_eq!((summary.steps, summary.last.epoch), (16, 4));
+        assert_eq!(summary.last.test_loss.is_some(), tested);
+        let told = tested.then(|| format!("{save}; the test pass goes on"));
+        let saving = warned.0.iter().filter(|w| w.contains("/none"));
+        assert_eq!(saving.collect::<Vec<_>>(), told.iter().collect::<Vec<_>>());
+        let last = warned.1.last();
+        assert_eq!(last, Some(&Doing::LastTest { saved: false }));
     }
 }
 
@@ -328,8 +385,33 @@ fn a_signal_ends_a_run_after_its_round() {
 
 #[test]
 fn a_loss_that_is_not_finite_ends_a_run_with_its_step() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("m.jsonl");
     let [g, c] = [gpu(model(1e30)), cpu(model(1e30))].map(|mut session| {
-        let ended = session.train(&Options::default(), &GO, &mut Told::default());
+        let options = Options {
+            metrics: Some(Metrics::create(&path).expect("writable")),
+            ..Options::default()
+        };
+        let ended = session.train(&options, &GO, &mut Told::default());
+        let lines = std::fs::read_to_string(&path).expect("written");
+        let line = |l: &str| serde_json::from_str::<serde_json::Value>(l).expect("JSON");
+        let lines: Vec<_> = lines.lines().map(line).collect();
+        let [.., step, end] = &lines[..] else {
+            panic!("too few lines: {lines:?}");
+        };
+        assert_eq!(
+            (&step["kind"], &end["kind"]),
+            (&"step".into(), &"end".into())
+        );
+        assert!(
+            step["loss"].is_null() && end["train_loss"].is_null(),
+            "{end}"
+        );
+        assert_eq!(
+            (&end["steps"], &end["epoch"]),
+            (&step["step"], &step["epoch"])
+        );
+        assert_eq!(end["of_examples"], EXAMPLES);
         ended.expect_err("the loss overflows").to_string()
     });
     assert_eq!(g, c);

@@ -131,6 +131,160 @@ fn the_data_is_not_overwritten() {
         fs::read(at("set/train-images-idx3-ubyte")).expect("there"),
         images
     );
+    // A named set is found in folders that nobody names.
+    let named = model.replace("idx(\"set\")", "fashion_mnist");
+    fs::write(at("m.nn"), named).expect("writable");
+    for (folder, file, data) in [
+        ("d/FashionMNIST/raw", "train-images-idx3-ubyte", Some("d")),
+        ("home/lenetc/fashion-mnist", "t10k-labels-idx1-ubyte", None),
+    ] {
+        fs::create_dir_all(at(folder).parent().expect("a folder")).expect("writable");
+        fs::rename(at("set"), at(folder)).expect("ours");
+        let path = format!("{folder}/{file}");
+        let before = fs::read(at(&path)).expect("there");
+        for option in ["--save", "--metrics"] {
+            let o = Command::new(env!("CARGO_BIN_EXE_lenetc"))
+                .current_dir(dir.path())
+                .env_remove("LENETC_DATA")
+                .env("XDG_DATA_HOME", at("home"))
+                .args(["m.nn", option, &path])
+                .args(data.iter().flat_map(|d| ["--data", d]))
+                .output()
+                .expect("lenetc starts");
+            let why = format!("{option} {path} would overwrite the data: name another file");
+            assert_eq!(text(&o.stderr), format!("error: {why}\n"));
+            assert_eq!(o.status.code(), Some(1));
+        }
+        assert_eq!(fs::read(at(&path)).expect("there"), before);
+        fs::rename(at(folder), at("set")).expect("ours");
+    }
+}
+
+/// Runs a line of a shell, where `lenetc` is the program.
+fn shell(dir: &Path, line: &str) -> Output {
+    let line = format!(
+        "lenetc() {{ {} \"$@\"; }}\n{line}",
+        env!("CARGO_BIN_EXE_lenetc")
+    );
+    let o = Command::new("sh")
+        .current_dir(dir)
+        .args(["-c", &line])
+        .output();
+    o.expect("sh starts")
+}
+
+#[test]
+fn what_stdout_holds_already_stays() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    let header = "header\n";
+    for to in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        for line in [
+            format!("lenetc m.nn --save {to} >> log"),
+            format!("{{ cat log; lenetc m.nn --save {to}; echo footer; }} > new; mv new log"),
+            format!("lenetc m.nn --metrics {to} >> log"),
+            format!("{{ cat log; lenetc m.nn --metrics {to}; echo footer; }} > new; mv new log"),
+            format!("lenetc emit m.nn --stage ast --output {to} >> log"),
+            "lenetc m.nn --save /dev/fd/3 3>> log".into(),
+            "lenetc m.nn --metrics /dev/fd/3 --quiet 3>> log".into(),
+        ] {
+            fs::write(at("log"), header).expect("writable");
+            done(&shell(dir.path(), &line));
+            let log = fs::read(at("log")).expect("there");
+            assert!(log.starts_with(header.as_bytes()), "{line}");
+            let rest = &log[header.len()..];
+            let footer: &[u8] = if line.contains("footer") {
+                b"footer\n"
+            } else {
+                b""
+            };
+            let rest = rest.strip_suffix(footer).expect("what follows stays too");
+            if line.contains("--save") {
+                fs::write(at("w.st"), rest).expect("writable");
+                done(&lenetc(dir.path(), &["eval", "m.nn", "--weights", "w.st"]));
+            } else if line.contains("--metrics") {
+                assert_eq!(text(rest).lines().count(), 6 + 3, "{line}");
+            } else {
+                let stage = lenetc(dir.path(), &["emit", "m.nn", "--stage", "ast"]);
+                assert_eq!(text(rest), text(&stage.stdout), "{line}");
+            }
+        }
+    }
+    assert!(!at("-").exists());
+}
+
+#[test]
+fn stdout_takes_one_output() {
+    let dir = folder();
+    let why = "--save and --metrics are both stdout: give one of them a file";
+    for save in ["-", "/dev/stdout"] {
+        for metrics in ["-", "/dev/fd/1"] {
+            refused(
+                dir.path(),
+                &["m.nn", "--save", save, "--metrics", metrics],
+                why,
+            );
+        }
+    }
+    let line = "lenetc m.nn --save - --metrics - > /dev/null";
+    assert_eq!(
+        text(&shell(dir.path(), line).stderr),
+        format!("error: {why}\n")
+    );
+    for line in [
+        "lenetc m.nn --save /dev/null --metrics /dev/null > /dev/null",
+        "lenetc m.nn --save /dev/null --metrics - > /dev/null",
+    ] {
+        done(&shell(dir.path(), line));
+    }
+    let o = shell(dir.path(), "lenetc m.nn --save - 1< m.nn");
+    let why = "cannot write /dev/stdout: it is open for reading alone";
+    assert_eq!(text(&o.stderr), format!("error: {why}\n"));
+}
+
+/// `/dev/full` has no room; `--save` reaches it through a link, as a user's disk may be reached.
+#[test]
+fn a_run_that_cannot_save_tells_its_figures() {
+    let dir = folder();
+    let model = MODEL.replace("epochs", "print_parameters = true\n    epochs");
+    fs::write(dir.path().join("m.nn"), model).expect("writable");
+    symlink("/dev/full", dir.path().join("full")).expect("writable");
+    let o = lenetc(dir.path(), &["m.nn", "--save", "full", "--quiet"]);
+    assert_eq!(o.status.code(), Some(1));
+    assert_eq!(
+        text(&o.stderr),
+        "error: cannot write full: the disk is full\n"
+    );
+    let said = text(&o.stdout);
+    for part in ["0.weight [1, 2] = (", "loss ", " examples/sec on cpu"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let args = ["m.nn", "--save", "full", "--metrics", "full", "--quiet"];
+    let o = lenetc(dir.path(), &args);
+    let line = "error: cannot write full: the disk is full\n";
+    assert!(
+        text(&o.stderr).ends_with(&line.repeat(2)),
+        "{}",
+        text(&o.stderr)
+    );
+}
+
+#[test]
+fn a_loss_that_is_not_finite_closes_the_metrics() {
+    let dir = folder();
+    let args = ["m.nn", "--lr", "1e30", "--metrics", "m.jsonl", "--quiet"];
+    let o = lenetc(dir.path(), &args);
+    assert_eq!(o.status.code(), Some(1), "{}", text(&o.stderr));
+    let lines = fs::read_to_string(dir.path().join("m.jsonl")).expect("there");
+    let last = lines.lines().last().expect("a line");
+    let end: serde_json::Value = serde_json::from_str(last).expect("JSON");
+    assert_eq!(end["kind"], "end");
+    assert!(
+        end.as_object().expect("an object")["train_loss"].is_null(),
+        "{end}"
+    );
+    let step = format!("the loss of step {} is", end["steps"]);
+    assert!(text(&o.stderr).contains(&step), "{}", text(&o.stderr));
 }
 
 #[test]

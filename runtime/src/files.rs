@@ -5,7 +5,7 @@
 //! one that leads to nothing yet, and the new file has the mode of the old and, where we may give it away, its owner.
 //! A file without a past gets the mode that the umask leaves. ACLs, extended attributes and other hard links do not
 //! follow. What cannot be renamed over without being lost, a FIFO, a character device or an open file that is named
-//! through `/proc`, as `/dev/stdout` is, is written to where it stands. Folders, sockets, block devices and files that
+//! through `/proc`, as `/dev/stdout` is, is written to where it stands, and keeps what it holds. Folders, sockets, block devices and files that
 //! are protected from writing are refused.
 //!
 //! A temporary file is locked while it is written; one without a lock was left behind by a crash, and the next write
@@ -16,6 +16,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -25,8 +26,12 @@ use rustix::fs::{Access, access};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
+mod opened;
 #[cfg(test)]
 mod tests;
+
+use opened::{Opened, opened};
+pub use opened::{STDOUT, is_stdout};
 
 /// Links that are followed before a path counts as one that leads in a circle; the kernel's own limit.
 const MOST_LINKS: usize = 40;
@@ -54,8 +59,10 @@ enum Destination {
         path: PathBuf,
         old: Option<Metadata>,
     },
-    /// Something that is written to where it stands.
+    /// Something that is written to where it stands, at its end.
     InPlace(PathBuf),
+    /// What is open already.
+    Open(File),
 }
 
 /// Whether a file can be written, asked before the work whose result goes there. Leaves no trace.
@@ -63,6 +70,7 @@ pub fn check(path: &Path) -> Result<(), WriteError> {
     about(path, || match destination(path)? {
         // Opening a FIFO would wait for its reader, or be taken by it for the end.
         Destination::InPlace(path) => Ok(access(&path, Access::WRITE_OK)?),
+        Destination::Open(_) => Ok(()),
         Destination::Replaced { path, old } => {
             if let Some(old) = &old {
                 OpenOptions::new().write(true).open(&path)?;
@@ -76,14 +84,8 @@ pub fn check(path: &Path) -> Result<(), WriteError> {
 /// Writes a file as a whole.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     about(path, || match destination(path)? {
-        Destination::InPlace(path) => {
-            let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
-            file.write_all(bytes)?;
-            match file.metadata()?.is_file() {
-                true => file.sync_all(),
-                false => Ok(()),
-            }
-        }
+        Destination::InPlace(path) => append(OpenOptions::new().append(true).open(path)?, bytes),
+        Destination::Open(file) => append(file, bytes),
         Destination::Replaced { path, old } => {
             if old.is_some() {
                 // Renaming would pass by the protection of a file that may not be written.
@@ -99,11 +101,21 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     })
 }
 
-/// Opens a file that is written bit by bit and read in the meantime; what it holds goes. Waits for the reader of a FIFO.
+fn append(mut file: File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
+    match file.metadata()?.is_file() {
+        true => file.sync_all(),
+        false => Ok(()),
+    }
+}
+
+/// Opens a file that is written bit by bit and read in the meantime; what a regular file holds goes, unless it is one
+/// that is open already. Waits for the reader of a FIFO.
 pub fn open(path: &Path) -> Result<File, WriteError> {
-    about(path, || {
-        destination(path)?;
-        File::create(path)
+    about(path, || match destination(path)? {
+        Destination::Replaced { path, .. } => File::create(path),
+        Destination::InPlace(path) => OpenOptions::new().append(true).open(path),
+        Destination::Open(file) => Ok(file),
     })
 }
 
@@ -149,6 +161,13 @@ pub enum Identity {
 impl Identity {
     /// Of what a path leads to; none where it leads nowhere.
     pub fn of(path: &Path) -> Option<Self> {
+        if path == Path::new(STDOUT) {
+            let stdout = io::stdout().as_fd().try_clone_to_owned().ok()?;
+            return File::from(stdout)
+                .metadata()
+                .ok()
+                .map(|m| Self::of_metadata(&m));
+        }
         if let Ok(m) = fs::metadata(path) {
             return Some(Self::of_metadata(&m));
         }
@@ -179,6 +198,13 @@ fn destination(path: &Path) -> io::Result<Destination> {
         let reason = ["it names no file", "it is a folder"][usize::from(folder)];
         return Err(io::Error::other(reason));
     }
+    match opened(path)? {
+        Some(Opened::Ours(file)) => return Ok(Destination::Open(file)),
+        Some(Opened::Other) if fs::metadata(path)?.is_file() => {
+            return Ok(Destination::InPlace(path.into()));
+        }
+        _ => {}
+    }
     let old = match fs::metadata(path) {
         Ok(m) => Some(m),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -187,7 +213,7 @@ fn destination(path: &Path) -> io::Result<Destination> {
     };
     if let Some(m) = &old {
         let kind = m.file_type();
-        if kind.is_fifo() || kind.is_char_device() || (kind.is_file() && through_proc(path)?) {
+        if kind.is_fifo() || kind.is_char_device() {
             return Ok(Destination::InPlace(path.into()));
         }
         if !kind.is_file() {
@@ -223,21 +249,6 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
         path = folder(&path).join(fs::read_link(&path)?);
     }
     Err(io::Error::other("its links lead in a circle"))
-}
-
-/// Whether a link of the chain is one of `/proc`: it stands for an open file, which a new file of its name is not.
-fn through_proc(path: &Path) -> io::Result<bool> {
-    let mut path = path.to_path_buf();
-    for _ in 0..MOST_LINKS {
-        if !is_link(&path) {
-            return Ok(false);
-        }
-        if folder(&path).canonicalize()?.starts_with("/proc") {
-            return Ok(true);
-        }
-        path = folder(&path).join(fs::read_link(&path)?);
-    }
-    Ok(false)
 }
 
 fn is_link(path: &Path) -> bool {

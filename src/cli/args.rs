@@ -161,8 +161,8 @@ pub struct EmitArgs {
     /// With --stage dot: the graph of a step in the place of the net
     #[arg(long)]
     pub grad: bool,
-    /// Write to a file in the place of stdout
-    #[arg(long, value_name = "FILE")]
+    /// Write to a file in the place of stdout, which - is too
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(outputs::text_file))]
     pub output: Option<PathBuf>,
     /// The code generator; auto takes the best that the processor has
     #[arg(long, value_enum, default_value_t = IsaChoice::Auto)]

@@ -28,10 +28,10 @@ pub fn run(a: &EmitArgs) -> Result<u8, Stop> {
         NoStage::Unavailable(why) => Stop::Message(why),
     })?;
     match &a.output {
-        Some(file) => {
+        Some(file) if !files::is_stdout(file) => {
             files::replace(file, text.as_bytes()).map_err(|e| Stop::Message(e.to_string()))?
         }
-        None => print(&text)?,
+        _ => print(&text)?,
     }
     Ok(0)
 }

@@ -3,68 +3,97 @@
 //!
 //! Does not know how files are written; `lenetc_runtime::files` does.
 
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use lenetc::passes::config::{Config, Data};
 use lenetc_runtime::files::{self, Identity};
 
 use super::Stop;
 use super::args::TrainArgs;
 
-/// Formats of other programs, by the ends of their files' names.
-const FOREIGN: [&str; 25] = [
-    "bin",
-    "caffemodel",
-    "ckpt",
-    "csv",
-    "gguf",
-    "h5",
-    "hdf5",
-    "json",
-    "jsonl",
-    "keras",
-    "mat",
-    "mlmodel",
-    "nn",
-    "npy",
-    "npz",
-    "onnx",
-    "params",
-    "pb",
-    "pkl",
-    "pt",
-    "pt2",
-    "pth",
-    "tflite",
-    "txt",
-    "zip",
+/// What a file holds, by the end of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    /// Models and weights of other programs.
+    Foreign,
+    /// Arrays and tables.
+    Data,
+    Json,
+    Text,
+    Model,
+    Image,
+    Archive,
+}
+
+/// Ends of names that stand for a format.
+const ENDINGS: [(Format, &[&str]); 8] = [
+    (Format::Safetensors, &["safetensors", "st"]),
+    (
+        Format::Foreign,
+        &[
+            "bin",
+            "caffemodel",
+            "ckpt",
+            "gguf",
+            "keras",
+            "mlmodel",
+            "onnx",
+            "params",
+            "pb",
+            "pkl",
+            "pt",
+            "pt2",
+            "pth",
+            "tflite",
+        ],
+    ),
+    (
+        Format::Data,
+        &["csv", "h5", "hdf5", "mat", "npy", "npz", "tsv"],
+    ),
+    (Format::Json, &["json", "jsonl", "ndjson"]),
+    (Format::Text, &["log", "txt"]),
+    (Format::Model, &["nn"]),
+    (Format::Image, &["jpg", "pdf", "png", "svg"]),
+    (Format::Archive, &["bz2", "gz", "tar", "xz", "zip", "zst"]),
 ];
-/// Ends of names of files that hold no metrics.
-const NO_METRICS: [&str; 7] = ["nn", "onnx", "pt", "pth", "npz", "safetensors", "st"];
+
+/// The format that a path's name stands for; none where it says nothing.
+fn format(path: &Path) -> Option<Format> {
+    let end = path.extension()?.to_str()?.to_lowercase();
+    let known = ENDINGS
+        .iter()
+        .find(|(_, endings)| endings.contains(&&*end))?;
+    Some(known.0)
+}
 
 /// What `--save` names, `-` for stdout: no file that the name says to be of another format.
 pub fn weights_file(path: PathBuf) -> Result<PathBuf, String> {
-    if path == Path::new("-") {
-        return Ok("/dev/stdout".into());
-    }
-    named(path, &FOREIGN, "it writes safetensors", "safetensors")
+    let own = [Format::Safetensors];
+    named(path, &own, "it writes safetensors", "safetensors")
 }
 
-/// What `--metrics` names.
+/// What `--metrics` names, in the same way.
 pub fn metrics_file(path: PathBuf) -> Result<PathBuf, String> {
-    named(path, &NO_METRICS, "it writes lines of JSON", "jsonl")
+    let own = [Format::Json, Format::Text];
+    named(path, &own, "it writes lines of JSON", "jsonl")
 }
 
-fn named(path: PathBuf, others: &[&str], what: &str, ending: &str) -> Result<PathBuf, String> {
-    let end = path.extension().and_then(|e| e.to_str());
-    let end = end.unwrap_or("").to_lowercase();
-    match others.contains(&end.as_str()) {
-        true => Err(format!(
+/// What `--output` names, in the same way.
+pub fn text_file(path: PathBuf) -> Result<PathBuf, String> {
+    named(path, &[Format::Text], "it writes text", "txt")
+}
+
+fn named(path: PathBuf, own: &[Format], what: &str, ending: &str) -> Result<PathBuf, String> {
+    if path == Path::new("-") {
+        return Ok(files::STDOUT.into());
+    }
+    match format(&path).is_none_or(|f| own.contains(&f)) {
+        true => Ok(path),
+        false => Err(format!(
             "{what}\n\n  tip: name it {}",
             path.with_extension(ending).display()
         )),
-        false => Ok(path),
     }
 }
 
@@ -72,7 +101,8 @@ fn named(path: PathBuf, others: &[&str], what: &str, ending: &str) -> Result<Pat
 struct Output<'a> {
     option: &'static str,
     path: &'a Path,
-    /// None where it is stdout or a device, which can take several outputs.
+    is_stdout: bool,
+    /// None where it is a device, which can take several outputs.
     identity: Option<Identity>,
 }
 
@@ -84,6 +114,7 @@ impl<'a> Output<'a> {
         Ok(Self {
             option,
             path,
+            is_stdout: files::is_stdout(path),
             identity,
         })
     }
@@ -93,50 +124,51 @@ fn is_device(m: &std::fs::Metadata) -> bool {
     std::os::unix::fs::FileTypeExt::is_char_device(&m.file_type())
 }
 
-/// Refuses outputs that cannot be written, that are one of the inputs, or the same.
-pub fn check(a: &TrainArgs, config: &Config) -> Result<(), Stop> {
-    let metrics = a.metrics.as_deref().filter(|p| *p != Path::new("-"));
-    let save = a
-        .save
-        .as_deref()
-        .map(|p| Output::new("--save", p))
-        .transpose()?;
-    let metrics = metrics.map(|p| Output::new("--metrics", p)).transpose()?;
-    if let (Some(s), Some(m)) = (&save, &metrics)
-        && s.identity.is_some()
-        && s.identity == m.identity
-    {
-        let path = m.path.display();
-        let text = format!("--save and --metrics are one file, {path}: give each its own");
-        return Err(Stop::Message(text));
+/// Refuses outputs that cannot be written, that are one of the inputs, or the same. `data` are the files that the
+/// examples were read from.
+pub fn check(a: &TrainArgs, data: &[PathBuf]) -> Result<(), Stop> {
+    let save = a.save.as_deref().map(|p| Output::new("--save", p));
+    let metrics = a.metrics.as_deref().map(|p| Output::new("--metrics", p));
+    let (save, metrics) = (save.transpose()?, metrics.transpose()?);
+    if let (Some(save), Some(metrics)) = (&save, &metrics) {
+        different(save, metrics)?;
     }
     let model = a.run.model.file.as_path();
     for output in [&save, &metrics].into_iter().flatten() {
-        apart(output, "the model", [model.to_path_buf()])?;
-        apart(output, "the data", data_files(a, config))?;
+        apart(output, "the model", [model])?;
+        apart(output, "the data", data.iter().map(PathBuf::as_path))?;
     }
     // Weights are read before the first step and written after the last: a run that goes on where another ended may
     // save to the file that it starts from. Metrics are written in between.
-    let weights = a.weights.clone();
+    let weights = a.weights.as_deref();
     metrics.map_or(Ok(()), |m| apart(&m, "the weights to start from", weights))
+}
+
+/// Refuses weights and metrics that go to one place.
+fn different(save: &Output, metrics: &Output) -> Result<(), Stop> {
+    if save.is_stdout && metrics.is_stdout {
+        let text = "--save and --metrics are both stdout: give one of them a file";
+        return Err(Stop::Message(text.into()));
+    }
+    if save.identity.is_some() && save.identity == metrics.identity {
+        let path = metrics.path.display();
+        let text = format!("--save and --metrics are one file, {path}: give each its own");
+        return Err(Stop::Message(text));
+    }
+    Ok(())
 }
 
 /// Checks the one output of a command that reads a model.
 pub fn check_one(option: &'static str, path: &Path, model: &Path) -> Result<(), Stop> {
-    apart(
-        &Output::new(option, path)?,
-        "the model",
-        [model.to_path_buf()],
-    )
+    apart(&Output::new(option, path)?, "the model", [model])
 }
 
-fn apart(
+fn apart<'a>(
     output: &Output,
     what: &str,
-    inputs: impl IntoIterator<Item = PathBuf>,
+    inputs: impl IntoIterator<Item = &'a Path>,
 ) -> Result<(), Stop> {
-    let same =
-        |input: PathBuf| output.identity.is_some() && Identity::of(&input) == output.identity;
+    let same = |input: &Path| output.identity.is_some() && Identity::of(input) == output.identity;
     match inputs.into_iter().any(same) {
         true => Err(Stop::Message(format!(
             "{} {} would overwrite {what}: name another file",
@@ -147,40 +179,47 @@ fn apart(
     }
 }
 
-/// The files that a run's data may come from: the one that is named, or those of the folders that are looked through.
-fn data_files(a: &TrainArgs, config: &Config) -> Vec<PathBuf> {
-    let beside = a.run.model.file.parent().unwrap_or(Path::new("."));
-    let named = match &config.data {
-        Some(Data::Idx(name) | Data::Npz(name)) => Some(beside.join(name)),
-        _ => None,
-    };
-    let usual = std::env::var_os("LENETC_DATA").map(PathBuf::from);
-    let place = a.run.data.clone().or(named).or(usual);
-    let Some(place) = place else {
-        return vec![];
-    };
-    if !place.is_dir() {
-        return vec![place];
-    }
-    let folders = ["", "fashion-mnist", "mnist"].map(|name| place.join(name));
-    let entries = folders.iter().filter_map(|f| std::fs::read_dir(f).ok());
-    let files = entries.flatten().flatten().map(|e| e.path());
-    files.filter(|p| is_idx(p)).collect()
-}
-
-/// Whether a name is as those of MNIST's files are, `train-images-idx3-ubyte` for one.
-fn is_idx(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.contains("-idx") || name.contains(".idx")
-}
-
 /// Whether stdout is taken by an output, so that lines for people go to stderr.
 pub fn take_stdout(a: &TrainArgs) -> bool {
-    let stdout = std::io::stdout().as_fd().try_clone_to_owned();
-    let stdout = stdout.and_then(|fd| std::fs::File::from(fd).metadata());
-    let stdout = stdout.ok().filter(|m| !is_device(m));
-    let stdout = stdout.map(|m| Identity::of_metadata(&m));
-    let is_stdout = |p: &PathBuf| stdout.is_some() && Identity::of(p) == stdout;
     let outputs = [&a.save, &a.metrics];
-    a.metrics.as_deref() == Some(Path::new("-")) || outputs.into_iter().flatten().any(is_stdout)
+    outputs.into_iter().flatten().any(|p| files::is_stdout(p))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_output_refuses_the_formats_that_are_not_its_own() {
+        let files = [
+            weights_file as fn(PathBuf) -> Result<PathBuf, String>,
+            metrics_file,
+            text_file,
+        ];
+        let taken = |name: &str| files.map(|file| file(name.into()).is_ok());
+        for (name, by) in [
+            ("w.st", [true, false, false]),
+            ("w.Safetensors", [true, false, false]),
+            ("m.jsonl", [false, true, false]),
+            ("run.log", [false, true, true]),
+            ("net.dot", [true, true, true]),
+            ("out", [true, true, true]),
+            (".st", [true, true, true]),
+            ("m.nn", [false; 3]),
+            ("w.onnx", [false; 3]),
+            ("x.npz", [false; 3]),
+            ("x.csv", [false; 3]),
+            ("net.PNG", [false; 3]),
+            ("w.st.gz", [false; 3]),
+        ] {
+            assert_eq!(taken(name), by, "{name}");
+        }
+        for file in files {
+            assert_eq!(file("-".into()), Ok(files::STDOUT.into()));
+        }
+        let all = ENDINGS.iter().flat_map(|(_, endings)| *endings);
+        for (k, ending) in all.clone().enumerate() {
+            assert_eq!(all.clone().position(|e| e == ending), Some(k), "{ending}");
+        }
+    }
 }

@@ -24,9 +24,9 @@ static CODE: AtomicU8 = AtomicU8::new(0);
 /// What the run does at the moment.
 static DOING: Mutex<Doing> = Mutex::new(Doing::Steps);
 
-/// How long a message may take before it is given up.
+/// How long the last message may take before it is given up.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// A signal that comes so soon after the message is the first once more: `timeout` sends its signal to the process and
+/// A signal that comes so soon after the first is that once more: `timeout` sends its signal to the process and
 /// then to the process group.
 const ECHO: Duration = Duration::from_millis(50);
 
@@ -67,9 +67,12 @@ pub fn catch(run: Run) -> Result<(), Stop> {
     let waits = move || {
         let run: &'static Run = Box::leak(Box::new(run));
         let mut all = signals.forever();
-        all.by_ref().take(1).for_each(|signal| first(run, signal));
-        let told = Instant::now();
-        let mut others = all.skip_while(|_| told.elapsed() < ECHO);
+        let Some(signal) = all.by_ref().next() else {
+            return;
+        };
+        let came = Instant::now();
+        first(run, signal);
+        let mut others = all.skip_while(|_| came.elapsed() < ECHO);
         others
             .by_ref()
             .take(1)
@@ -88,7 +91,8 @@ fn first(run: &'static Run, signal: i32) {
     let again = if signal == SIGINT { "Ctrl-C" } else { "signal" };
     let rest = run.rest(what_is_done());
     let text = format!("{rest}; a second {again} quits");
-    within_patience(move || say(run, &text));
+    // Nobody waits for the message: the next signal is to be noticed when it comes.
+    apart(move || say(run, &text));
 }
 
 fn second(run: &'static Run, signal: i32) {
@@ -104,14 +108,17 @@ fn second(run: &'static Run, signal: i32) {
 /// Does something that may be held up, and waits for it only so long.
 fn within_patience(work: impl FnOnce() + Send + 'static) {
     let (done, wait) = std::sync::mpsc::channel();
-    let worker = move || {
+    apart(move || {
         work();
         // Nobody may be waiting any more.
         let _ = done.send(());
-    };
-    // Without a thread nothing is said.
-    let _ = std::thread::Builder::new().spawn(worker);
+    });
     let _ = wait.recv_timeout(PATIENCE);
+}
+
+/// Does something in a thread of its own; without one it is left undone.
+fn apart(work: impl FnOnce() + Send + 'static) {
+    let _ = std::thread::Builder::new().spawn(work);
 }
 
 fn say(run: &Run, text: &str) {
@@ -137,7 +144,7 @@ impl Run {
                 step.into_iter().chain(save).chain(test).collect()
             }
             Doing::Test | Doing::Save => save.into_iter().chain(test).collect(),
-            Doing::LastTest => test
+            Doing::LastTest { .. } => test
                 .map(|_| "finishing the test pass".into())
                 .into_iter()
                 .collect(),
@@ -157,7 +164,8 @@ impl Run {
         match doing {
             Doing::Steps | Doing::Test => format!("quit; nothing is saved to {path}"),
             Doing::Save => format!("quit while saving to {path}: it is as it was, or complete"),
-            Doing::LastTest => format!("quit; the weights are in {path}"),
+            Doing::LastTest { saved: true } => format!("quit; the weights are in {path}"),
+            Doing::LastTest { saved: false } => format!("quit; saving to {path} has failed"),
         }
     }
 }
@@ -193,10 +201,13 @@ mod tests {
         );
         assert_eq!(whole.rest(Doing::Test), saving);
         assert_eq!(whole.rest(Doing::Save), saving);
-        assert_eq!(whole.rest(Doing::LastTest), "finishing the test pass");
+        assert_eq!(
+            whole.rest(Doing::LastTest { saved: true }),
+            "finishing the test pass"
+        );
         let bare = run(None, false);
         assert_eq!(bare.rest(Doing::Steps), "finishing this step");
-        assert_eq!(bare.rest(Doing::LastTest), "closing");
+        assert_eq!(bare.rest(Doing::LastTest { saved: false }), "closing");
         assert_eq!(run(None, true).rest(Doing::Test), "testing");
     }
 
@@ -205,7 +216,9 @@ mod tests {
         let whole = run(Some("w.st"), true);
         assert_eq!(whole.quit(Doing::Steps), "quit; nothing is saved to w.st");
         assert!(whole.quit(Doing::Save).contains("as it was, or complete"));
-        assert_eq!(whole.quit(Doing::LastTest), "quit; the weights are in w.st");
+        let last = |saved| whole.quit(Doing::LastTest { saved });
+        assert_eq!(last(true), "quit; the weights are in w.st");
+        assert_eq!(last(false), "quit; saving to w.st has failed");
         assert_eq!(run(None, true).quit(Doing::Steps), "quit");
     }
 }

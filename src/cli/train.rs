@@ -145,7 +145,7 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
         c.shuffle &= !a.no_shuffle;
     })?;
     session.trainable()?;
-    outputs::check(a, &session.config)?;
+    outputs::check(a, &session.data.files)?;
     if !a.quiet {
         notes(&session.data.notes);
     }
@@ -169,18 +169,34 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
     })?;
     let result = session.train(&options, signals::stop(), &mut screen);
     screen.bar.finish_and_clear();
-    let summary = result?;
-    if session.config.print_parameters {
-        (screen.print)(&parameters(&session.tensors()?))?;
+    let (summary, errors) = match result {
+        Ok(summary) => (Some(summary), vec![]),
+        Err(failed) => (failed.summary, failed.errors),
+    };
+    let mut stops: Vec<Stop> = errors.into_iter().map(Stop::from).collect();
+    if let Some(summary) = &summary {
+        stops.extend(close(&session, summary, a.run.threads(), screen.print).err());
     }
-    let place = place(&session, a.run.threads());
-    let data = session.data.source.closing();
-    (screen.print)(&closing(&summary, &format!("{place}, {data}")))?;
-    Ok(if summary.interrupted {
-        signals::code()
-    } else {
-        0
-    })
+    let Some(last) = stops.pop() else {
+        let interrupted = summary.is_some_and(|s| s.interrupted);
+        return Ok(if interrupted { signals::code() } else { 0 });
+    };
+    stops.iter().for_each(super::report);
+    Err(last)
+}
+
+/// Prints what a run came to.
+fn close(
+    session: &Session,
+    summary: &Summary,
+    threads: usize,
+    print: fn(&str) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    if session.config.print_parameters {
+        print(&parameters(&session.tensors()?))?;
+    }
+    let (place, data) = (place(session, threads), session.data.source.closing());
+    print(&closing(summary, &format!("{place}, {data}")))
 }
 
 /// Evaluates.

@@ -21,6 +21,8 @@ pub struct Loaded {
     /// Times that an epoch goes through the training examples.
     pub permutations: usize,
     pub source: Source,
+    /// The files that the examples were read from.
+    pub files: Vec<PathBuf>,
     /// What the user should know before training, a line each; the first says which data set it is.
     pub notes: Vec<String>,
     /// What is odd about the numbers.
@@ -152,6 +154,7 @@ impl Loaded {
             warnings: warnings.collect(),
             notes: vec![source.introduction()],
             source,
+            files: data.files,
             train: Set(data.train),
             test: data.test.map(Set),
             permutations: 1,

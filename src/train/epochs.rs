@@ -142,7 +142,6 @@ impl<'a> Loop<'a> {
         let mut untested = false;
         for epoch in 1..=self.config.epochs {
             let covered = self.epoch(epoch, steps)?;
-            self.summary.examples_per_sec = self.used as f64 / self.spent.as_secs_f64().max(1e-9);
             // What a stopped run shows is about the steps since the last epoch, if there were any.
             untested |= covered > 0;
             let last = epoch == self.config.epochs || self.ends(steps);
@@ -177,8 +176,9 @@ impl<'a> Loop<'a> {
         self.watcher.doing(Doing::Steps);
         self.executor
             .begin(Mode::Train, order, self.config.learning_rate)?;
-        while sums.covered < all && !self.ends(steps) {
-            self.round(epoch, steps, &mut sums)?;
+        let mut ran = Ok(());
+        while ran.is_ok() && sums.covered < all && !self.ends(steps) {
+            ran = self.round(epoch, steps, &mut sums);
         }
         if sums.covered > 0 {
             let mean = |x: f64| x / sums.covered as f64;
@@ -193,16 +193,20 @@ impl<'a> Loop<'a> {
                 seconds: started.0.elapsed().as_secs_f64(),
             };
             (self.summary.covered, self.summary.examples) = (sums.covered, all);
+            self.summary.examples_per_sec = self.used as f64 / self.spent.as_secs_f64().max(1e-9);
+            if let (Err(_), Some(metrics)) = (&ran, self.metrics) {
+                metrics.end(&self.summary);
+            }
         }
-        Ok(sums.covered)
+        ran.map(|()| sums.covered)
     }
 
     /// The test pass of an epoch that others follow; false where the run was stopped in it.
     fn test(&mut self) -> Result<bool, RunError> {
+        self.watcher.doing(Doing::Test);
         if let Some(metrics) = self.metrics {
             metrics.flush();
         }
-        self.watcher.doing(Doing::Test);
         let last = &mut self.summary.last;
         test(self.executor, self.data, self.config, Some(self.stop), last)
     }
@@ -227,10 +231,10 @@ impl<'a> Loop<'a> {
         self.spent += start.elapsed();
         let all = self.data.train.len() * self.data.permutations;
         for r in ran(results) {
-            self.step(epoch, r)?;
             sums.loss += r.loss_sum;
             sums.correct += r.correct;
             sums.covered += r.examples;
+            self.step(epoch, r)?;
             let mean = sums.loss / sums.covered as f64;
             self.watcher.progress(epoch, sums.covered, all, mean);
         }

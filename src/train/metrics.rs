@@ -1,4 +1,5 @@
-//! A line of JSON for every step, every epoch, and the end of a run that ends within an epoch.
+//! A line of JSON for every step, every epoch, and the end of a run that ends within an epoch. A loss that is no finite
+//! number is null: JSON has no other word for it.
 //!
 //! Lines are there for a reader at least once a second, however fast or slow steps are: a thread sees to it. A file that
 //! cannot be written any more does not end the training, whose weights are worth more; it is reported at the end. A
@@ -28,7 +29,7 @@ struct Shared {
     out: Mutex<Out>,
 }
 
-type Lines = BufWriter<Box<dyn Write + Send>>;
+type Lines = BufWriter<File>;
 
 struct Out {
     lines: Lines,
@@ -46,12 +47,9 @@ enum Closed {
 }
 
 impl Metrics {
-    /// Creates the file; `-` is stdout. Waits for the reader of a FIFO.
+    /// Creates the file. Waits for the reader of a FIFO.
     pub fn create(path: &Path) -> Result<Self, WriteError> {
-        let out: Box<dyn Write + Send> = match path == Path::new("-") {
-            true => Box::new(io::stdout()),
-            false => Box::<File>::new(files::open(path)?),
-        };
+        let out = files::open(path)?;
         let shared = Arc::new(Shared {
             path: path.into(),
             out: Mutex::new(Out {
@@ -79,7 +77,7 @@ impl Metrics {
         self.flush();
     }
 
-    /// What a run gave that ends within an epoch: its losses are about the examples that it came to.
+    /// What a run gave that ends within an epoch, or whose loss is not finite: its losses are about the examples that it came to.
     pub fn end(&self, s: &Summary) {
         let line = json!({
             "kind": "end",

@@ -7,6 +7,7 @@
 mod data;
 mod epochs;
 mod executor;
+mod failed;
 mod initial;
 mod metrics;
 mod rate;
@@ -33,6 +34,7 @@ use executor::{EVAL_BATCH, Executor, Gpu, Processor};
 use initial::{distribution, mismatches};
 
 pub use data::{Loaded, Set, load, wanted};
+pub use failed::Failed;
 pub use metrics::Metrics;
 pub use rate::{Rate, whole_batches};
 pub use source::Source;
@@ -108,8 +110,10 @@ pub enum Doing {
     /// The test pass after an epoch that others follow; a run that is stopped leaves it.
     Test,
     Save,
-    /// The test pass that the run ends with.
-    LastTest,
+    /// The test pass that the run ends with; whether the weights are written.
+    LastTest {
+        saved: bool,
+    },
 }
 
 /// Is told what happens.
@@ -280,13 +284,14 @@ impl Session {
     }
 
     /// Trains; `stop` ends the run after the steps that are under way. Then the weights are saved, and tested at last:
-    /// who cannot wait for the end of that has them. Fails where there is nothing to train.
+    /// who cannot wait for the end of that has them. Fails where there is nothing to train. Weights that cannot be
+    /// saved are told at once and fail at the end.
     pub fn train(
         &mut self,
         o: &Options,
         stop: &AtomicBool,
         watcher: &mut (dyn Watcher + Send),
-    ) -> Result<Summary, RunError> {
+    ) -> Result<Summary, Box<Failed>> {
         self.trainable()?;
         let metrics = o.metrics.as_ref();
         let ended = self.execute(|executor, data, config| {
@@ -297,19 +302,28 @@ impl Session {
             metrics.flush();
         }
         let mut ended = ended?;
-        let saved = o.save.as_ref().map_or(Ok(()), |path| {
+        let saved = o.save.as_ref().map(|path| {
             watcher.doing(Doing::Save);
             self.save_weights(path)
         });
+        let mut tested = Ok(());
         if ended.untested {
-            watcher.doing(Doing::LastTest);
-            self.test_last(&mut ended.summary)?;
+            if let (Some(Err(e)), Some(_)) = (&saved, &self.data.test) {
+                watcher.warning(&format!("{e}; the test pass goes on"));
+            }
+            let saved = matches!(saved, Some(Ok(())));
+            watcher.doing(Doing::LastTest { saved });
+            tested = self.test_last(&mut ended.summary);
             ended.summary.interrupted |= stop.load(Ordering::Relaxed);
             epochs::tell(&ended.summary, &self.config, metrics, watcher);
         }
-        saved?;
-        metrics.map_or(Ok(()), Metrics::finish)?;
-        Ok(ended.summary)
+        let finished = metrics.map_or(Ok(()), Metrics::finish);
+        let all = [
+            saved.unwrap_or(Ok(())),
+            tested,
+            finished.map_err(Into::into),
+        ];
+        Failed::any(ended.summary, all.into_iter().filter_map(Result::err))
     }
 
     /// The test pass of a run's last epoch, where there is a test set.

@@ -268,11 +268,16 @@ mod tests {
             examples(Named::FashionMnist, Some(&explicit), root).expect("finds"),
             5
         );
-        let origin = found(Named::FashionMnist, None, root).map(|f| f.origin);
-        assert_eq!(
-            origin.expect("finds"),
-            Origin::Folder(root.join("data/fashion-mnist"))
-        );
+        let found = found(Named::FashionMnist, None, root).expect("finds");
+        let folder = root.join("data/fashion-mnist");
+        let names = ["train-images", "train-labels", "t10k-images", "t10k-labels"];
+        let ranks = [3, 1, 3, 1];
+        let files = names
+            .iter()
+            .zip(ranks)
+            .map(|(name, rank)| folder.join(format!("{name}-idx{rank}-ubyte")));
+        assert_eq!(found.dataset.files, files.collect::<Vec<_>>());
+        assert_eq!(found.origin, Origin::Folder(folder));
     }
 
     #[test]

@@ -37,9 +37,11 @@ pub fn load_folder(dir: &Path, wanted: &Wanted) -> Result<Dataset, DataError> {
     if !holds_data(dir) {
         return Err(DataError::NoDataSet { path: dir.into() });
     }
-    let train = split(dir, "train", wanted)?;
-    let test = has_part(dir, "t10k").then(|| split(dir, "t10k", wanted));
-    Dataset::new(dir, train, test.transpose()?)
+    let mut files = Vec::new();
+    let mut read = |part| split(dir, part, wanted, &mut files);
+    let train = read("train")?;
+    let test = has_part(dir, "t10k").then(|| read("t10k")).transpose()?;
+    Dataset::new(dir, files, train, test)
 }
 
 /// Whether the folder holds a file that only a data set has, be the set whole or not.
@@ -53,7 +55,13 @@ fn has_part(dir: &Path, part: &str) -> bool {
         .any(|what| file(dir, part, what).is_some())
 }
 
-fn split(dir: &Path, part: &str, wanted: &Wanted) -> Result<Split, DataError> {
+/// Reads a pair, whose files go to `files`.
+fn split(
+    dir: &Path,
+    part: &str,
+    wanted: &Wanted,
+    files: &mut Vec<PathBuf>,
+) -> Result<Split, DataError> {
     let path = |what, rank| {
         file(dir, part, what).ok_or_else(|| DataError::MissingFile {
             path: dir.into(),
@@ -61,7 +69,9 @@ fn split(dir: &Path, part: &str, wanted: &Wanted) -> Result<Split, DataError> {
         })
     };
     let (images, labels) = (path("images", 3)?, path("labels", 1)?);
-    pair(open(&images)?, open(&labels)?, wanted)
+    let split = pair(open(&images)?, open(&labels)?, wanted)?;
+    files.extend([images, labels]);
+    Ok(split)
 }
 
 /// Shapes are looked at before elements are read.
@@ -200,6 +210,7 @@ pub(super) fn subset_as(wanted: &Wanted) -> Result<Dataset, DataError> {
     Ok(Dataset {
         train,
         test: Some(test),
+        files: vec![],
     })
 }
 

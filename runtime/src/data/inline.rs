@@ -42,6 +42,7 @@ pub fn load_inline(x: Written, y: Written, wanted: &Wanted) -> Result<Dataset, D
     Ok(Dataset {
         train: Split::read(inputs, targets, wanted)?,
         test: None,
+        files: vec![],
     })
 }
 

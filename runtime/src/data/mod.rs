@@ -4,6 +4,8 @@
 //! of their final size, and what is more or less than the header says is an error. Does not know models: what shapes
 //! and which targets are wanted is for the caller to say ([`Wanted`]).
 
+use std::path::{Path, PathBuf};
+
 mod elements;
 mod error;
 mod find;
@@ -30,6 +32,8 @@ const MAX_BYTES: u64 = 4 << 30;
 pub struct Dataset {
     pub train: Split,
     pub test: Option<Split>,
+    /// The files that were read; none where the examples were not in files.
+    pub files: Vec<PathBuf>,
 }
 
 /// Examples one after the other, each row-major and of the sizes that were wanted; never none.
@@ -83,14 +87,19 @@ impl Split {
 
 impl Dataset {
     /// Both splits, which must hold inputs of one kind: bytes are scaled and floats are not.
-    fn new(path: &std::path::Path, train: Split, test: Option<Split>) -> Result<Self, DataError> {
+    fn new(
+        path: &Path,
+        files: Vec<PathBuf>,
+        train: Split,
+        test: Option<Split>,
+    ) -> Result<Self, DataError> {
         match &test {
             Some(t) if t.kind() != train.kind() => Err(DataError::Differ {
                 path: path.into(),
                 train: train.kind(),
                 test: t.kind(),
             }),
-            _ => Ok(Self { train, test }),
+            _ => Ok(Self { train, test, files }),
         }
     }
 }

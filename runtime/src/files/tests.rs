@@ -222,6 +222,57 @@ fn an_open_file_that_proc_names_is_written_to() {
 }
 
 #[test]
+fn what_is_open_keeps_what_it_holds() {
+    let dir = dir();
+    let path = dir.path().join("log");
+    let mut ours = File::create_new(&path).expect("writable");
+    let named = |fd: &File| {
+        let fd = std::os::fd::AsRawFd::as_raw_fd(fd);
+        ["/proc/self/fd", "/dev/fd"].map(|folder| PathBuf::from(format!("{folder}/{fd}")))
+    };
+    ours.write_all(b"header\n").expect("open");
+    for name in named(&ours) {
+        write(&name, b"weights\n");
+        let mut lines = open(&name).expect("it is open");
+        lines.write_all(b"line\n").expect("open");
+        ours.write_all(b"footer\n").expect("open");
+    }
+    let whole = format!("header\n{0}{0}", "weights\nline\nfooter\n");
+    assert_eq!(fs::read_to_string(&path).expect("there"), whole);
+    // A file that another process has open is written to at its end.
+    let stdin = File::open(&path).expect("there");
+    let sleep = Command::new("sleep").arg("60").stdin(stdin).spawn();
+    let mut sleep = sleep.expect("sleep runs");
+    let theirs = PathBuf::from(format!("/proc/{}/fd/0", sleep.id()));
+    write(&theirs, b"end\n");
+    open(&theirs).expect("writable");
+    sleep.kill().and_then(|()| sleep.wait()).expect("ours");
+    assert_eq!(fs::read_to_string(&path).expect("there"), whole + "end\n");
+
+    let reading = File::open(&path).expect("there");
+    for name in named(&reading) {
+        let e = check(&name).expect_err("it is read alone");
+        assert_eq!(e.reason, "it is open for reading alone");
+        assert!(open(&name).is_err() && replace(&name, b"x").is_err());
+    }
+}
+
+#[test]
+fn stdout_is_known_by_its_names() {
+    let dir = dir();
+    let path = dir.path().join("file");
+    fs::write(&path, "").expect("writable");
+    for name in [STDOUT, "/dev/fd/1", "/proc/self/fd/1"] {
+        assert!(is_stdout(Path::new(name)), "{name}");
+        assert_eq!(
+            Identity::of(Path::new(name)),
+            Identity::of(Path::new(STDOUT))
+        );
+    }
+    assert!(!is_stdout(&path) && !is_stdout(&dir.path().join("new")));
+}
+
+#[test]
 fn one_file_is_known_by_any_of_its_paths() {
     let dir = dir();
     let at = |name: &str| dir.path().join(name);

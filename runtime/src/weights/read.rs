@@ -1,15 +1,18 @@
 //! Reads safetensors files: floats of 16, 32 and 64 bits as f32, and the names of what is none of these.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 
 use super::{Tensor, WeightsError};
 use crate::{foreign, half, words};
 
-/// Files beyond this size are refused before they are read.
+/// Files beyond this size are refused: before they are read, where they have a size, else when so much is read.
 const MAX_FILE_BYTES: u64 = 8 << 30;
+/// What safetensors takes for a header at most.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -85,18 +88,49 @@ fn bytes(path: &Path) -> Result<Vec<u8>, WeightsError> {
         path: path.into(),
         source,
     };
+    let too_large = |bytes| WeightsError::TooLarge {
+        path: path.into(),
+        bytes,
+    };
     let bytes = fs::metadata(path).map_err(io)?.len();
     if bytes > MAX_FILE_BYTES {
-        return Err(WeightsError::TooLarge {
-            path: path.into(),
-            bytes,
-        });
+        return Err(too_large(bytes));
     }
-    fs::read(path).map_err(io)
+    let mut stream = File::open(path).map_err(io)?;
+    let mut file = header(&mut stream).map_err(io)?;
+    match SafeTensors::read_metadata(&file) {
+        // The header is in order; what is missing is the data behind it.
+        Ok(_) | Err(SafeTensorError::MetadataIncompleteBuffer) => {}
+        Err(source) => return Err(format_error(path, &file, source)),
+    }
+    match rest(&mut stream, &mut file, MAX_FILE_BYTES).map_err(io)? {
+        true => Ok(file),
+        false => Err(too_large(file.len() as u64)),
+    }
+}
+
+/// The start of a file up to where its data begin, or less where it ends before or is none of safetensors'. A device or
+/// a FIFO may go on for ever: what it is must be seen from its start.
+fn header(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut file = Vec::new();
+    stream.take(8).read_to_end(&mut file)?;
+    let len = file.first_chunk().copied().map_or(0, u64::from_le_bytes);
+    if len <= MAX_HEADER_BYTES {
+        stream.take(len).read_to_end(&mut file)?;
+    }
+    Ok(file)
+}
+
+/// Reads on to the end; false where that is beyond `limit` bytes in all.
+fn rest(stream: &mut impl Read, file: &mut Vec<u8>, limit: u64) -> io::Result<bool> {
+    // One byte beyond the limit shows that there are too many.
+    let most = (limit + 1).saturating_sub(file.len() as u64);
+    stream.take(most).read_to_end(file)?;
+    Ok(file.len() as u64 <= limit)
 }
 
 /// What the file is where its first bytes tell; else what is wrong with it.
-fn format_error(path: &Path, file: &[u8], source: safetensors::SafeTensorError) -> WeightsError {
+fn format_error(path: &Path, file: &[u8], source: SafeTensorError) -> WeightsError {
     match foreign::describe(file) {
         Some(what) => WeightsError::Foreign {
             path: path.into(),
@@ -261,6 +295,26 @@ mod tests {
             matches!(error, WeightsError::Range { index: 1, .. }),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_never_ends_is_refused() {
+        for device in ["/dev/zero", "/dev/urandom"] {
+            let error = read(Path::new(device)).expect_err("is no weights file");
+            assert!(matches!(error, WeightsError::Format { .. }), "{error}");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = write(folder.path(), &[("w", Dtype::F32, &[0; 4])]);
+        let whole = fs::read(&path).expect("reads");
+        let mut stream = whole.chain(io::repeat(0));
+        let mut file = header(&mut stream).expect("reads");
+        assert_eq!(file, whole[..whole.len() - 4]);
+        assert!(!rest(&mut stream, &mut file, 1000).expect("reads"));
+        assert_eq!(file.len(), 1001);
+        let mut file = header(&mut &whole[..]).expect("reads");
+        let end = &mut &whole[whole.len() - 4..];
+        assert!(rest(end, &mut file, whole.len() as u64).expect("reads"));
+        assert_eq!(file, whole);
     }
 
     #[test]
