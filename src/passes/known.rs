@@ -134,6 +134,14 @@ impl Kind {
 /// What does without a missing layer.
 const HINTS: &[(&str, &str)] = &[
     (
+        "LazyConv2d",
+        "Conv2d infers its input channels here: write `Conv2d(…)`",
+    ),
+    (
+        "LazyLinear",
+        "Linear infers its input features here: write `Linear(…)`",
+    ),
+    (
         "Softmax",
         "CrossEntropyLoss takes the values before it, so a classifier ends with Linear",
     ),
