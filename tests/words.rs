@@ -59,6 +59,6 @@ fn said(layers: &str) -> String {
 #[test]
 fn axes_and_values_are_counted() {
     assert!(said("input(1, 4, 4)\nLinear(10)").ends_with("with 3 axes"));
-    let one = said("input(1, 4, 4)\nMaxPool2d((2,))");
-    assert!(one.ends_with("not 1 value"), "{one}");
+    let three = said("input(1, 4, 4)\nMaxPool2d((2, 2, 2))");
+    assert!(three.ends_with("not 3 values"), "{three}");
 }
