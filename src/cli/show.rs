@@ -60,9 +60,8 @@ pub fn fmt(files: &[PathBuf], check: bool) -> Result<u8, Stop> {
                 continue;
             }
         };
-        // What is read from a pipe has no place to be written to.
-        let streamed = std::fs::metadata(path).is_ok_and(|m| !m.is_file());
-        if streamed && !check {
+        // What is read from stdin has no place to be written to but stdout.
+        if path == Path::new("/dev/stdin") && !check {
             print(&text)?;
             continue;
         }
