@@ -122,11 +122,7 @@ fn mismatch(driver: Option<Version>, capability: u32, compilers: &[Compiler]) ->
     let knowing = compilers.iter().filter(|c| below(c, capability).is_some());
     let oldest = knowing.map(|c| c.version).min();
     match (oldest, driver) {
-        (Some(nvrtc), Some(driver)) => CudaError::NewNvrtc {
-            nvrtc,
-            driver,
-            capability,
-        },
+        (Some(nvrtc), Some(driver)) => CudaError::NewNvrtc { nvrtc, driver },
         _ => CudaError::OldDevice {
             device: capability,
             oldest: compilers

@@ -63,8 +63,6 @@ pub(super) struct Loaded {
     pub module: Arc<CudaModule>,
     /// What NVRTC and ptxas say.
     pub log: String,
-    /// What they were compiled for.
-    pub arch: Arch,
 }
 
 /// The GPUs that NVIDIA's driver finds; the software GPU is not among them.
@@ -122,7 +120,6 @@ impl Device {
                     return Ok(Loaded {
                         module,
                         log: compiled.log,
-                        arch: attempt.arch,
                     });
                 }
                 Err(e) if is_refusal(e.0 as u32) => {
@@ -159,7 +156,6 @@ impl Device {
         Some(Loaded {
             module,
             log: compiled.log,
-            arch,
         })
     }
 

@@ -14,7 +14,6 @@ use cudarc::driver::{
     PushKernelArg, ValidAsZeroBits,
 };
 
-use super::compile::Arch;
 use super::device::{Device, Found, Loaded};
 use super::error::{CudaError, Phase, when};
 use super::step::{RING, Slot, Step};
@@ -31,7 +30,6 @@ pub struct Engine {
     program: Program,
     device: Found,
     log: String,
-    arch: Arch,
     mode: Mode,
     /// Steps that the order still has.
     left: usize,
@@ -87,7 +85,7 @@ impl Engine {
         train: Examples,
         test: Option<Examples>,
     ) -> Result<Self, CudaError> {
-        let Loaded { module, log, arch } = device.load(&format!("{PRELUDE}{}", program.source))?;
+        let Loaded { module, log } = device.load(&format!("{PRELUDE}{}", program.source))?;
         // SAFETY: all memory and all work of the context are on one stream, whose order is the program's.
         unsafe { device.context.disable_event_tracking() };
         let stream = device
@@ -112,7 +110,6 @@ impl Engine {
             program,
             device: device.found.clone(),
             log,
-            arch,
             mode: Mode::Train,
             left: 0,
             step: 0,
@@ -132,11 +129,6 @@ impl Engine {
             |line: &&str| line.starts_with("ptxas info") || line.contains("bytes stack frame");
         let lines = self.log.lines().filter(|line| !of_ptxas(line));
         lines.collect::<Vec<_>>().join("\n").trim().to_string()
-    }
-
-    /// What the kernels were compiled for: machine code of the device, or PTX that the driver translates.
-    pub fn arch(&self) -> Arch {
-        self.arch
     }
 
     /// All parameters, as they lie in their region.

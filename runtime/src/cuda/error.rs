@@ -34,12 +34,7 @@ pub enum CudaError {
          NVRTC for it with `{}`, or update the driver, to {} or later",
         .nvrtc.major, wheel_for(*.driver), least_driver(.nvrtc.major)
     )]
-    NewNvrtc {
-        nvrtc: Version,
-        driver: Version,
-        /// Of the device.
-        capability: u32,
-    },
+    NewNvrtc { nvrtc: Version, driver: Version },
     #[error(
         "the driver takes none of the code that NVRTC makes for this GPU ({name}, {code}){}. Update the driver, or \
          install another NVRTC, as with `{WHEEL}`, and name its file in LENETC_NVRTC",
@@ -497,7 +492,6 @@ mod tests {
         let e = CudaError::NewNvrtc {
             nvrtc: version(13, 5),
             driver: version(12, 4),
-            capability: 90,
         };
         let said = e.to_string();
         for part in ["NVRTC 13.5", "CUDA 12.4", "nvrtc-cu12", "580 or later"] {
