@@ -17,7 +17,7 @@ use crate::ops::Graph;
 use crate::passes::build::{self, Built};
 use crate::passes::config::{self, Config, Data, Loss};
 use crate::passes::fuse::{self, Group};
-use crate::passes::{cse, dce, fold, grad};
+use crate::passes::{cse, dce, fold, grad, optimize};
 use crate::syntax;
 use crate::syntax::ast::{File, Item};
 
@@ -170,8 +170,10 @@ impl Model {
             Loss::Mse { mean: false } => grad::Reduction::Sum,
             _ => grad::Reduction::Mean,
         };
-        grad::run(&mut g, reduction);
+        let gradients = grad::run(&mut g, reduction);
         verified(&g, "grad");
+        optimize::run(&mut g, &gradients);
+        verified(&g, "optimize");
         g
     }
 }

@@ -99,7 +99,7 @@ fn result(name: &str, image: &[f64], parameters: &[&[f64]]) -> Vec<f64> {
     let values = evaluate(&g, env, |source| match source {
         Source::Images => image.to_vec(),
         Source::Indices => vec![0.0],
-        Source::Parameter { place, .. } => parameters[*place as usize].to_vec(),
+        Source::State(id) => parameters[id.index()].to_vec(),
         other => panic!("a forward pass has no {other:?}"),
     });
     let logits = g.output_for(Role::Logits).expect("it yields something");

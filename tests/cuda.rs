@@ -75,7 +75,7 @@ impl Family {
                 options,
                 train: vec![],
                 eval: vec![Unit::close(options)],
-                parameters: vec![],
+                states: vec![],
                 arena_bytes: 0,
                 parameter_bytes: 0,
                 partial_bytes: 0,

@@ -4,7 +4,10 @@
 //! element by element. The images are a parameter here too, so that gradients of inputs are covered.
 
 use lenetc::diag::Span;
-use lenetc::ir::{self, DType, Leading, NodeKind, Role, Source, TensorType, Value};
+use lenetc::ir::{
+    self, DType, Distribution, Leading, NodeKind, Role, Source, StateId, StateInfo, TensorType,
+    Value,
+};
 use lenetc::nest::interp::Env;
 use lenetc::ops::*;
 use lenetc::passes::grad::{self, Reduction};
@@ -15,7 +18,6 @@ const BATCH: usize = 3;
 struct Net {
     g: Graph,
     at: Value,
-    places: u32,
 }
 
 impl Net {
@@ -42,7 +44,7 @@ impl Net {
             Span::ZERO,
         );
         let at = Value { node: x, output: 0 };
-        let net = Self { g, at, places: 0 };
+        let net = Self { g, at };
         // A depthwise 1×1 convolution in front makes the next layer's input depend on parameters.
         let window = Window {
             kernel: [1, 1],
@@ -61,16 +63,14 @@ impl Net {
     fn layer(mut self, op: impl Into<Op>) -> Self {
         let op = op.into();
         let mut operands = vec![self.at];
-        for p in op.parameters(self.g.ty(self.at)) {
-            let source = Source::Parameter {
-                name: format!("{}.{}", self.places, p.name),
-                place: self.places,
+        for p in op.states(self.g.ty(self.at)) {
+            let info = StateInfo {
+                name: format!("{}.{}", self.g.states().len(), p.name),
+                ty: TensorType::fixed(p.dims),
+                kind: p.kind,
+                initial: Distribution::Constant(0.0),
             };
-            self.places += 1;
-            operands.push(
-                self.g
-                    .source(source, TensorType::fixed(p.dims), "", Span::ZERO),
-            );
+            operands.push(self.g.state(info, "", Span::ZERO));
         }
         self.apply(op, &operands)
     }
@@ -115,7 +115,7 @@ fn noise(salt: u64, n: usize) -> Vec<f64> {
     (0..n).map(|_| step(&mut state)).collect()
 }
 
-fn feed(g: &Graph, s: &Source, bump: Option<(u32, usize, f64)>) -> Vec<f64> {
+fn feed(g: &Graph, s: &Source, bump: Option<(StateId, usize, f64)>) -> Vec<f64> {
     let find = |s: &Source| {
         g.topological()
             .into_iter()
@@ -127,9 +127,9 @@ fn feed(g: &Graph, s: &Source, bump: Option<(u32, usize, f64)>) -> Vec<f64> {
         Source::Indices => vec![2.0, 0.0, 1.0],
         Source::Targets if ty.dims.is_empty() => vec![1.0, 0.0, 2.0],
         Source::Targets => noise(9, ty.elements() as usize * BATCH),
-        Source::Parameter { place, .. } => {
-            let mut v = noise(u64::from(*place) + 100, ty.elements() as usize);
-            if let Some((_, k, by)) = bump.filter(|b| b.0 == *place) {
+        Source::State(id) => {
+            let mut v = noise(u64::from(id.0) + 100, ty.elements() as usize);
+            if let Some((_, k, by)) = bump.filter(|b| b.0 == *id) {
                 v[k] += by;
             }
             v
@@ -160,22 +160,18 @@ fn check(name: &str, net: Net, reduction: Reduction) {
     };
     assert_eq!(
         gradients.len(),
-        net.places as usize,
+        g.states().len(),
         "{name}: every parameter has a gradient"
     );
-    for (&p, dw) in &gradients {
-        let NodeKind::Source(Source::Parameter {
-            name: parameter,
-            place,
-        }) = &g.node(p).kind
-        else {
-            panic!()
-        };
-        let dw = &values[dw];
+    for found in &gradients {
+        let id = g.state_of(found.parameter.node);
+        let id = id.expect("a gradient is by a parameter");
+        let parameter = &g.states()[id.index()].name;
+        let dw = &values[&found.gradient];
         let scale = dw.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
         for (k, &analytic) in dw.iter().enumerate() {
             let h = 1e-5;
-            let numeric = (loss((*place, k, h)) - loss((*place, k, -h))) / (2.0 * h);
+            let numeric = (loss((id, k, h)) - loss((id, k, -h))) / (2.0 * h);
             let error = (analytic - numeric).abs() / scale;
             assert!(
                 error <= 1e-6,

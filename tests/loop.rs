@@ -6,10 +6,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lenetc::backend::ParameterPlace;
+use lenetc::backend::StatePlace;
 use lenetc::backend::cpu::Isa;
 use lenetc::diag::Source;
 use lenetc::driver::{self, Model};
+use lenetc::ir::{Distribution, StateInfo, StateKind, TensorType};
 use lenetc::train::{self, Doing, Epoch, Loaded, Metrics, Options, RunError, Session, Watcher};
 use lenetc_runtime::cuda::{Choice, Device, Launch, Place, Program};
 use lenetc_runtime::exec::Mode;
@@ -53,7 +54,7 @@ extern "C" __global__ void onward(Step* step) {
 }
 "#;
 
-fn program(batch: usize) -> (Program, Vec<ParameterPlace>) {
+fn program(batch: usize) -> (Program, Vec<StatePlace>) {
     use Place::*;
     let launch = |kernel: &str, threads, arguments: &[Place]| Launch {
         kernel: kernel.into(),
@@ -77,11 +78,14 @@ fn program(batch: usize) -> (Program, Vec<ParameterPlace>) {
     let sums = launch("sums", 64, &[Step, Losses, Correct, Results]);
     let update = launch("update", 3, &[Inputs, Order, Step, weight, bias, Arena(0)]);
     let onward = launch("onward", 1, &[Step]);
-    let parameter = |name: &str, place, offset_bytes, dims: &[u32]| ParameterPlace {
-        name: name.into(),
-        place,
+    let parameter = |name: &str, offset_bytes, dims: &[u32]| StatePlace {
+        info: StateInfo {
+            name: name.into(),
+            ty: TensorType::fixed(dims),
+            kind: StateKind::Parameter,
+            initial: Distribution::Constant(0.0),
+        },
         offset_bytes,
-        dims: dims.to_vec(),
     };
     (
         Program {
@@ -94,8 +98,8 @@ fn program(batch: usize) -> (Program, Vec<ParameterPlace>) {
             partial_bytes: 0,
         },
         vec![
-            parameter("0.weight", 0, 0, &[1, 2]),
-            parameter("0.bias", 1, BIAS_BYTES, &[1]),
+            parameter("0.weight", 0, &[1, 2]),
+            parameter("0.bias", BIAS_BYTES, &[1]),
         ],
     )
 }
@@ -134,8 +138,8 @@ fn data(model: &Model) -> Loaded {
 fn gpu(model: Model) -> Session {
     let device = Device::open(Choice::Software)
         .unwrap_or_else(|e| panic!("tests/run installs and builds what the tests need: {e}"));
-    let (program, parameters) = program(16);
-    let session = Session::on_gpu(&device, program, parameters, data(&model), model.config);
+    let (program, states) = program(16);
+    let session = Session::on_gpu(&device, program, states, data(&model), model.config);
     started(session, &[1.0, -0.25])
 }
 

@@ -68,7 +68,7 @@ fn borders_take_no_more_code() {
             let [less, more] = [1000, 9000].map(|padding| {
                 let (conv, input) = cases::borders(padding);
                 let x = TensorType::batch(input);
-                let w = TensorType::fixed(conv.parameters(&x)[0].dims.clone());
+                let w = TensorType::fixed(conv.states(&x)[0].dims.clone());
                 let y = conv.infer(std::slice::from_ref(&x)).expect("fits");
                 let nest = conv.lower(&[x, w], &y);
                 let (k, _) = schedule(&nest, Options::new(isa, block));

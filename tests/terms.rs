@@ -105,7 +105,7 @@ fn convolution(input: [u32; 3], out_channels: u32, kernel: [u32; 2], padding: u3
     };
     let x = lenetc::ir::TensorType::batch(input);
     let y = conv.infer(std::slice::from_ref(&x)).expect("fits");
-    let dims = conv.parameters(&x)[0].dims.clone();
+    let dims = conv.states(&x)[0].dims.clone();
     Op::from(conv).macs(&[x, lenetc::ir::TensorType::fixed(dims)], &y)
 }
 

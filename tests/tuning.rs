@@ -137,7 +137,7 @@ fn weights(path: &str, batch: u32, isa: Isa, other: bool) -> Vec<Vec<u32>> {
     let data = train::load(data, Path::new("models"), None, &wanted);
     let data = data.unwrap_or_else(|e| panic!("{e}"));
     let mut session = Session::new(&plan, data, model.config, 2).unwrap_or_else(|e| panic!("{e}"));
-    let drawn = session.initialise(&built.parameters);
+    let drawn = session.initialise();
     drawn.unwrap_or_else(|e| panic!("{e}"));
     let options = Options {
         steps: Some(4),

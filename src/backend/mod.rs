@@ -11,4 +11,4 @@ mod pieces;
 mod values;
 
 pub use origin::Origin;
-pub use values::ParameterPlace;
+pub use values::{StateLayout, StatePlace};

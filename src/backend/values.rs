@@ -1,47 +1,55 @@
-//! What every plan asks of a graph: where its parameters lie, what depends on the batch, what evaluation needs.
+//! What every plan asks of a graph: where its states lie, what depends on the batch, what evaluation needs.
 //!
 //! Does not know targets.
 
 use crate::backend::memory::ALIGNMENT_BYTES;
-use crate::ir::{Leading, NodeKind, Role, Source, Value};
+use crate::ir::{Leading, Role, StateInfo, TensorType, Value};
 use crate::ops::Graph;
 use crate::passes::fuse::{Group, storage};
 
-/// A parameter in the program's memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParameterPlace {
-    pub name: String,
-    /// Position in source order.
-    pub place: u32,
+/// A state in the program's memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatePlace {
+    pub info: StateInfo,
+    /// From the start of the states.
     pub offset_bytes: usize,
-    pub dims: Vec<u32>,
 }
 
-/// The parameters in source order, the value of each, and the bytes of them all.
-pub fn parameters(g: &Graph) -> (Vec<(Value, ParameterPlace)>, u64) {
-    let mut list = Vec::new();
-    let mut bytes = 0;
-    for node in g.topological() {
-        if let NodeKind::Source(Source::Parameter { name, place }) = &g.node(node).kind {
-            let v = Value { node, output: 0 };
-            let offset_bytes = bytes as usize;
-            bytes += padded_bytes(g, v);
-            let parameter = ParameterPlace {
-                name: name.clone(),
-                place: *place,
-                offset_bytes,
-                dims: g.ty(v).dims.clone(),
-            };
-            list.push((v, parameter));
-        }
+impl StatePlace {
+    /// The size of each axis.
+    pub fn dims(&self) -> Vec<usize> {
+        self.info.ty.dims.iter().map(|&d| d as usize).collect()
     }
-    list.sort_by_key(|p| p.1.place);
-    (list, bytes)
+}
+
+/// Where the states lie: behind each other, by their ids.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateLayout {
+    pub places: Vec<StatePlace>,
+    pub bytes: u64,
+}
+
+impl StateLayout {
+    /// Lays out the states of a graph.
+    pub fn new(g: &Graph) -> Self {
+        let mut bytes = 0;
+        let places = g.states().iter().map(|info| {
+            let offset_bytes = bytes as usize;
+            bytes += aligned_bytes(&info.ty);
+            let info = info.clone();
+            StatePlace { info, offset_bytes }
+        });
+        let places = places.collect();
+        Self { places, bytes }
+    }
 }
 
 /// Bytes of a value (for one image, where it has a batch axis), up to the next value's alignment.
 pub fn padded_bytes(g: &Graph, v: Value) -> u64 {
-    let ty = g.ty(v);
+    aligned_bytes(g.ty(v))
+}
+
+fn aligned_bytes(ty: &TensorType) -> u64 {
     ty.elements()
         .saturating_mul(ty.dtype.size_bytes())
         .next_multiple_of(ALIGNMENT_BYTES)

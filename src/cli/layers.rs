@@ -261,7 +261,6 @@ mod tests {
             output: vec![6, 28, 28],
             rows,
             blocks: vec![],
-            parameters: vec![],
         }
     }
 

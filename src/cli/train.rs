@@ -93,8 +93,8 @@ fn no_data(model: &Model) -> String {
     }
 }
 
-/// A session for the model, and what it was built from.
-pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<(Session, Built), Stop> {
+/// A session for the model.
+pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<Session, Stop> {
     let p = Prepared::new(a, adjust)?;
     let session = match a.target {
         Target::Cpu => {
@@ -115,13 +115,13 @@ pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<(Session
                 )));
             }
             let (data, config) = (p.data, p.model.config);
-            Session::on_gpu(&device, plan.program(), plan.parameters, data, config)?
+            Session::on_gpu(&device, plan.program(), plan.states, data, config)?
         }
     };
     if let Some(log) = session.gpu().map(Engine::log).filter(|l| !l.is_empty()) {
         anstream::eprintln!("note: NVRTC says: {log}");
     }
-    Ok((session, p.built))
+    Ok(session)
 }
 
 /// Says what tuning did.
@@ -139,7 +139,7 @@ fn notes(notes: &[String]) {
 
 /// Trains.
 pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
-    let (mut session, built) = session(&a.run, |c| {
+    let mut session = session(&a.run, |c| {
         c.epochs = a.epochs.unwrap_or(c.epochs);
         c.seed = a.seed.unwrap_or(c.seed);
         c.shuffle &= !a.no_shuffle;
@@ -149,7 +149,7 @@ pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
     if !a.quiet {
         notes(&session.data.notes);
     }
-    session.initialise(&built.parameters)?;
+    session.initialise()?;
     if let Some(path) = &a.weights {
         notes(&session.load_weights(path)?);
     }
@@ -201,10 +201,10 @@ fn close(
 
 /// Evaluates.
 pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
-    let (mut session, _) = session(&a.run, |_| ())?;
+    let mut session = session(&a.run, |_| ())?;
     match &a.weights {
         Some(path) => notes(&session.load_weights(path)?),
-        None if session.parameters.is_empty() => {}
+        None if !session.has_parameters() => {}
         None => {
             let file = a.run.model.file.display();
             let message = format!("{file} has parameters: name their file with --weights");

@@ -106,8 +106,10 @@ impl<O: Operation> Drawing<'_, O> {
     fn label(&self, id: NodeId) -> Vec<String> {
         let node = self.graph.node(id);
         let first = match &node.kind {
-            NodeKind::Source(Source::Parameter { name, .. }) if self.net => name.clone(),
-            NodeKind::Source(s) => source(s),
+            NodeKind::Source(Source::State(id)) if self.net => {
+                self.graph.states()[id.index()].name.clone()
+            }
+            NodeKind::Source(s) => source(self.graph, s),
             NodeKind::Op(_) if self.is_input(id) => "input".into(),
             NodeKind::Op(op) if self.net => {
                 let name = self
@@ -132,7 +134,7 @@ impl<O: Operation> Drawing<'_, O> {
     /// How a node looks, beside its label; `output` where its results are those of the graph.
     fn look(&self, id: NodeId, output: bool) -> String {
         let mut look = match &self.graph.node(id).kind {
-            NodeKind::Source(Source::Parameter { .. }) => ", shape=cylinder".to_string(),
+            NodeKind::Source(Source::State(_)) => ", shape=cylinder".to_string(),
             NodeKind::Source(_) => ", shape=ellipse".into(),
             NodeKind::Op(_) if self.is_input(id) => ", shape=ellipse".into(),
             NodeKind::Op(_) => String::new(),

@@ -8,7 +8,7 @@ use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
-use super::TensorType;
+use super::{StateId, StateInfo, StateKind, TensorType};
 use crate::diag::Span;
 
 /// What the graph needs of an operator: a name and attributes to print, and equality.
@@ -67,11 +67,8 @@ pub enum Source {
     Targets,
     /// The positions in the data set of the images of this batch.
     Indices,
-    /// A parameter by its name in the weights file; `place` is its position in source order.
-    Parameter {
-        name: String,
-        place: u32,
-    },
+    /// What a state is when the step starts.
+    State(StateId),
     Scalar(Scalar),
     /// A number known when compiling; the bits of an f32.
     Constant(u32),
@@ -109,8 +106,8 @@ pub enum Role {
     Loss,
     /// 1 where the class is right, for each example.
     Correct,
-    /// The next value of this parameter.
-    Update(NodeId),
+    /// What a state is when the step has ended. A state without one stays as it is.
+    Next(StateId),
 }
 
 /// A value that the program must produce.
@@ -125,6 +122,7 @@ pub struct Output {
 pub struct Graph<O> {
     pub name: String,
     inner: StableDiGraph<Node<O>, Edge>,
+    states: Vec<StateInfo>,
     pub outputs: Vec<Output>,
 }
 
@@ -134,6 +132,7 @@ impl<O: Operation> Graph<O> {
         Self {
             name: name.into(),
             inner: StableDiGraph::new(),
+            states: Vec::new(),
             outputs: Vec::new(),
         }
     }
@@ -151,6 +150,33 @@ impl<O: Operation> Graph<O> {
             node: NodeId(node),
             output: 0,
         }
+    }
+
+    /// Adds a state and its source.
+    pub fn state(&mut self, info: StateInfo, layer: &str, span: Span) -> Value {
+        let id = StateId(self.states.len() as u32);
+        let ty = info.ty.clone();
+        self.states.push(info);
+        self.source(Source::State(id), ty, layer, span)
+    }
+
+    /// All states, by their ids.
+    pub fn states(&self) -> &[StateInfo] {
+        &self.states
+    }
+
+    /// The state that a node is the source of.
+    pub fn state_of(&self, id: NodeId) -> Option<StateId> {
+        match self.node(id).kind {
+            NodeKind::Source(Source::State(state)) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// Whether a node is the source of a parameter.
+    pub fn is_parameter(&self, id: NodeId) -> bool {
+        let state = self.state_of(id);
+        state.is_some_and(|s| self.states[s.index()].kind == StateKind::Parameter)
     }
 
     /// Adds an operation; `types` are those of its results.

@@ -27,7 +27,7 @@ pub fn node_text<O: Operation>(g: &Graph<O>, id: NodeId) -> String {
     let types: Vec<String> = node.types.iter().map(ToString::to_string).collect();
     let operands: Vec<String> = g.operands(id).iter().map(|&v| name(g, v)).collect();
     let what = match &node.kind {
-        NodeKind::Source(s) => source(s),
+        NodeKind::Source(s) => source(g, s),
         NodeKind::Op(op) => format!("{}({})", op.name(), operands.join(", ")),
     };
     let attributes = match &node.kind {
@@ -45,17 +45,20 @@ pub fn node_text<O: Operation>(g: &Graph<O>, id: NodeId) -> String {
 /// A value by its node's number; with what it is, where that is a source.
 pub fn value_text<O: Operation>(g: &Graph<O>, v: Value) -> String {
     match &g.node(v.node).kind {
-        NodeKind::Source(s) => format!("{} ({})", name(g, v), source(s)),
+        NodeKind::Source(s) => format!("{} ({})", name(g, v), source(g, s)),
         NodeKind::Op(_) => name(g, v),
     }
 }
 
-pub(super) fn source(s: &Source) -> String {
+pub(super) fn source<O: Operation>(g: &Graph<O>, s: &Source) -> String {
     match s {
         Source::Images => "images".into(),
         Source::Targets => "targets".into(),
         Source::Indices => "indices".into(),
-        Source::Parameter { name, .. } => format!("parameter {name}"),
+        Source::State(id) => {
+            let state = &g.states()[id.index()];
+            format!("{} {}", state.kind.name(), state.name)
+        }
         Source::Scalar(s) => format!("scalar {}", s.name()),
         Source::Constant(bits) => format!("constant {}", f32::from_bits(*bits)),
     }
@@ -74,9 +77,6 @@ fn role<O: Operation>(g: &Graph<O>, r: Role) -> String {
         Role::Logits => "logits".into(),
         Role::Loss => "loss".into(),
         Role::Correct => "correct".into(),
-        Role::Update(p) => match &g.node(p).kind {
-            NodeKind::Source(Source::Parameter { name, .. }) => format!("update {name}"),
-            _ => format!("update %{}", p.index()),
-        },
+        Role::Next(state) => format!("update {}", g.states()[state.index()].name),
     }
 }

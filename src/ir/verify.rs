@@ -4,14 +4,14 @@
 //! 1. the graph has no cycle;
 //! 2. every operand names a result that its node has;
 //! 3. every output names a node that is there, and no role is produced twice;
-//! 4. an updated value has the type of its parameter, and only parameters are updated;
-//! 5. parameters' places and names are unique.
+//! 4. a state's source and its next value have its type;
+//! 5. a state has one source, and states' names are unique.
 //!
 //! Knows no operator; [`crate::passes::infer`] checks that results have the types that operators infer.
 
 use std::collections::BTreeSet;
 
-use super::{Graph, NodeKind, Operation, Role, Source};
+use super::{Graph, Operation, Role, StateId};
 
 /// The first violation, if there is one.
 pub fn verify<O: Operation>(g: &Graph<O>) -> Result<(), String> {
@@ -30,17 +30,21 @@ pub fn verify<O: Operation>(g: &Graph<O>) -> Result<(), String> {
             }
         }
     }
-    parameters(g, &order)?;
+    states(g, &order)?;
     outputs(g, &order)
 }
 
-fn parameters<O: Operation>(g: &Graph<O>, order: &[super::NodeId]) -> Result<(), String> {
-    let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
-    for &id in order {
-        if let NodeKind::Source(Source::Parameter { name, place }) = &g.node(id).kind
-            && !(names.insert(name) && places.insert(place))
-        {
-            return Err(format!("parameter {name} stands twice"));
+fn states<O: Operation>(g: &Graph<O>, order: &[super::NodeId]) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    if let Some(state) = g.states().iter().find(|s| !names.insert(&s.name)) {
+        return Err(format!("two states are called {}", state.name));
+    }
+    let mut sources = BTreeSet::new();
+    for &node in order {
+        let Some(id) = g.state_of(node) else { continue };
+        let types = &g.node(node).types;
+        if !sources.insert(id) || g.states().get(id.index()).map(|s| &s.ty) != types.first() {
+            return Err(format!("%{} is no source of its state", node.index()));
         }
     }
     Ok(())
@@ -56,12 +60,10 @@ fn outputs<O: Operation>(g: &Graph<O>, order: &[super::NodeId]) -> Result<(), St
         if !roles.insert(o.role) {
             return Err(format!("output {:?} is produced twice", o.role));
         }
-        if let Role::Update(p) = o.role {
-            let node = g.node(p);
-            let parameter = matches!(node.kind, NodeKind::Source(Source::Parameter { .. }));
-            if !parameter || g.ty(o.value) != &node.types[0] {
-                return Err(format!("update of %{} does not fit it", p.index()));
-            }
+        if let Role::Next(StateId(id)) = o.role
+            && g.states().get(id as usize).map(|s| &s.ty) != Some(g.ty(o.value))
+        {
+            return Err(format!("output {:?} does not fit its state", o.role));
         }
     }
     Ok(())

@@ -5,7 +5,7 @@
 //! tanh: dx = dy · (1 − y) (1 + y). The gradient of ReLU at 0 is 0, as torch has it.
 
 use super::{
-    ArgError, Args, GradCx, Layer, Operator, Parameter, ShapeError, Signature, same_types,
+    ArgError, Args, GradCx, Layer, LayerState, Operator, ShapeError, Signature, same_types,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Compare, ExprId, Nest, Stage, Unary};
@@ -80,7 +80,7 @@ macro_rules! activation {
             fn from_args(_: &Args) -> Result<Self, ArgError> {
                 Ok(Self)
             }
-            fn parameters(&self, _: &TensorType) -> Vec<Parameter> {
+            fn states(&self, _: &TensorType) -> Vec<LayerState> {
                 vec![]
             }
             fn formula(&self, _: &TensorType) -> String {

@@ -9,8 +9,8 @@
 
 use super::args::wrong;
 use super::{
-    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, Operator, Padding, Parameter,
-    ShapeError, Signature, Window, image,
+    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, LayerState, Operator, Padding,
+    ShapeError, Signature, Window, image, weight_and_bias,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Affine, AxisId, Combine, Nest, Stage, ax};
@@ -109,29 +109,13 @@ impl Layer for Conv2d {
         })
     }
 
-    fn parameters(&self, input: &TensorType) -> Vec<Parameter> {
+    fn states(&self, input: &TensorType) -> Vec<LayerState> {
         let channels = input.dims.first().copied().unwrap_or(1);
         let dims = self.weight(channels);
         let area = u64::from(dims[2]) * u64::from(dims[3]);
         let fan_in = u64::from(dims[1]) * area;
         let fan_out = u64::from(self.out_channels) * area;
-        let weight = Parameter {
-            name: "weight",
-            dims,
-            fan_in,
-            fan_out,
-        };
-        let bias = Parameter {
-            name: "bias",
-            dims: vec![self.out_channels],
-            fan_in,
-            fan_out,
-        };
-        if self.bias {
-            vec![weight, bias]
-        } else {
-            vec![weight]
-        }
+        weight_and_bias(dims, fan_in, fan_out, self.bias)
     }
 
     fn formula(&self, input: &TensorType) -> String {

@@ -4,8 +4,8 @@
 //! (Dive into Deep Learning, 3.1 and 5.3).
 
 use super::{
-    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, Operator, Parameter, ShapeError,
-    Signature,
+    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, LayerState, Operator, ShapeError,
+    Signature, weight_and_bias,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Combine, Nest, Stage};
@@ -54,26 +54,10 @@ impl Layer for Linear {
         })
     }
 
-    fn parameters(&self, input: &TensorType) -> Vec<Parameter> {
+    fn states(&self, input: &TensorType) -> Vec<LayerState> {
         let inputs = input.dims.first().copied().unwrap_or(1);
         let (fan_in, fan_out) = (u64::from(inputs), u64::from(self.out_features));
-        let weight = Parameter {
-            name: "weight",
-            dims: vec![self.out_features, inputs],
-            fan_in,
-            fan_out,
-        };
-        let bias = Parameter {
-            name: "bias",
-            dims: vec![self.out_features],
-            fan_in,
-            fan_out,
-        };
-        if self.bias {
-            vec![weight, bias]
-        } else {
-            vec![weight]
-        }
+        weight_and_bias(vec![self.out_features, inputs], fan_in, fan_out, self.bias)
     }
 
     fn formula(&self, _: &TensorType) -> String {

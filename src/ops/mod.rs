@@ -23,7 +23,7 @@ mod reshape;
 mod tests;
 mod window;
 
-use crate::ir::{self, NodeId, Operation, TensorType, Value};
+use crate::ir::{self, NodeId, Operation, StateKind, TensorType, Value};
 use crate::nest::{Macs, Nest};
 pub use activation::{ReLU, ReLUGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad};
 pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Signature};
@@ -52,16 +52,50 @@ pub struct ShapeError {
     pub help: Option<String>,
 }
 
-/// A parameter that a layer owns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
-    /// `weight` or `bias`.
+/// A state that a layer owns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerState {
+    /// Its name within the layer, as `weight`.
     pub name: &'static str,
     pub dims: Vec<u32>,
-    /// Inputs of one output element, groups counted as torch does.
-    pub fan_in: u64,
-    /// Outputs that one input element takes part in, as torch counts them.
-    pub fan_out: u64,
+    pub kind: StateKind,
+    pub start: Start,
+}
+
+/// What a layer says of how a state starts; a model's `init` makes numbers of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    Weight {
+        /// Inputs of one output element, groups counted as torch does.
+        fan_in: u64,
+        /// Outputs that one input element takes part in, as torch counts them.
+        fan_out: u64,
+    },
+    Bias {
+        /// That of the weight beside it.
+        fan_in: u64,
+    },
+    /// The same whatever `init` says.
+    Constant(f32),
+}
+
+/// The states of a layer of sums of products: a weight, and where it has one, a bias for each of its first dimension.
+pub(crate) fn weight_and_bias(
+    dims: Vec<u32>,
+    fan_in: u64,
+    fan_out: u64,
+    bias: bool,
+) -> Vec<LayerState> {
+    let outputs = dims[..1].to_vec();
+    let parameter = |name, dims, start| LayerState {
+        name,
+        dims,
+        kind: StateKind::Parameter,
+        start,
+    };
+    let weight = parameter("weight", dims, Start::Weight { fan_in, fan_out });
+    let bias = bias.then(|| parameter("bias", outputs, Start::Bias { fan_in }));
+    [weight].into_iter().chain(bias).collect()
 }
 
 /// The rules of an operator. There are no default bodies: an omission is a compile error.
@@ -76,14 +110,14 @@ pub trait Operator {
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest;
 }
 
-/// An operator that can be written in a model. Its operands are its input, then its parameters.
+/// An operator that can be written in a model. Its operands are its input, then its states.
 pub trait Layer: Operator + Sized {
     /// Name, arguments and defaults as written in a `.nn` file.
     fn signature() -> Signature;
     /// Reads the arguments.
     fn from_args(args: &Args) -> Result<Self, ArgError>;
-    /// Parameters for an input that fits. Called before `infer`, so it must bear any input.
-    fn parameters(&self, input: &TensorType) -> Vec<Parameter>;
+    /// States for an input that fits. Called before `infer`, so it must bear any input.
+    fn states(&self, input: &TensorType) -> Vec<LayerState>;
     /// The shape rule with its numbers. Called only with types that `infer` accepts.
     fn formula(&self, input: &TensorType) -> String;
 }
@@ -166,9 +200,9 @@ macro_rules! operators {
                 vec![$($layer::signature()),+]
             }
 
-            /// Parameters of a layer; none for a derived operator.
-            pub fn parameters(&self, input: &TensorType) -> Vec<Parameter> {
-                match self { $(Op::$layer(o) => o.parameters(input),)+ _ => vec![] }
+            /// States of a layer; none for a derived operator.
+            pub fn states(&self, input: &TensorType) -> Vec<LayerState> {
+                match self { $(Op::$layer(o) => o.states(input),)+ _ => vec![] }
             }
 
             /// The shape rule of a layer with its numbers.

@@ -7,7 +7,7 @@
 //! Both gradients are sums over the windows that contain an input (Dive into Deep Learning, 6.5).
 
 use super::args::wrong;
-use super::{ArgError, Args, Argument, GradCx, Layer, Operator, Padding, Parameter, ShapeError};
+use super::{ArgError, Args, Argument, GradCx, Layer, LayerState, Operator, Padding, ShapeError};
 use super::{Signature, Window, image};
 use crate::ir::{TensorType, Value};
 use crate::nest::{Affine, AxisId, Combine, Compare, Nest, Stage, ax};
@@ -183,7 +183,7 @@ impl Layer for MaxPool2d {
             window: window(args)?,
         })
     }
-    fn parameters(&self, _: &TensorType) -> Vec<Parameter> {
+    fn states(&self, _: &TensorType) -> Vec<LayerState> {
         vec![]
     }
     fn formula(&self, input: &TensorType) -> String {
@@ -264,7 +264,7 @@ impl Layer for AvgPool2d {
             window: window(args)?,
         })
     }
-    fn parameters(&self, _: &TensorType) -> Vec<Parameter> {
+    fn states(&self, _: &TensorType) -> Vec<LayerState> {
         vec![]
     }
     fn formula(&self, input: &TensorType) -> String {

@@ -1,6 +1,6 @@
 //! Other dimensions for the same elements in the same order: no memory moves, the result is a view.
 
-use super::{ArgError, Args, GradCx, Layer, Operator, Parameter, ShapeError, Signature};
+use super::{ArgError, Args, GradCx, Layer, LayerState, Operator, ShapeError, Signature};
 use crate::ir::{TensorType, Value};
 use crate::nest::{Affine, AxisId, Nest, Stage, ax};
 
@@ -21,7 +21,7 @@ impl Layer for Flatten {
     fn from_args(_: &Args) -> Result<Self, ArgError> {
         Ok(Self)
     }
-    fn parameters(&self, _: &TensorType) -> Vec<Parameter> {
+    fn states(&self, _: &TensorType) -> Vec<LayerState> {
         vec![]
     }
     fn formula(&self, input: &TensorType) -> String {

@@ -10,13 +10,14 @@
 mod arguments;
 mod order;
 mod sequential;
+mod states;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arguments::{bad_argument, block_names, evaluate, read_arguments};
 use order::Context;
 
-use super::config::{Config, Loss};
+use super::config::{Config, Initial, Loss};
 use super::known::{self, Kind};
 use crate::diag::{self, Diagnostic, Span, nearest};
 use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
@@ -51,18 +52,6 @@ pub struct Row {
     pub macs: Macs,
 }
 
-/// A parameter and what its initial values depend on.
-#[derive(Clone, Debug)]
-pub struct ParameterInfo {
-    pub name: String,
-    /// Position in source order.
-    pub place: u32,
-    pub dims: Vec<u32>,
-    pub fan_in: u64,
-    pub fan_out: u64,
-    pub bias: bool,
-}
-
 /// A model ready for the passes.
 #[derive(Clone, Debug)]
 pub struct Built {
@@ -72,7 +61,6 @@ pub struct Built {
     /// The last layer's.
     pub output: Vec<u32>,
     pub rows: Vec<Row>,
-    pub parameters: Vec<ParameterInfo>,
     pub blocks: Vec<UsedBlock>,
 }
 
@@ -103,7 +91,8 @@ pub fn run(file: &File, config: Option<&Config>, bytes: bool) -> (Option<Built>,
         diags: vec![],
         graph: Graph::new(&model.name.name),
         rows: vec![],
-        parameters: vec![],
+        initial: config.map_or(Initial::TorchDefault, |c| c.initial),
+        names: BTreeSet::new(),
         blocks_used: vec![],
         expanded: 0,
         stack: vec![],
@@ -111,14 +100,13 @@ pub fn run(file: &File, config: Option<&Config>, bytes: bool) -> (Option<Built>,
     b.collect(file);
     let built = b.model(model, config, bytes && config.is_some());
     let ok = b.diags.is_empty();
-    let (graph, rows, parameters) = (b.graph, b.rows, b.parameters);
+    let (graph, rows) = (b.graph, b.rows);
     let blocks = b.blocks_used;
     let built = built.filter(|_| ok).map(|(input, output)| Built {
         graph,
         input,
         output,
         rows,
-        parameters,
         blocks,
     });
     (built, b.diags)
@@ -129,7 +117,10 @@ struct Builder<'a> {
     diags: Vec<Diagnostic>,
     graph: Graph,
     rows: Vec<Row>,
-    parameters: Vec<ParameterInfo>,
+    /// How weights start.
+    initial: Initial,
+    /// The names of all states.
+    names: BTreeSet<String>,
     blocks_used: Vec<UsedBlock>,
     expanded: usize,
     /// The blocks that are being written out, outermost first.
@@ -547,31 +538,12 @@ impl<'a> Builder<'a> {
         };
         let Some(x) = x else { return Ok(None) };
         let ty = self.graph.ty(x).clone();
-        let mut operands = vec![x];
-        let mut count = 0u64;
-        for p in op.parameters(&ty) {
-            let parameter = format!("{path}.{}", p.name);
-            if self.parameters.iter().any(|q| q.name == parameter) {
-                let message = format!("two layers are called `{path}`");
-                return Err(error("E0407", message, span));
-            }
-            let place = self.parameters.len() as u32;
-            let ty = TensorType::fixed(p.dims.clone());
-            count = count.saturating_add(ty.elements());
-            let source = Source::Parameter {
-                name: parameter.clone(),
-                place,
-            };
-            operands.push(self.graph.source(source, ty, path, span));
-            self.parameters.push(ParameterInfo {
-                name: parameter,
-                place,
-                dims: p.dims,
-                fan_in: p.fan_in,
-                fan_out: p.fan_out,
-                bias: p.name == "bias",
-            });
-        }
+        let states = self.states(op.states(&ty), path, span)?;
+        let parameters = states.iter().filter(|v| self.graph.is_parameter(v.node));
+        let count = parameters
+            .map(|&v| self.graph.ty(v).elements())
+            .fold(0, u64::saturating_add);
+        let operands: Vec<Value> = [x].into_iter().chain(states).collect();
         let y = self.add(op.clone(), &operands, path, span)?;
         let rule = op.formula(&ty).unwrap_or_default();
         let macs = self.macs(&op, &operands, y);

@@ -1,11 +1,10 @@
 //! Dead code: removes the nodes that no output depends on.
 //!
-//! Sources go as well, but for parameters: a parameter belongs to the weights file even where nothing
-//! reads it. Knows no operator.
+//! Sources go as well; a state stays in the graph's table even where nothing reads it. Knows no operator.
 
 use std::collections::BTreeSet;
 
-use crate::ir::{NodeId, NodeKind, Source};
+use crate::ir::NodeId;
 use crate::ops::Graph;
 
 /// Runs the pass.
@@ -18,8 +17,7 @@ pub fn run(g: &mut Graph) {
         }
     }
     for id in order {
-        let parameter = matches!(g.node(id).kind, NodeKind::Source(Source::Parameter { .. }));
-        if !live.contains(&id) && !parameter {
+        if !live.contains(&id) {
             g.remove(id);
         }
     }

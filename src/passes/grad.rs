@@ -1,4 +1,4 @@
-//! Symbolic differentiation: extends a graph with the gradients of its loss and the optimizer's updates.
+//! Symbolic differentiation: extends a graph with the gradients of its loss.
 //!
 //! Reverse mode, graph to graph: nodes are visited from the loss back, each operator's own rule
 //! ([`crate::ops::Operator::grad`]) builds nodes for the gradients of its operands, and where a value has
@@ -6,13 +6,13 @@
 //! are differentiated. Gradients are in gather form, so no backend needs atomic additions.
 //!
 //! The step's loss is the mean of the examples' losses, or their sum; so the gradient of each example's
-//! loss is 1/batch, or 1. Does not know operators by name, but for those that it adds itself.
+//! loss is 1/batch, or 1. Does not know operators by name, but for those that it adds itself, nor what gradients are for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::Span;
-use crate::ir::{NodeId, NodeKind, Role, Scalar, Source, TensorType, Value};
-use crate::ops::{Add, Fill, GradCx, Graph, Op, Sgd};
+use crate::ir::{NodeId, Role, Scalar, Source, TensorType, Value};
+use crate::ops::{Add, Fill, GradCx, Graph, Op};
 
 /// How the losses of the examples become that of the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +21,18 @@ pub enum Reduction {
     Sum,
 }
 
-/// Adds gradients and an [`Role::Update`] output for every parameter that the loss depends on.
+/// A parameter and the loss's gradient by it, of the same type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gradient {
+    /// The parameter's source.
+    pub parameter: Value,
+    pub gradient: Value,
+}
+
+/// Adds the gradients of every parameter that the loss depends on, and returns them in the parameters' order.
 ///
-/// Returns the gradient of each such parameter. Panics where the graph has no loss.
-pub fn run(g: &mut Graph, reduction: Reduction) -> BTreeMap<NodeId, Value> {
+/// Panics where the graph has no loss.
+pub fn run(g: &mut Graph, reduction: Reduction) -> Vec<Gradient> {
     let loss = g
         .output_for(Role::Loss)
         .expect("a graph is differentiated at its loss");
@@ -32,7 +40,7 @@ pub fn run(g: &mut Graph, reduction: Reduction) -> BTreeMap<NodeId, Value> {
     let trained = depends_on_parameters(g, &order);
     let mut parts: BTreeMap<Value, Vec<Value>> = BTreeMap::new();
     parts.insert(loss, vec![seed(g, reduction)]);
-    let mut gradients = BTreeMap::new();
+    let mut gradients = Vec::new();
     for &id in order.iter().rev().filter(|id| trained.contains(id)) {
         let outputs = g.node(id).types.len() as u32;
         let results: Vec<Value> = (0..outputs)
@@ -45,7 +53,14 @@ pub fn run(g: &mut Graph, reduction: Reduction) -> BTreeMap<NodeId, Value> {
         }
         match g.operation(id).cloned() {
             None => {
-                gradients.extend(upstream[0].map(|dy| (id, dy)));
+                let parameter = Value {
+                    node: id,
+                    output: 0,
+                };
+                gradients.extend(upstream[0].map(|gradient| Gradient {
+                    parameter,
+                    gradient,
+                }));
             }
             Some(op) => {
                 let operands = g.operands(id);
@@ -67,15 +82,14 @@ pub fn run(g: &mut Graph, reduction: Reduction) -> BTreeMap<NodeId, Value> {
             }
         }
     }
-    update(g, &gradients);
+    gradients.sort_by_key(|found| found.parameter);
     gradients
 }
 
 fn depends_on_parameters(g: &Graph, order: &[NodeId]) -> BTreeSet<NodeId> {
     let mut set = BTreeSet::new();
     for &id in order {
-        let parameter = matches!(g.node(id).kind, NodeKind::Source(Source::Parameter { .. }));
-        if parameter || g.operands(id).iter().any(|v| set.contains(&v.node)) {
+        if g.is_parameter(id) || g.operands(id).iter().any(|v| set.contains(&v.node)) {
             set.insert(id);
         }
     }
@@ -107,29 +121,4 @@ fn sum(g: &mut Graph, parts: Option<Vec<Value>>) -> Option<Value> {
     let ty = g.ty(parts[0]).clone();
     let node = g.op(Op::from(Add), &parts, vec![ty], "", Span::ZERO);
     Some(Value { node, output: 0 })
-}
-
-fn update(g: &mut Graph, gradients: &BTreeMap<NodeId, Value>) {
-    let rate = g.source(
-        Source::Scalar(Scalar::LearningRate),
-        TensorType::fixed([]),
-        "",
-        Span::ZERO,
-    );
-    for (&parameter, &gradient) in gradients {
-        let w = Value {
-            node: parameter,
-            output: 0,
-        };
-        let node = g.node(parameter);
-        let (ty, layer, span) = (node.types[0].clone(), node.layer.clone(), node.span);
-        let next = g.op(Op::from(Sgd), &[w, gradient, rate], vec![ty], &layer, span);
-        g.output(
-            Role::Update(parameter),
-            Value {
-                node: next,
-                output: 0,
-            },
-        );
-    }
 }

@@ -10,3 +10,4 @@ pub mod fold;
 pub mod fuse;
 pub mod grad;
 mod known;
+pub mod optimize;

@@ -1,38 +1,31 @@
-//! Weights before the first step: what they are drawn from, and whether a file's are the model's.
+//! States before the first step: what they are drawn from, and whether a file's are the model's.
 
 use lenetc_runtime::init::Init;
 use lenetc_runtime::weights::Stored;
 
-use crate::backend::ParameterPlace;
-use crate::passes::build::ParameterInfo;
-use crate::passes::config::Initial;
+use crate::backend::StatePlace;
+use crate::ir::Distribution;
 
-/// The distribution of a parameter.
-pub(super) fn distribution(initial: Initial, p: &ParameterInfo) -> Init {
-    let torch = Init::Uniform {
-        bound: 1.0 / (p.fan_in as f32).sqrt(),
-    };
-    match initial {
-        Initial::Constant(c) => Init::Constant(c),
-        _ if p.bias => torch,
-        Initial::XavierUniform => Init::Uniform {
-            bound: (6.0 / (p.fan_in + p.fan_out) as f32).sqrt(),
-        },
-        Initial::TorchDefault => torch,
-        Initial::Normal { std } => Init::Normal { std },
+/// A distribution as the runtime draws from it.
+pub(super) fn drawn(from: Distribution) -> Init {
+    match from {
+        Distribution::Constant(value) => Init::Constant(value),
+        Distribution::Uniform { bound } => Init::Uniform { bound },
+        Distribution::Normal { std } => Init::Normal { std },
     }
 }
 
 /// What keeps a weights file from being this model's: a clause for each kind of difference. A tensor that the model
 /// lacks is called that, whatever its type.
-pub(super) fn mismatches(expected: &[ParameterPlace], got: &Stored) -> Vec<String> {
+pub(super) fn mismatches(expected: &[&StatePlace], got: &Stored) -> Vec<String> {
     let find = |name: &str| got.tensors.iter().find(|t| t.name == name);
     let unread = |name: &str| got.unread.iter().find(|t| t.name == name);
-    let wanted = |name: &str| expected.iter().any(|p| p.name == name);
+    let wanted = |name: &str| expected.iter().any(|p| p.info.name == name);
     let missing = expected
         .iter()
-        .filter(|p| find(&p.name).is_none() && unread(&p.name).is_none())
-        .map(|p| p.name.clone());
+        .map(|p| &p.info.name)
+        .filter(|name| find(name).is_none() && unread(name).is_none())
+        .cloned();
     let floats = got.tensors.iter().map(|t| (&t.name, t.name.clone()));
     let others = got.unread.iter();
     let others = others.map(|t| (&t.name, format!("{} ({})", t.name, t.dtype)));
@@ -44,9 +37,9 @@ pub(super) fn mismatches(expected: &[ParameterPlace], got: &Stored) -> Vec<Strin
         .filter(|(name, _)| wanted(name))
         .map(|(_, shown)| shown);
     let misshapen = expected.iter().filter_map(|p| {
-        let dims: Vec<usize> = p.dims.iter().map(|&d| d as usize).collect();
-        let t = find(&p.name).filter(|t| t.shape != dims)?;
-        Some(format!("{} is {:?} for {dims:?}", p.name, t.shape))
+        let (name, dims) = (&p.info.name, p.dims());
+        let t = find(name).filter(|t| t.shape != dims)?;
+        Some(format!("{name} is {:?} for {dims:?}", t.shape))
     });
     [
         ("missing: ", listed(missing)),
@@ -78,14 +71,18 @@ mod tests {
     use lenetc_runtime::weights::{Tensor, Unread};
 
     use super::*;
+    use crate::ir::{StateInfo, StateKind, TensorType};
 
     #[test]
     fn differences_are_named_whatever_the_type() {
-        let place = |name: &str| ParameterPlace {
-            name: name.into(),
-            place: 0,
+        let place = |name: &str| StatePlace {
+            info: StateInfo {
+                name: name.into(),
+                ty: TensorType::fixed([2]),
+                kind: StateKind::Parameter,
+                initial: Distribution::Constant(0.0),
+            },
             offset_bytes: 0,
-            dims: vec![2],
         };
         let tensor = |name: &str, len: usize| Tensor {
             name: name.into(),
@@ -101,7 +98,8 @@ mod tests {
             unread: vec![unread("bn.num_batches_tracked", "I64"), unread("q", "I8")],
             notes: vec![],
         };
-        let expected = ["a", "b", "c", "q"].map(place);
+        let places = ["a", "b", "c", "q"].map(place);
+        let expected: Vec<&StatePlace> = places.iter().collect();
         assert_eq!(
             mismatches(&expected, &stored),
             [
@@ -113,7 +111,7 @@ mod tests {
         );
         assert!(
             mismatches(
-                &[place("a")],
+                &[&place("a")],
                 &Stored {
                     tensors: vec![tensor("a", 2)],
                     ..Stored::default()

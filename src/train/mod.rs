@@ -24,14 +24,14 @@ use lenetc_runtime::files::WriteError;
 use lenetc_runtime::init;
 use lenetc_runtime::weights::{self, Tensor, WeightsError};
 
-use crate::backend::ParameterPlace;
+use crate::backend::StatePlace;
 use crate::backend::cpu::{Isa, Plan};
 use crate::diag;
-use crate::passes::build::ParameterInfo;
+use crate::ir::StateKind;
 use crate::passes::config::Config;
 use epochs::{Loop, evaluate};
 use executor::{EVAL_BATCH, Executor, Gpu, Processor};
-use initial::{distribution, mismatches};
+use initial::{drawn, mismatches};
 
 pub use data::{Loaded, Set, load, wanted};
 pub use failed::Failed;
@@ -133,7 +133,7 @@ pub trait Watcher {
 /// A compiled model with its memory, what it runs on, and its data.
 pub struct Session {
     target: Target,
-    pub parameters: Vec<ParameterPlace>,
+    pub states: Vec<StatePlace>,
     pub data: Loaded,
     pub config: Config,
 }
@@ -170,17 +170,17 @@ impl Session {
                 pool: pool(threads)?,
                 isa: plan.isa,
             },
-            parameters: plan.parameters.clone(),
+            states: plan.states.clone(),
             data,
             config,
         })
     }
 
-    /// Compiles a program for a GPU, whose parameters lie as said, and copies the data there. Parameters are zero.
+    /// Compiles a program for a GPU, whose states lie as said, and copies the data there. Parameters are zero.
     pub fn on_gpu(
         device: &Device,
         program: Program,
-        parameters: Vec<ParameterPlace>,
+        states: Vec<StatePlace>,
         data: Loaded,
         config: Config,
     ) -> Result<Self, RunError> {
@@ -188,7 +188,7 @@ impl Session {
         let engine = Engine::new(device, program, data.train.examples(), test)?;
         Ok(Self {
             target: Target::Cuda(Box::new(engine)),
-            parameters,
+            states,
             data,
             config,
         })
@@ -211,13 +211,16 @@ impl Session {
     }
 
     /// Draws the initial values.
-    pub fn initialise(&mut self, infos: &[ParameterInfo]) -> Result<(), RunError> {
-        let (initial, seed) = (self.config.initial, self.config.seed);
-        let parameters = self.parameters.clone();
-        self.set(|all| {
-            for p in &parameters {
-                let drawn = distribution(initial, &infos[p.place as usize]);
-                init::fill(drawn, seed, p.place, &mut all[floats(p)]);
+    pub fn initialise(&mut self) -> Result<(), RunError> {
+        let seed = self.config.seed;
+        self.set(|states, all| {
+            for (place, state) in (0..).zip(states) {
+                init::fill(
+                    drawn(state.info.initial),
+                    seed,
+                    place,
+                    &mut all[floats(state)],
+                );
             }
         })
     }
@@ -225,7 +228,8 @@ impl Session {
     /// Takes all parameters from a file; names and shapes must match. What was converted, a sentence for each type.
     pub fn load_weights(&mut self, path: &std::path::Path) -> Result<Vec<String>, RunError> {
         let stored = weights::read(path)?;
-        let problems = mismatches(&self.parameters, &stored);
+        let expected: Vec<&StatePlace> = self.stored().collect();
+        let problems = mismatches(&expected, &stored);
         if !problems.is_empty() {
             return Err(RunError::Weights {
                 path: path.display().to_string(),
@@ -233,23 +237,22 @@ impl Session {
             });
         }
         let tensors = stored.tensors;
-        let parameters = self.parameters.clone();
-        self.set(|all| {
-            for p in &parameters {
-                let from = tensors.iter().find(|t| t.name == p.name);
-                all[floats(p)].copy_from_slice(from.map_or(&[], |t| t.data.as_slice()));
+        self.set(|states, all| {
+            for state in states.iter().filter(|state| is_stored(state)) {
+                let from = tensors.iter().find(|t| t.name == state.info.name);
+                all[floats(state)].copy_from_slice(from.map_or(&[], |t| t.data.as_slice()));
             }
         })?;
         Ok(stored.notes)
     }
 
-    /// Changes the parameters where they lie in their region.
-    fn set(&mut self, change: impl FnOnce(&mut [f32])) -> Result<(), RunError> {
+    /// Changes the states where they lie in their region.
+    fn set(&mut self, change: impl FnOnce(&[StatePlace], &mut [f32])) -> Result<(), RunError> {
         match &mut self.target {
-            Target::Cpu { machine, .. } => change(machine.parameters_mut()),
+            Target::Cpu { machine, .. } => change(&self.states, machine.parameters_mut()),
             Target::Cuda(engine) => {
                 let mut all = engine.parameters()?;
-                change(&mut all);
+                change(&self.states, &mut all);
                 engine.set_parameters(&all)?;
             }
         }
@@ -267,19 +270,30 @@ impl Session {
             Target::Cpu { machine, .. } => Cow::Borrowed(machine.parameters()),
             Target::Cuda(engine) => Cow::Owned(engine.parameters()?),
         };
-        let tensor = |p: &ParameterPlace| Tensor {
-            name: p.name.clone(),
-            shape: p.dims.iter().map(|&d| d as usize).collect(),
-            data: all[floats(p)].to_vec(),
+        let tensor = |state: &StatePlace| Tensor {
+            name: state.info.name.clone(),
+            shape: state.dims(),
+            data: all[floats(state)].to_vec(),
         };
-        Ok(self.parameters.iter().map(tensor).collect())
+        Ok(self.stored().map(tensor).collect())
+    }
+
+    /// The states that a weights file holds.
+    fn stored(&self) -> impl Iterator<Item = &StatePlace> {
+        self.states.iter().filter(|state| is_stored(state))
+    }
+
+    /// Whether the model has parameters.
+    pub fn has_parameters(&self) -> bool {
+        let mut states = self.states.iter();
+        states.any(|state| state.info.kind == StateKind::Parameter)
     }
 
     /// Whether there is something to train.
     pub fn trainable(&self) -> Result<(), RunError> {
-        match self.parameters.is_empty() {
-            true => Err(RunError::NoParameters),
-            false => Ok(()),
+        match self.has_parameters() {
+            true => Ok(()),
+            false => Err(RunError::NoParameters),
         }
     }
 
@@ -399,10 +413,15 @@ fn pool(threads: usize) -> Result<rayon::ThreadPool, RunError> {
     })
 }
 
-/// Where a parameter lies among all.
-fn floats(p: &ParameterPlace) -> std::ops::Range<usize> {
-    let len: usize = p.dims.iter().map(|&d| d as usize).product();
-    let start = p.offset_bytes / 4;
+/// Whether a weights file holds a state: the optimizer's are not the model's.
+fn is_stored(state: &StatePlace) -> bool {
+    state.info.kind != StateKind::Optimizer
+}
+
+/// Where a state lies among all.
+fn floats(state: &StatePlace) -> std::ops::Range<usize> {
+    let len: usize = state.dims().iter().product();
+    let start = state.offset_bytes / 4;
     start..start + len
 }
 

@@ -126,8 +126,8 @@ impl Cases {
     fn with_gradients(&mut self, name: &'static str, conv: Conv2d, input: [u32; 3]) {
         let x = image(input);
         let y = conv.infer(std::slice::from_ref(&x)).expect("fits")[0].clone();
-        let fixed = |p: &Parameter| TensorType::fixed(p.dims.clone());
-        let parameters: Vec<TensorType> = conv.parameters(&x).iter().map(fixed).collect();
+        let fixed = |p: &LayerState| TensorType::fixed(p.dims.clone());
+        let parameters: Vec<TensorType> = conv.states(&x).iter().map(fixed).collect();
         let w = parameters[0].clone();
         let forward: Vec<TensorType> = [x.clone()].into_iter().chain(parameters).collect();
         self.add(name, conv.clone(), &forward);

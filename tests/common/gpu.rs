@@ -104,17 +104,11 @@ pub fn session(model: Model, data: &Path, device: Option<&Device>) -> Session {
         ),
         Some(device) => {
             let plan = driver::plan_cuda(graph, true, batch, device.found.multiprocessors);
-            Session::on_gpu(
-                device,
-                plan.program(),
-                plan.parameters,
-                loaded,
-                model.config,
-            )
+            Session::on_gpu(device, plan.program(), plan.states, loaded, model.config)
         }
     };
     let mut session = session.unwrap_or_else(|e| panic!("{e}"));
-    let drawn = session.initialise(&built.parameters);
+    let drawn = session.initialise();
     drawn.unwrap_or_else(|e| panic!("{e}"));
     session
 }

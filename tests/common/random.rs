@@ -103,7 +103,7 @@ fn convolution() -> impl Strategy<Value = Case> {
     (layer(), 0..3).prop_filter_map("it is small", |((conv, input), which)| {
         let x = TensorType::batch(input);
         let y = conv.infer(std::slice::from_ref(&x)).ok()?.remove(0);
-        let parameters = conv.parameters(&x);
+        let parameters = conv.states(&x);
         let [w, b] = [0, 1].map(|k| parameters.get(k).map(|p| TensorType::fixed(p.dims.clone())));
         let w = w?;
         let terms = y.elements() * w.elements() / u64::from(conv.out_channels);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use lenetc::backend::cpu::Plan;
 use lenetc::driver::{self, Model};
-use lenetc::ir::{NodeKind, Role, Scalar, Source, Value};
+use lenetc::ir::{NodeKind, Role, Scalar, Source, StateId, Value};
 use lenetc::nest::interp::{self, Env};
 use lenetc::ops::{Graph, Op, evaluate};
 use lenetc::passes::build::Built;
@@ -32,7 +32,7 @@ struct Feed {
     targets: Vec<f32>,
     classes: Vec<i32>,
     indices: Vec<u32>,
-    parameters: Vec<Vec<f32>>,
+    states: Vec<Vec<f32>>,
 }
 
 fn noise(place: u32, n: usize, scale: f32) -> Vec<f32> {
@@ -51,10 +51,7 @@ fn value(feed: &Feed, classes: bool, s: &Source) -> Vec<f64> {
         Source::Targets if classes => feed.classes.iter().map(|&x| x.into()).collect(),
         Source::Targets => feed.targets.iter().map(|&x| x.into()).collect(),
         Source::Indices => feed.indices.iter().map(|&x| x.into()).collect(),
-        Source::Parameter { place, .. } => feed.parameters[*place as usize]
-            .iter()
-            .map(|&x| x.into())
-            .collect(),
+        Source::State(id) => feed.states[id.index()].iter().map(|&x| x.into()).collect(),
         Source::Scalar(Scalar::LearningRate) => vec![RATE.into()],
         Source::Scalar(Scalar::InverseBatch) => vec![1.0 / feed.indices.len() as f64],
         Source::Constant(bits) => vec![f32::from_bits(*bits).into()],
@@ -119,11 +116,10 @@ fn compare(what: &str, a: &[f64], b: &[f64], start: &[f64], tolerance: f64) {
     );
 }
 
-/// The position of the parameter that an output updates.
-fn place(g: &Graph, r: Role) -> Option<usize> {
-    let Role::Update(id) = r else { return None };
-    match &g.node(id).kind {
-        NodeKind::Source(Source::Parameter { place, .. }) => Some(*place as usize),
+/// The state whose next value an output is.
+fn state(r: Role) -> Option<StateId> {
+    match r {
+        Role::Next(id) => Some(id),
         _ => None,
     }
 }
@@ -134,7 +130,7 @@ impl Feed {
         let outputs = per(&built.output);
         let images = noise(1000, EXAMPLES * per(&built.input), 1.0);
         let byte = |x: &f32| (x * 127.0 + 128.0).round() as u8;
-        let parameters = built.parameters.iter();
+        let states = (0..).zip(built.graph.states());
         Self {
             bytes: bytes.then(|| images.iter().map(byte).collect()),
             images,
@@ -143,8 +139,8 @@ impl Feed {
             indices: (0..batch as u32)
                 .map(|i| (i * 7 + 3) % EXAMPLES as u32)
                 .collect(),
-            parameters: parameters
-                .map(|p| noise(p.place, per(&p.dims), 0.3))
+            states: states
+                .map(|(k, state)| noise(k, per(&state.ty.dims), 0.3))
                 .collect(),
         }
     }
@@ -193,8 +189,9 @@ pub fn check(name: &str, model: &Model, batch: usize, bytes: bool) -> Option<()>
     for join in [false, true] {
         let got = by_groups(&mut g.clone(), join, &feed, classes, env);
         for o in &g.outputs {
-            let start: Vec<f64> = place(&g, o.role).map_or(vec![], |p| {
-                feed.parameters[p].iter().map(|&x| x.into()).collect()
+            let start: Vec<f64> = state(o.role).map_or(vec![], |id| {
+                let state = &feed.states[id.index()];
+                state.iter().map(|&x| x.into()).collect()
             });
             compare(
                 &format!("{name} {:?}, joined: {join}", o.role),
@@ -229,8 +226,7 @@ fn on_machine(
     oracle: &BTreeMap<Value, Vec<f64>>,
 ) {
     let mut machine = Machine::new(plan.compile().expect("Cranelift compiles it"), 1);
-    for p in &plan.parameters {
-        let data = &feed.parameters[p.place as usize];
+    for (p, data) in plan.states.iter().zip(&feed.states) {
         machine
             .parameter_mut(p.offset_bytes, data.len())
             .copy_from_slice(data);
@@ -246,15 +242,10 @@ fn on_machine(
     pool.install(|| machine.run(Mode::Train, examples, &feed.indices, RATE));
     assert_eq!(machine.losses(), apart, "{name}");
     for o in &g.outputs {
-        let (got, start): (Vec<f64>, Vec<f64>) = match (o.role, place(g, o.role)) {
+        let (got, start): (Vec<f64>, Vec<f64>) = match (o.role, state(o.role)) {
             (Role::Loss, _) => (machine.losses().iter().map(|&x| x.into()).collect(), vec![]),
-            (_, Some(k)) => {
-                let p = plan
-                    .parameters
-                    .iter()
-                    .find(|p| p.place as usize == k)
-                    .expect("planned");
-                let data = &feed.parameters[k];
+            (_, Some(id)) => {
+                let (p, data) = (&plan.states[id.index()], &feed.states[id.index()]);
                 let now = machine.parameter(p.offset_bytes, data.len());
                 (
                     now.iter().map(|&x| x.into()).collect(),

@@ -1,8 +1,8 @@
 //! From groups of operators to a program: block size, kernels, the place of every value, phases.
 //!
 //! Values with one entry for each image live in the worker's arena, by liveness; losses and the counts of right
-//! answers in arrays of the whole batch; gradients of parameters in the shard; a parameter's next value where
-//! the parameter is. Groups without a batch axis (the optimizer) run once, after the shards are added up; all
+//! answers in arrays of the whole batch; gradients of parameters in the shard; a state's next value where
+//! the state is. Groups without a batch axis (the optimizer) run once, after the shards are added up; all
 //! others run for every block.
 //!
 //! Does not know operators, nor how a kernel computes.
@@ -16,7 +16,9 @@ use super::code::{Code, CodeError, Isa, Wide};
 use super::schedule::Choice;
 use crate::backend::memory::{self, Interval};
 use crate::backend::origin::Origin;
-use crate::backend::values::{self, ParameterPlace, needed_for_eval, padded_bytes, touches_batch};
+use crate::backend::values::{
+    StateLayout, StatePlace, needed_for_eval, padded_bytes, touches_batch,
+};
 use crate::ir::{DType, Leading, NodeId, NodeKind, Role, Source, Value};
 use crate::nest::Macs;
 use crate::nest::loops::Kernel;
@@ -55,7 +57,7 @@ pub struct Plan {
     pub once: Vec<bool>,
     /// Whether the loss or the count of right answers depends on the group.
     pub eval: Vec<bool>,
-    pub parameters: Vec<ParameterPlace>,
+    pub states: Vec<StatePlace>,
     pub arena_bytes: u64,
     pub shard_bytes: u64,
     pub parameter_bytes: u64,
@@ -102,10 +104,10 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
         places,
         eval: needed_for_eval(g, groups),
         once,
-        parameters: fixed.parameters,
+        parameter_bytes: fixed.states.bytes,
+        states: fixed.states.places,
         arena_bytes,
         shard_bytes: fixed.shard_bytes,
-        parameter_bytes: fixed.parameter_bytes,
     };
     for group in groups {
         let Chosen {
@@ -198,18 +200,16 @@ fn bytes_an_image(g: &Graph, group: &Group, places: &[Place], images: u32) -> f6
 /// Values that do not lie in the arena.
 struct Fixed {
     places: BTreeMap<Value, Place>,
-    parameters: Vec<ParameterPlace>,
+    states: StateLayout,
     shard_bytes: u64,
-    parameter_bytes: u64,
 }
 
 impl Fixed {
     fn new(g: &Graph, groups: &[Group]) -> Self {
         let mut f = Self {
             places: BTreeMap::new(),
-            parameters: vec![],
+            states: StateLayout::new(g),
             shard_bytes: 0,
-            parameter_bytes: 0,
         };
         for id in g.topological() {
             let NodeKind::Source(source) = &g.node(id).kind else {
@@ -223,22 +223,17 @@ impl Fixed {
                 Source::Images => Place::Inputs,
                 Source::Targets => Place::Targets,
                 Source::Indices => Place::Indices,
-                Source::Parameter { .. } | Source::Scalar(_) | Source::Constant(_) => continue,
+                Source::State(id) => Place::Parameters(f.states.places[id.index()].offset_bytes),
+                Source::Scalar(_) | Source::Constant(_) => continue,
             };
             f.places.insert(value, place);
-        }
-        let (parameters, bytes) = values::parameters(g);
-        f.parameter_bytes = bytes;
-        for (v, p) in parameters {
-            f.places.insert(v, Place::Parameters(p.offset_bytes));
-            f.parameters.push(p);
         }
         for o in &g.outputs {
             let place = match o.role {
                 Role::Loss => Place::Losses,
                 Role::Correct => Place::Correct,
                 Role::Logits => continue,
-                Role::Update(node) => f.places[&Value { node, output: 0 }],
+                Role::Next(id) => Place::Parameters(f.states.places[id.index()].offset_bytes),
             };
             f.places.insert(storage(g, o.value), place);
         }

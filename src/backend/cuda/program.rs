@@ -1,7 +1,7 @@
 //! From groups of operators to the launches of a step, and the place of every value.
 //!
 //! Values with one entry for each image live in one arena for the whole batch, by liveness over the launches; sums over
-//! images as shards of their own; a parameter's next value where the parameter is. A step of training ends with
+//! images as shards of their own; a state's next value where the state is. A step of training ends with
 //! two launches that know each other: beside the sums the loss is accounted for, and the update moves on to the next
 //! batch. Does not know how a kernel computes, nor how it is launched.
 
@@ -14,8 +14,8 @@ use super::print;
 use super::schedule::{self, Home, Images, Options, THREADS};
 use crate::backend::memory::{self, Interval};
 use crate::backend::origin::Origin;
-use crate::backend::values::{self, ParameterPlace, needed_for_eval};
-use crate::ir::{Leading, NodeId, NodeKind, Role, Source, Value};
+use crate::backend::values::{StateLayout, StatePlace, needed_for_eval, padded_bytes};
+use crate::ir::{Leading, NodeId, NodeKind, Role, Source, StateId, Value};
 use crate::nest::loops::{BufId, Dim, Kernel, Kind, Space, Stmt};
 use crate::nest::{Affine, Nest, TensorRole};
 use crate::ops::Graph;
@@ -77,7 +77,7 @@ pub struct Plan {
     pub options: Options,
     pub train: Vec<Unit>,
     pub eval: Vec<Unit>,
-    pub parameters: Vec<ParameterPlace>,
+    pub states: Vec<StatePlace>,
     pub arena_bytes: u64,
     pub parameter_bytes: u64,
     pub partial_bytes: u64,
@@ -90,13 +90,13 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
     let mut forward = groups.clone();
     let mut needed = needed.into_iter();
     forward.retain(|_| needed.next() == Some(true));
-    let (parameters, parameter_bytes) = values::parameters(g);
+    let states = StateLayout::new(g);
     let trained = g.output_for(Role::Loss).is_some();
-    let mut train = Planner::new(g, &groups, options, &parameters);
+    let mut train = Planner::new(g, &groups, options, &states);
     if trained {
         train.run();
     }
-    let mut eval = Planner::new(g, &forward, options, &parameters);
+    let mut eval = Planner::new(g, &forward, options, &states);
     eval.run();
     Plan {
         options,
@@ -104,8 +104,8 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
         partial_bytes: train.partial_bytes,
         train: train.units,
         eval: eval.units,
-        parameters: parameters.into_iter().map(|p| p.1).collect(),
-        parameter_bytes,
+        parameter_bytes: states.bytes,
+        states: states.places,
     }
 }
 
@@ -239,31 +239,25 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(
-        g: &'a Graph,
-        groups: &'a [Group],
-        options: Options,
-        parameters: &[(Value, ParameterPlace)],
-    ) -> Self {
+    fn new(g: &'a Graph, groups: &'a [Group], options: Options, states: &StateLayout) -> Self {
+        let state = |id: StateId| Place::Parameters(states.places[id.index()].offset_bytes);
         let mut places = BTreeMap::new();
         for node in g.topological() {
             let place = match &g.node(node).kind {
                 NodeKind::Source(Source::Images) => Place::Inputs,
                 NodeKind::Source(Source::Targets) => Place::Targets,
                 NodeKind::Source(Source::Indices) => Place::Order,
+                NodeKind::Source(Source::State(id)) => state(*id),
                 _ => continue,
             };
             places.insert(Value { node, output: 0 }, place);
-        }
-        for (v, p) in parameters {
-            places.insert(*v, Place::Parameters(p.offset_bytes));
         }
         for o in &g.outputs {
             let place = match o.role {
                 Role::Loss => Place::Losses,
                 Role::Correct => Place::Correct,
                 Role::Logits => continue,
-                Role::Update(node) => places[&Value { node, output: 0 }],
+                Role::Next(id) => state(id),
             };
             places.insert(storage(g, o.value), place);
         }
@@ -480,7 +474,7 @@ impl<'a> Planner<'a> {
 
     fn in_shards(&mut self, v: Value, shards: u32) {
         let at = self.partial_bytes as usize;
-        self.partial_bytes += values::padded_bytes(self.g, v) * u64::from(shards);
+        self.partial_bytes += padded_bytes(self.g, v) * u64::from(shards);
         self.places.insert(v, Place::Partials(at));
         self.shards.insert(v, shards);
     }

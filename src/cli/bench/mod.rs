@@ -87,7 +87,7 @@ fn measure(a: &BenchArgs) -> Result<Report, Stop> {
     let (apart, _) = p.plan(&a.run, Passes::Unfused)?;
     let setting = setting(a, &p, &plan);
     let mut session = Session::new(&plan, p.data, p.model.config, a.run.threads())?;
-    session.initialise(&p.built.parameters)?;
+    session.initialise()?;
     let indices = lenetc::train::whole_batches(session.data.train.len(), &session.config);
     let batches = Batches {
         indices: &indices,
