@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lenetc::backend::cpu::code::{Code, Isa};
 use lenetc::backend::cpu::{Chosen, choose, peak};
-use lenetc::ir::{Leading, TensorType};
+use lenetc::ir::{Leading, Scalars, TensorType};
 use lenetc::nest::loops::Kernel;
 use lenetc::ops::*;
 use lenetc_runtime::exec::Uniforms;
@@ -20,11 +20,7 @@ fn seconds(k: &Kernel, block: u32) -> f64 {
         .map(|b| vec![0.01; b.len as usize + 16])
         .collect();
     let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
-    let uniforms = Uniforms {
-        valid: block as f32,
-        learning_rate: 0.1,
-        inverse_batch: 1.0,
-    };
+    let uniforms = Uniforms::new(block as f32, &Scalars::new(1, 0.1).floats());
     let run = || {
         let start = Instant::now();
         // SAFETY: every buffer has at least the length that the kernel states.

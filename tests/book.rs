@@ -92,10 +92,7 @@ fn stage(model: &Model, stage: Stage, isa: Isa) -> Result<String, NoStage> {
 /// What a model makes of one image, its parameters given in source order.
 fn result(name: &str, image: &[f64], parameters: &[&[f64]]) -> Vec<f64> {
     let g = build(&read(name, &[])).graph;
-    let env = Env {
-        batch: 1,
-        learning_rate: 0.0,
-    };
+    let env = Env::new(1, 0.0);
     let values = evaluate(&g, env, |source| match source {
         Source::Images => image.to_vec(),
         Source::Indices => vec![0.0],

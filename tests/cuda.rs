@@ -227,10 +227,7 @@ impl Family {
 /// What a nest's results are in f64.
 fn interpreted(nest: &Nest, inputs: &[Vec<f64>], images: usize) -> Vec<Vec<f64>> {
     let refs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
-    let env = Env {
-        batch: images,
-        learning_rate: f64::from(LEARNING_RATE),
-    };
+    let env = Env::new(images, f64::from(LEARNING_RATE));
     interp::run(nest, &refs, env)
 }
 

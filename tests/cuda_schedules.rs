@@ -22,10 +22,7 @@ fn check(name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, options: Op
         Space::Global => 0,
     });
     assert!(ends.max().unwrap_or(0) <= 47 << 10, "{name}: shared memory");
-    let env = Env {
-        batch: valid,
-        learning_rate: 0.5,
-    };
+    let env = Env::new(valid, 0.5);
     let refs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
     let want = interp::run(nest, &refs, env);
     let tensors: Vec<_> = (0..)

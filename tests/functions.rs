@@ -5,6 +5,7 @@
 
 use lenetc::backend::cpu::code::{Code, Isa};
 use lenetc::backend::cpu::{Options, clif, schedule};
+use lenetc::ir::Scalars;
 use lenetc_runtime::exec::Uniforms;
 
 #[path = "common/hard.rs"]
@@ -28,11 +29,7 @@ fn worst(function: &Function, isa: Isa, baseline: bool) -> (f64, f32) {
     let step: u32 = if all { 1 } else { 0x9E37_79B1 };
     let (mut bits, mut worst) = (0u32, (0.0, 0.0));
     let (mut x, mut y) = (vec![0f32; CHUNK], vec![0f32; CHUNK]);
-    let u = Uniforms {
-        valid: 1.0,
-        learning_rate: 0.0,
-        inverse_batch: 1.0,
-    };
+    let u = Uniforms::new(1.0, &Scalars::new(1, 0.0).floats());
     let points = function.all();
     for chunk in 0..=chunks {
         for (k, v) in x.iter_mut().enumerate() {

@@ -139,10 +139,7 @@ fn feed(g: &Graph, s: &Source, bump: Option<(StateId, usize, f64)>) -> Vec<f64> 
 }
 
 fn check(name: &str, net: Net, reduction: Reduction) {
-    let env = Env {
-        batch: BATCH,
-        learning_rate: 0.5,
-    };
+    let env = Env::new(BATCH, 0.5);
     let mut g = net.g;
     g.output(Role::Loss, net.at);
     let forward = g.clone();

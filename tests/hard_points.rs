@@ -59,10 +59,7 @@ fn one_by_one(isa: Isa, hard: &Hard) -> Vec<Vec<Vec<f64>>> {
 
 fn hold(hard: &Hard) {
     let nest = nest(&hard.op, &hard.types);
-    let env = Env {
-        batch: hard.images,
-        learning_rate: 0.0,
-    };
+    let env = Env::new(hard.images, 0.0);
     let operands: Vec<&[f64]> = hard.operands.iter().map(Vec::as_slice).collect();
     hard.hold(&interp::run(&nest, &operands, env)[0], "the interpreter");
     for isa in isas::here() {

@@ -9,6 +9,7 @@ use lenetc::backend::cpu::{self, Options, schedule, wide};
 use lenetc::backend::cuda;
 use lenetc::diag::Source;
 use lenetc::driver;
+use lenetc::ir::Scalars;
 use lenetc::nest::loops::{Expr, Kernel, Stmt, Uniform, compact, parse, text, verify};
 use lenetc_runtime::exec::Uniforms;
 
@@ -178,11 +179,7 @@ fn an_emitter_starts_from_a_text() {
     let (mut w, mut out) = ([1.0f32, 2.0, -3.0], [f32::NAN; 12]);
     let want: Vec<f32> = (0..12).map(|k| x[k].max(0.0) * w[k / 4] + 1.0).collect();
     let pointers = [&mut x[..], &mut w, &mut out].map(|b| b.as_mut_ptr().cast::<u8>());
-    let uniforms = Uniforms {
-        valid: 4.0,
-        learning_rate: 0.5,
-        inverse_batch: 0.25,
-    };
+    let uniforms = Uniforms::new(4.0, &Scalars::new(4, 0.5).floats());
     // SAFETY: each buffer has the length that the text states, and nothing else uses them meanwhile.
     unsafe { code.call(0, &pointers, &uniforms, 0) };
     assert_eq!(out[..], want);

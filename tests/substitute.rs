@@ -43,10 +43,7 @@ fn a_gather_is_computed_where_it_is_read() {
     let conv = conv.lower(&inputs, &out);
     let whole = substitute(&conv, 0, &gather, &[3, 4]).expect("a gather is elementwise");
     verify(&whole).expect("a nest");
-    let env = Env {
-        batch: 2,
-        learning_rate: 0.0,
-    };
+    let env = Env::new(2, 0.0);
     let x: Vec<f64> = (0..120).map(|k| f64::from(k * 7 % 256)).collect();
     let w: Vec<f64> = (0..36).map(|k| f64::from(k % 5) - 2.0).collect();
     let (b, at) = ([0.5, 1.0, -1.0], [2.0, 0.0]);

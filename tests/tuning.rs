@@ -9,7 +9,7 @@ use lenetc::backend::cpu::code::Code;
 use lenetc::backend::cpu::{self, Chosen, Isa, candidates};
 use lenetc::diag::Source;
 use lenetc::driver;
-use lenetc::ir::DType;
+use lenetc::ir::{DType, Scalars};
 use lenetc::nest::loops::{Buffer, Kernel};
 use lenetc::train::{self, Doing, Epoch, Options, Session, Watcher};
 use lenetc_runtime::exec::Uniforms;
@@ -44,11 +44,7 @@ fn results(c: &Chosen, numbers: &[f64], valid: u32) -> Vec<Vec<u8>> {
         .map(|(b, n)| Guarded::new(&bytes(b, numbers, n * 1000)))
         .collect();
     let pointers: Vec<*mut u8> = buffers.iter().map(Guarded::start).collect();
-    let uniforms = Uniforms {
-        valid: valid as f32,
-        learning_rate: 0.5,
-        inverse_batch: 1.0 / valid as f32,
-    };
+    let uniforms = Uniforms::new(valid as f32, &Scalars::new(valid as usize, 0.5).floats());
     // SAFETY: each buffer has the length that the kernel states, and nothing else uses them meanwhile.
     unsafe { code.call(0, &pointers, &uniforms, 0) };
     buffers.iter().map(|b| b.bytes().to_vec()).collect()

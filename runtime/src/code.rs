@@ -86,11 +86,7 @@ mod tests {
     fn code_runs_where_it_was_copied() {
         let memory = Executable::new(&[&[0xcc; 64][..], &CODE].concat()).expect("there is memory");
         let mut target = [std::ptr::null_mut::<u8>()];
-        let u = Uniforms {
-            valid: 0.0,
-            learning_rate: 0.0,
-            inverse_batch: 0.0,
-        };
+        let u = Uniforms::new(0.0, &[]);
         // SAFETY: a function of this signature starts there; it writes the first byte of `target`.
         unsafe { memory.entry(64)(target.as_mut_ptr().cast_const(), &u, 7) };
         assert_eq!(target[0] as usize & 0xff, 7);

@@ -28,15 +28,34 @@ const REDUCED_AT_ONCE: usize = 2048;
 /// A compiled kernel: pointers to its buffers, the run-time numbers, and the number of its tile.
 pub type Entry = unsafe extern "C" fn(*const *mut u8, *const Uniforms, i64);
 
+/// Numbers that a step can have beside those of its blocks.
+pub const MOST_SCALARS: usize = 15;
+
 /// Run-time numbers of a call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Uniforms {
     /// Valid images in the block.
     pub valid: f32,
-    pub learning_rate: f32,
-    /// One over the images of the whole batch.
-    pub inverse_batch: f32,
+    /// The numbers of the step, by slot.
+    pub scalars: [f32; MOST_SCALARS],
+}
+
+impl Uniforms {
+    /// Those of a block. Panics where there are more than [`MOST_SCALARS`].
+    pub fn new(valid: f32, scalars: &[f32]) -> Self {
+        let mut all = [0.0; MOST_SCALARS];
+        all[..scalars.len()].copy_from_slice(scalars);
+        Self {
+            valid,
+            scalars: all,
+        }
+    }
+
+    /// Where a slot lies, in bytes.
+    pub const fn offset_of_scalar(slot: usize) -> usize {
+        std::mem::offset_of!(Self, scalars) + slot * size_of::<f32>()
+    }
 }
 
 /// Where a buffer of a call lies.
@@ -300,14 +319,15 @@ impl Machine {
 
     /// Runs a step on the examples at `indices`. Call it from inside the pool that `new` was told of.
     ///
-    /// Panics where an index is not below the number of examples, or the pool has more threads than arenas.
-    pub fn run(&mut self, mode: Mode, examples: Examples, indices: &[u32], learning_rate: f32) {
+    /// `scalars` are the step's numbers by slot. Panics where an index is not below the number of examples, or the pool
+    /// has more threads than arenas.
+    pub fn run(&mut self, mode: Mode, examples: Examples, indices: &[u32], scalars: &[f32]) {
         let frame = self.begin(examples, indices);
         let n = self.program.block;
         let blocks = indices.len().div_ceil(n);
         let shards = self.shards_for(mode, blocks);
         let program = &self.program;
-        let uniforms = |b: usize| uniforms(indices.len(), n, b, learning_rate);
+        let uniforms = |b: usize| uniforms(indices.len(), n, b, scalars);
         let phases = match mode {
             Mode::Train => &program.train,
             Mode::Eval => &program.eval,
@@ -389,12 +409,8 @@ impl Machine {
 }
 
 /// The numbers of block `b` of a batch of `images`; `n` images in a block.
-fn uniforms(images: usize, n: usize, b: usize, learning_rate: f32) -> Uniforms {
-    Uniforms {
-        valid: (images - b * n).min(n) as f32,
-        learning_rate,
-        inverse_batch: 1.0 / images as f32,
-    }
+fn uniforms(images: usize, n: usize, b: usize, scalars: &[f32]) -> Uniforms {
+    Uniforms::new((images - b * n).min(n) as f32, scalars)
 }
 
 /// The blocks of shard `s`: contiguous, and sizes differ by one at most.

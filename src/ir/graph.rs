@@ -8,7 +8,7 @@ use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
-use super::{StateId, StateInfo, StateKind, TensorType};
+use super::{Scalar, StateId, StateInfo, StateKind, TensorType};
 use crate::diag::Span;
 
 /// What the graph needs of an operator: a name and attributes to print, and equality.
@@ -35,27 +35,6 @@ impl NodeId {
 pub struct Value {
     pub node: NodeId,
     pub output: u32,
-}
-
-listed! {
-    /// Numbers that are known when a step starts, not when it is compiled.
-    #[derive(PartialOrd, Ord)]
-    pub enum Scalar {
-        /// The optimizer's step size.
-        LearningRate,
-        /// One over the number of images in the batch.
-        InverseBatch,
-    }
-}
-
-impl Scalar {
-    /// The name in printed graphs and nests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Scalar::LearningRate => "learning_rate",
-            Scalar::InverseBatch => "1/batch",
-        }
-    }
 }
 
 /// A node without operands.

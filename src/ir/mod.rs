@@ -14,13 +14,15 @@
 
 mod dot;
 mod graph;
+mod scalar;
 mod state;
 mod text;
 mod types;
 mod verify;
 
 pub use dot::{Drawing, dot};
-pub use graph::{Graph, Node, NodeId, NodeKind, Operation, Output, Role, Scalar, Source, Value};
+pub use graph::{Graph, Node, NodeId, NodeKind, Operation, Output, Role, Source, Value};
+pub use scalar::{Scalar, Scalars};
 pub use state::{Distribution, StateId, StateInfo, StateKind};
 pub use text::{node_text, text, value_text};
 pub use types::{DType, Leading, TensorType};

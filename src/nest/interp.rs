@@ -6,22 +6,21 @@
 use super::affine::Affine;
 use super::formula::*;
 use super::loops::{self, Kernel, Kind, Read, Stmt, Uniform, Var, Write};
-use crate::ir::{Leading, Scalar, TensorType};
+use crate::ir::{Leading, Scalars, TensorType};
 
 /// What is known when a step runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Env {
     /// Images in the batch.
     pub batch: usize,
-    pub learning_rate: f64,
+    pub scalars: Scalars,
 }
 
 impl Env {
-    fn scalar(&self, s: Scalar) -> f64 {
-        match s {
-            Scalar::LearningRate => self.learning_rate,
-            Scalar::InverseBatch => 1.0 / self.batch as f64,
-        }
+    /// A step on so many images.
+    pub fn new(batch: usize, learning_rate: f64) -> Self {
+        let scalars = Scalars::new(batch, learning_rate);
+        Self { batch, scalars }
     }
 }
 
@@ -193,7 +192,7 @@ impl Point<'_> {
     fn eval(&self, e: ExprId) -> f64 {
         match &self.s.exprs[e.0 as usize] {
             Expr::Const(bits) => f64::from(f32::from_bits(*bits)),
-            Expr::Scalar(x) => self.env.scalar(*x),
+            Expr::Scalar(x) => self.env.scalars.get(*x),
             Expr::Axis(a) => self.affine(a) as f64,
             Expr::Load(a) => self.data[a.tensor.0 as usize][self.position(a)],
             Expr::Acc(k) => self.acc[*k as usize],
@@ -409,7 +408,7 @@ impl Machine<'_> {
         };
         match &self.k.exprs[v.0 as usize] {
             E::Const(bits) => vec![f64::from(f32::from_bits(*bits)); lanes],
-            E::Uniform(Uniform::Scalar(s)) => vec![self.env.scalar(*s); lanes],
+            E::Uniform(Uniform::Scalar(s)) => vec![self.env.scalars.get(*s); lanes],
             E::Uniform(Uniform::Valid) => vec![self.valid as f64; lanes],
             E::Number(a) => vec![self.at(a) as f64; lanes],
             E::Lane(a) => (0..lanes).map(|l| (self.at(a) + l as i64) as f64).collect(),

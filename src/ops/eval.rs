@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Graph;
-use crate::ir::{NodeKind, Scalar, Source, TensorType, Value};
+use crate::ir::{NodeKind, Source, TensorType, Value};
 use crate::nest::interp::{self, Env};
 
 /// Every value of the graph. `feed` gives images, targets, indices and parameters, row-major.
@@ -18,10 +18,7 @@ pub fn evaluate(
     for id in g.topological() {
         let node = g.node(id);
         let results = match &node.kind {
-            NodeKind::Source(Source::Scalar(Scalar::LearningRate)) => vec![vec![env.learning_rate]],
-            NodeKind::Source(Source::Scalar(Scalar::InverseBatch)) => {
-                vec![vec![1.0 / env.batch as f64]]
-            }
+            NodeKind::Source(Source::Scalar(scalar)) => vec![vec![env.scalars.get(*scalar)]],
             NodeKind::Source(Source::Constant(bits)) => {
                 vec![vec![f64::from(f32::from_bits(*bits))]]
             }

@@ -3,10 +3,9 @@
 use super::*;
 use crate::nest::interp::{self, Env};
 
-const ONE: Env = Env {
-    batch: 1,
-    learning_rate: 0.0,
-};
+fn one_image() -> Env {
+    Env::new(1, 0.0)
+}
 
 fn run(op: impl Into<Op>, inputs: &[(TensorType, Vec<f64>)], env: Env) -> Vec<Vec<f64>> {
     let op = op.into();
@@ -47,7 +46,7 @@ fn correlation_of_the_book() {
     let x = (TensorType::batch([1, 3, 3]), count(9));
     let w = (TensorType::fixed([1, 1, 2, 2]), count(4));
     assert_eq!(
-        run(one.clone(), &[x.clone(), w.clone()], ONE)[0],
+        run(one.clone(), &[x.clone(), w.clone()], one_image())[0],
         [19., 25., 37., 43.]
     );
     let more = |v: &[f64]| {
@@ -58,7 +57,7 @@ fn correlation_of_the_book() {
     };
     let x = (TensorType::batch([2, 3, 3]), more(&x.1));
     let w = (TensorType::fixed([1, 2, 2, 2]), more(&w.1));
-    assert_eq!(run(one, &[x, w], ONE)[0], [56., 72., 104., 120.]);
+    assert_eq!(run(one, &[x, w], one_image())[0], [56., 72., 104., 120.]);
 }
 
 #[test]
@@ -92,7 +91,7 @@ fn pooling_of_the_book() {
                 window: window(k, s, p),
             },
             std::slice::from_ref(&x),
-            ONE,
+            one_image(),
         )
     };
     assert_eq!(pool([3, 3], [3, 3], [0, 0])[0], [10.]);
@@ -103,7 +102,7 @@ fn pooling_of_the_book() {
             window: window([2, 2], [2, 2], [1, 1]),
         },
         &[x],
-        ONE,
+        one_image(),
     );
     assert_eq!(mean[0], [0.0, 0.75, 0.75, 3.0, 7.5, 4.5, 3.0, 6.75, 3.75]);
 }
@@ -117,7 +116,7 @@ fn the_first_of_equals_wins_and_nan_propagates() {
     let y = run(
         pool,
         &[(ty, vec![1., 3., f64::NAN, 9., 3., 3., 2., 9.])],
-        ONE,
+        one_image(),
     );
     assert_eq!((y[0][0], y[1][0], y[1][1]), (3.0, 1.0, 0.0));
     assert!(y[0][1].is_nan());
@@ -127,7 +126,7 @@ fn the_first_of_equals_wins_and_nan_propagates() {
 fn cross_entropy_of_one_row() {
     let x = (TensorType::batch([3]), vec![1.0, 2.0, 1000.0]);
     let t = (TensorType::batch([]), vec![1.0]);
-    let y = run(CrossEntropyLoss, &[x, t], ONE);
+    let y = run(CrossEntropyLoss, &[x, t], one_image());
     assert_eq!(y[0], [998.0]);
 }
 
@@ -143,10 +142,7 @@ fn gather_divides_by_255() {
         leading: crate::ir::Leading::Batch,
         dims: vec![],
     };
-    let env = Env {
-        batch: 2,
-        learning_rate: 0.0,
-    };
+    let env = Env::new(2, 0.0);
     let y = run(
         Gather { scale: true },
         &[(data, vec![0., 51., 255., 102.]), (index, vec![1., 0.])],

@@ -8,6 +8,7 @@ use lenetc_runtime::cuda::{Engine, RING};
 use lenetc_runtime::exec::{Machine, Mode, StepResult};
 
 use super::{Loaded, RunError};
+use crate::ir::Scalars;
 
 /// Images of a batch on the processor when nothing is learned.
 pub(super) const EVAL_BATCH: usize = 1024;
@@ -67,8 +68,9 @@ impl Executor for Processor<'_> {
         if batch.is_empty() || most == 0 {
             return Ok(vec![]);
         }
+        let scalars = Scalars::new(batch.len(), self.learning_rate.into());
         self.machine
-            .run(self.mode, set.examples(), batch, self.learning_rate);
+            .run(self.mode, set.examples(), batch, &scalars.floats());
         self.done += batch.len();
         Ok(vec![StepResult {
             loss_sum: sum(self.machine.losses()),

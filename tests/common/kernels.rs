@@ -6,7 +6,7 @@
 use iced_x86::{Decoder, DecoderOptions, Encoder, Mnemonic, OpKind};
 use lenetc::backend::cpu::code::{Code, Isa};
 use lenetc::backend::cpu::{Options, clif, schedule, wide};
-use lenetc::ir::{DType, Leading};
+use lenetc::ir::{DType, Leading, Scalars};
 use lenetc::nest::interp::{self, Env};
 use lenetc::nest::loops::{self, Kernel};
 use lenetc::nest::{self, Extent, Nest, Tensor, TensorRole};
@@ -43,10 +43,7 @@ pub fn check(
     nest::verify(nest).expect("the nest is well-formed");
     let (k, _) = schedule(nest, options);
     loops::verify(&k).unwrap_or_else(|e| panic!("{name}: {e}\n{}", loops::text(&k)));
-    let env = Env {
-        batch: valid,
-        learning_rate: 0.5,
-    };
+    let env = Env::new(valid, 0.5);
     let refs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
     let name = format!("{name}, {valid} in {} on {isa}", options.block);
     let block = Block {
@@ -271,11 +268,7 @@ fn run_code(entry: Entry, k: &Kernel, start: &[Start], idle: u32, valid: usize) 
         .map(|(s, b)| Guarded::new(&s.bytes(b.dtype, idle)))
         .collect();
     let pointers: Vec<*mut u8> = bytes.iter().map(Guarded::start).collect();
-    let uniforms = Uniforms {
-        valid: valid as f32,
-        learning_rate: 0.5,
-        inverse_batch: 1.0 / valid as f32,
-    };
+    let uniforms = Uniforms::new(valid as f32, &Scalars::new(valid, 0.5).floats());
     // SAFETY: each buffer has the length that the kernel states, and nothing else uses them meanwhile.
     unsafe { entry(pointers.as_ptr(), &uniforms, 0) };
     let float = |c: &[u8]| f64::from(f32::from_ne_bytes([c[0], c[1], c[2], c[3]]));

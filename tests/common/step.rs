@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use lenetc::backend::cpu::Plan;
 use lenetc::driver::{self, Model};
-use lenetc::ir::{NodeKind, Role, Scalar, Source, StateId, Value};
+use lenetc::ir::{NodeKind, Role, Scalars, Source, StateId, Value};
 use lenetc::nest::interp::{self, Env};
 use lenetc::ops::{Graph, Op, evaluate};
 use lenetc::passes::build::Built;
@@ -52,8 +52,7 @@ fn value(feed: &Feed, classes: bool, s: &Source) -> Vec<f64> {
         Source::Targets => feed.targets.iter().map(|&x| x.into()).collect(),
         Source::Indices => feed.indices.iter().map(|&x| x.into()).collect(),
         Source::State(id) => feed.states[id.index()].iter().map(|&x| x.into()).collect(),
-        Source::Scalar(Scalar::LearningRate) => vec![RATE.into()],
-        Source::Scalar(Scalar::InverseBatch) => vec![1.0 / feed.indices.len() as f64],
+        Source::Scalar(scalar) => vec![feed.scalars().get(*scalar)],
         Source::Constant(bits) => vec![f32::from_bits(*bits).into()],
     }
 }
@@ -145,6 +144,10 @@ impl Feed {
         }
     }
 
+    fn scalars(&self) -> Scalars {
+        Scalars::new(self.indices.len(), RATE.into())
+    }
+
     fn examples(&self, classes: bool) -> Examples<'_> {
         Examples {
             inputs: match &self.bytes {
@@ -177,10 +180,7 @@ pub fn check(name: &str, model: &Model, batch: usize, bytes: bool) -> Option<()>
     let built = model.build(bytes).ok()?;
     let feed = Feed::new(&built, batch, bytes);
     let classes = model.config.loss == Loss::CrossEntropy;
-    let env = Env {
-        batch,
-        learning_rate: RATE.into(),
-    };
+    let env = Env::new(batch, RATE.into());
     let g = model.differentiate(built.graph);
     let oracle = evaluate(&g, env, |s| value(&feed, classes, s));
     if !decided(&g, &oracle) {
@@ -236,10 +236,12 @@ fn on_machine(
         .num_threads(1)
         .build()
         .expect("a thread");
+    let scalars = feed.scalars().floats();
+    let still = Scalars::new(feed.indices.len(), 0.0).floats();
     // A step taken apart, at a rate of 0, gives the same losses and changes nothing.
-    pool.install(|| machine.profile(examples, &feed.indices));
+    pool.install(|| machine.profile(examples, &feed.indices, &still));
     let apart = machine.losses().to_vec();
-    pool.install(|| machine.run(Mode::Train, examples, &feed.indices, RATE));
+    pool.install(|| machine.run(Mode::Train, examples, &feed.indices, &scalars));
     assert_eq!(machine.losses(), apart, "{name}");
     for o in &g.outputs {
         let (got, start): (Vec<f64>, Vec<f64>) = match (o.role, state(o.role)) {

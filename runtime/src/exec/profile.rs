@@ -62,11 +62,11 @@ impl Stopwatch {
 }
 
 impl Machine {
-    /// Runs a step of training at a learning rate of 0 and says where its time went. Call it from inside a pool of
-    /// one thread: the sum of shards is spread over all threads of the pool.
+    /// Runs a step of training and says where its time went. Call it from inside a pool of one thread: the sum of
+    /// shards is spread over all threads of the pool.
     ///
     /// Panics as [`Machine::run`] does.
-    pub fn profile(&mut self, examples: Examples, indices: &[u32]) -> Profile {
+    pub fn profile(&mut self, examples: Examples, indices: &[u32], scalars: &[f32]) -> Profile {
         let frame = self.begin(examples, indices);
         let (images, n) = (indices.len(), self.program.block);
         let blocks = images.div_ceil(n);
@@ -86,7 +86,7 @@ impl Machine {
                         let frame = with_shard(frame, &self.shards, s, Mode::Train);
                         profile.clearing += watch.lap();
                         for b in share(blocks, shards, s) {
-                            let (frame, u) = (frame.block(b, n), uniforms(images, n, b, 0.0));
+                            let (frame, u) = (frame.block(b, n), uniforms(images, n, b, scalars));
                             let timings = &mut profile.calls[timings.clone()];
                             timed(&frame, calls, &u, timings, &mut watch);
                         }
@@ -101,7 +101,7 @@ impl Machine {
                     let timings = profile.add(calls);
                     let frame = with_shard_kept(frame, &self.shards);
                     watch.restart();
-                    let u = uniforms(images, n, 0, 0.0);
+                    let u = uniforms(images, n, 0, scalars);
                     let timings = &mut profile.calls[timings];
                     timed(&frame, calls, &u, timings, &mut watch);
                 }

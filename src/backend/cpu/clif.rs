@@ -15,14 +15,12 @@ use cranelift::jit::{JITBuilder, JITModule};
 use cranelift::module::{Module, ModuleError, default_libcall_names};
 use cranelift::prelude::*;
 
+use super::code::uniform_offset;
 use super::math::Vectors;
 use super::pointer::Pointer;
 use super::{math, order};
-use crate::ir::Scalar;
 use crate::nest::Unary;
-use crate::nest::loops::{
-    At, BufId, Expr as V, Kernel, Kind, RegId, Stmt, Uniform, ValueId, Var, Write,
-};
+use crate::nest::loops::{At, BufId, Expr as V, Kernel, Kind, RegId, Stmt, ValueId, Var, Write};
 
 mod loads;
 mod loops;
@@ -416,20 +414,11 @@ impl Emitter<'_> {
         match &self.k.exprs[v.0 as usize] {
             V::Const(bits) => vectors::splat(&mut self.b, f32::from_bits(*bits)),
             V::Uniform(u) => {
-                let offset = match u {
-                    Uniform::Valid => std::mem::offset_of!(Uniforms, valid),
-                    Uniform::Scalar(Scalar::LearningRate) => {
-                        std::mem::offset_of!(Uniforms, learning_rate)
-                    }
-                    Uniform::Scalar(Scalar::InverseBatch) => {
-                        std::mem::offset_of!(Uniforms, inverse_batch)
-                    }
-                };
                 let flags = memory().with_readonly();
                 let x = self
                     .b
                     .ins()
-                    .load(types::F32, flags, self.uniforms, offset as i32);
+                    .load(types::F32, flags, self.uniforms, uniform_offset(*u));
                 self.b.ins().splat(types::F32X4, x)
             }
             V::Number(at) => self.number(at),

@@ -6,11 +6,23 @@ use std::fmt;
 use std::str::FromStr;
 
 use lenetc_runtime::code::Executable;
-use lenetc_runtime::exec::{Entry, Uniforms};
+use lenetc_runtime::exec::{Entry, MOST_SCALARS, Uniforms};
 
 use super::clif;
 use super::wide;
-use crate::nest::loops::Kernel;
+use crate::ir::Scalar;
+use crate::nest::loops::{Kernel, Uniform};
+
+const _: () = assert!(Scalar::ALL.len() <= MOST_SCALARS, "each has a slot");
+
+/// Where a kernel finds a run-time number, in bytes.
+pub(super) fn uniform_offset(uniform: Uniform) -> i32 {
+    let offset = match uniform {
+        Uniform::Valid => std::mem::offset_of!(Uniforms, valid),
+        Uniform::Scalar(scalar) => Uniforms::offset_of_scalar(scalar.slot()),
+    };
+    offset as i32
+}
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use lenetc_runtime::exec::Uniforms;
 use lenetc_runtime::memory::Region;
 
 use super::code::{Code, CodeError, Wide};
-use crate::ir::DType;
+use crate::ir::{DType, Scalars};
 use crate::nest::loops::{Buffer, Kernel};
 
 /// Compiled kernels that take the same buffers, and those buffers.
@@ -33,11 +33,7 @@ impl Trial {
         Ok(Self {
             code: Code::link(kernels, code)?,
             buffers: first.iter().map(region).collect(),
-            uniforms: Uniforms {
-                valid: valid as f32,
-                learning_rate: 0.0,
-                inverse_batch: 1.0 / valid as f32,
-            },
+            uniforms: Uniforms::new(valid as f32, &Scalars::new(valid as usize, 0.0).floats()),
         })
     }
 

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use lenetc::ir::Scalars;
 use lenetc::train::Rate;
 use lenetc_runtime::exec::{Examples, Machine, Mode};
 use serde_json::{Value, json};
@@ -34,6 +35,11 @@ pub struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
+    /// The numbers of a step on some of the examples.
+    pub fn scalars(&self, batch: &[u32]) -> Scalars {
+        Scalars::new(batch.len(), self.learning_rate.into())
+    }
+
     /// The batches, over and over.
     pub fn cycle(&self) -> impl Iterator<Item = &'a [u32]> + use<'a> {
         self.indices.chunks(self.batch).cycle()
@@ -55,7 +61,7 @@ pub fn measure(
         let mut done = 0;
         for batch in next.by_ref() {
             let call = Instant::now();
-            m.run(mode, examples, batch, batches.learning_rate);
+            m.run(mode, examples, batch, &batches.scalars(batch).floats());
             micros.push(call.elapsed().as_secs_f64() * 1e6);
             done += batch.len();
             if start.elapsed().as_secs_f64() > seconds {

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use lenetc::ir::{Scalar, Scalars};
 use lenetc_runtime::exec::{Examples, Machine, Mode, Profile};
 
 use super::latency::Batches;
@@ -58,12 +59,16 @@ pub fn measure(
     let (start, most) = (Instant::now(), seconds * STINT_SHARE);
     while whole.is_empty() || start.elapsed().as_secs_f64() < seconds {
         progress(start.elapsed().as_secs_f64() / seconds);
-        stint(&mut next, &mut whole, most, |b| run(machine, examples, b));
-        stint(&mut next, &mut parts, most, |b| {
-            machine.profile(examples, b)
+        stint(&mut next, &mut whole, most, |batch| {
+            run(machine, examples, batch)
+        });
+        stint(&mut next, &mut parts, most, |batch| {
+            machine.profile(examples, batch, &still(batch))
         });
         if let Some(m) = &mut unfused {
-            stint(&mut next, &mut apart, most, |b| m.profile(examples, b));
+            stint(&mut next, &mut apart, most, |batch| {
+                m.profile(examples, batch, &still(batch))
+            });
         }
     }
     Step {
@@ -76,8 +81,13 @@ pub fn measure(
 
 fn run(m: &mut Machine, examples: Examples, batch: &[u32]) -> Duration {
     let start = Instant::now();
-    m.run(Mode::Train, examples, batch, 0.0);
+    m.run(Mode::Train, examples, batch, &still(batch));
     start.elapsed()
+}
+
+/// The numbers of a step that changes no weight.
+fn still(batch: &[u32]) -> [f32; Scalar::ALL.len()] {
+    Scalars::new(batch.len(), 0.0).floats()
 }
 
 /// Steps of one kind, for about so many seconds at most.

@@ -55,8 +55,9 @@ pub fn verify(k: &Kernel) -> Result<(), String> {
 fn names(k: &Kernel) -> Result<(), String> {
     let memory = k.buffers.iter().map(|b| &b.name);
     let memory = memory.chain(k.regs.iter().map(|r| &r.name));
+    let value_words = print::value_words();
     let lists: [(Vec<&String>, &[&str]); 2] = [
-        (memory.collect(), &print::VALUE_WORDS),
+        (memory.collect(), &value_words),
         (k.vars.iter().collect(), &print::INDEX_WORDS),
     ];
     for (all, taken) in lists {

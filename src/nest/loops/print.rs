@@ -33,22 +33,17 @@ pub fn text(k: &Kernel) -> String {
 pub(super) fn uniform_name(u: Uniform) -> &'static str {
     match u {
         Uniform::Valid => "valid",
-        Uniform::Scalar(Scalar::LearningRate) => "learning_rate",
-        Uniform::Scalar(Scalar::InverseBatch) => "inverse_batch",
+        Uniform::Scalar(scalar) => scalar.word(),
     }
 }
 
-/// Words that stand in indices where a variable may, and where values stand.
+/// Words that stand in indices where a variable may.
 pub(super) const INDEX_WORDS: [&str; 3] = ["lane", "max", "min"];
-pub(super) const VALUE_WORDS: [&str; 7] = [
-    "valid",
-    "learning_rate",
-    "inverse_batch",
-    "splat",
-    "inf",
-    "nan",
-    "number",
-];
+/// Words that stand where values do.
+pub(super) fn value_words() -> Vec<&'static str> {
+    let uniforms = Uniform::all().map(uniform_name);
+    uniforms.chain(["splat", "inf", "nan", "number"]).collect()
+}
 
 /// Whether a name is a word of letters, digits and `_`, with points within, that the text does not use itself.
 pub(super) fn is_name(name: &str, taken: &[&str]) -> bool {

@@ -4,11 +4,11 @@
 
 use super::build::{Builder, Declined};
 use super::ir::{Base, Class, Inst, Mem, Op, Value};
+use crate::backend::cpu::code::uniform_offset;
 use crate::backend::cpu::math::{self, Bits, Vectors};
-use crate::ir::{DType, Scalar};
-use crate::nest::loops::{At, BufId, Expr as V, Read, Uniform, ValueId};
+use crate::ir::DType;
+use crate::nest::loops::{At, BufId, Expr as V, Read, ValueId};
 use crate::nest::{Binary, Compare, Unary};
-use lenetc_runtime::exec::Uniforms;
 
 impl Builder<'_> {
     /// A vector instruction's result.
@@ -56,7 +56,7 @@ impl Builder<'_> {
             V::Uniform(u) => {
                 let mem = Mem {
                     base: Base::Value(self.uniforms),
-                    disp: offset(*u),
+                    disp: uniform_offset(*u),
                     broadcast: false,
                 };
                 self.vector(Op::Splat, &[], Some(mem))
@@ -272,15 +272,6 @@ impl Builder<'_> {
         }
         out
     }
-}
-
-fn offset(u: Uniform) -> i32 {
-    let at = match u {
-        Uniform::Valid => std::mem::offset_of!(Uniforms, valid),
-        Uniform::Scalar(Scalar::LearningRate) => std::mem::offset_of!(Uniforms, learning_rate),
-        Uniform::Scalar(Scalar::InverseBatch) => std::mem::offset_of!(Uniforms, inverse_batch),
-    };
-    at as i32
 }
 
 impl Vectors for Builder<'_> {

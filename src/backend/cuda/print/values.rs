@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Printer;
-use crate::ir::{DType, Scalar};
+use crate::ir::DType;
 use crate::nest::loops::{At, BufId, Expr, Read, RegId, Uniform, ValueId, Var};
 use crate::nest::{Binary, Compare, Unary};
 
@@ -81,8 +81,7 @@ impl Printer<'_> {
         match &self.k.exprs[v.0 as usize] {
             Expr::Const(bits) => number(f32::from_bits(*bits)),
             Expr::Uniform(Uniform::Valid) => "(float)valid".into(),
-            Expr::Uniform(Uniform::Scalar(Scalar::LearningRate)) => "step->learning_rate".into(),
-            Expr::Uniform(Uniform::Scalar(Scalar::InverseBatch)) => "step->inverse_batch".into(),
+            Expr::Uniform(Uniform::Scalar(scalar)) => format!("step->{}", scalar.word()),
             Expr::Number(a) | Expr::Lane(a) => format!("(float)({})", self.at(a)),
             Expr::Reg(r, index) => self.reg(*r, index),
             Expr::Load(b, at, how) => self.load(*b, at, how),

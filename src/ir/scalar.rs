@@ -1,0 +1,69 @@
+//! Numbers that are known when a step starts, not when it is compiled: the table that all who write or read them go by.
+//!
+//! Does not know where a target keeps them: each has a slot of its own, and targets give every slot a place.
+
+listed! {
+    /// A number of a step.
+    #[derive(PartialOrd, Ord)]
+    pub enum Scalar {
+        /// The optimizer's step size.
+        LearningRate,
+        /// One over the number of images in the batch.
+        InverseBatch,
+    }
+}
+
+impl Scalar {
+    /// The name in printed graphs and nests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scalar::LearningRate => "learning_rate",
+            Scalar::InverseBatch => "1/batch",
+        }
+    }
+
+    /// The name where only a word can stand: in kernels.
+    pub fn word(self) -> &'static str {
+        match self {
+            Scalar::LearningRate => "learning_rate",
+            Scalar::InverseBatch => "inverse_batch",
+        }
+    }
+
+    /// Its position among all.
+    pub fn slot(self) -> usize {
+        self as usize
+    }
+}
+
+/// The scalars of one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scalars {
+    /// By slot.
+    values: [f64; Scalar::ALL.len()],
+}
+
+impl Scalars {
+    /// Those of a step on so many images.
+    pub fn new(images: usize, learning_rate: f64) -> Self {
+        let value = |scalar: &Scalar| match scalar {
+            Scalar::LearningRate => learning_rate,
+            Scalar::InverseBatch => 1.0 / images as f64,
+        };
+        let mut values = [0.0; Scalar::ALL.len()];
+        for scalar in Scalar::ALL {
+            values[scalar.slot()] = value(scalar);
+        }
+        Self { values }
+    }
+
+    /// The value of one.
+    pub fn get(&self, scalar: Scalar) -> f64 {
+        self.values[scalar.slot()]
+    }
+
+    /// All of them by slot, as kernels read them.
+    pub fn floats(&self) -> [f32; Scalar::ALL.len()] {
+        self.values.map(|x| x as f32)
+    }
+}
