@@ -39,7 +39,8 @@ fn kernels(model: &Model, join: bool) -> Vec<(String, Vec<Kernel>)> {
     for batch in [1, 256] {
         for isa in Isa::ALL {
             let plan = driver::plan(graph(), join, batch, isa);
-            all.push((format!("{batch} images on {isa}"), plan.kernels));
+            let kernels = plan.steps.into_iter().map(|step| step.chosen.kernel);
+            all.push((format!("{batch} images on {isa}"), kernels.collect()));
         }
         let plan = driver::plan_cuda(graph(), join, batch, 108);
         let units = plan.train.into_iter().chain(plan.eval);

@@ -95,7 +95,7 @@ fn kernels_of_every_model() {
         for batch in [1, 256] {
             for isa in Isa::ALL {
                 let plan: cpu::Plan = driver::plan(graph(), true, batch, isa);
-                for k in &plan.kernels {
+                for k in plan.steps.iter().map(cpu::Step::kernel) {
                     let read = read_back(&name, k);
                     same_code(&name, isa, k, &read);
                 }

@@ -125,7 +125,7 @@ fn weights(path: &str, batch: u32, isa: Isa, other: bool) -> Vec<Vec<u32>> {
     if other {
         for (k, group) in groups.iter().enumerate() {
             let last = candidates(&group.nest, isa, plan.block).pop();
-            plan.replace(k, last.expect("the static choice is always there"));
+            plan.steps[k].chosen = last.expect("the static choice is always there");
         }
     }
     let data = model.config.data.as_ref().expect("the model names data");

@@ -128,20 +128,23 @@ impl Code {
     /// Compiles kernels, each of its own vector width: four lanes by Cranelift.
     pub fn compile(kernels: &[Kernel]) -> Result<Self, CodeError> {
         let wide: Vec<Wide> = kernels.iter().map(|k| wide::compile(k).ok()).collect();
-        Self::link(kernels, &wide)
+        Self::link(
+            &kernels.iter().collect::<Vec<_>>(),
+            &wide.iter().collect::<Vec<_>>(),
+        )
     }
 
     /// Puts the code of kernels into executable memory and compiles those that have none yet.
-    pub fn link(kernels: &[Kernel], wide: &[Wide]) -> Result<Self, CodeError> {
+    pub fn link(kernels: &[&Kernel], wide: &[&Wide]) -> Result<Self, CodeError> {
         let mut bytes: Vec<u8> = Vec::new();
         let mut starts = Vec::new();
-        for code in wide.iter().flatten() {
+        for code in wide.iter().copied().flatten() {
             bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), TRAP);
             starts.push(bytes.len() + code.entry);
             bytes.extend(&code.bytes);
         }
         let narrow = kernels.iter().zip(wide).filter(|k| k.1.is_none());
-        let narrow: Vec<Kernel> = narrow.map(|k| k.0.clone()).collect();
+        let narrow: Vec<Kernel> = narrow.map(|k| (*k.0).clone()).collect();
         let narrow = (!narrow.is_empty())
             .then(|| clif::Code::compile(&narrow))
             .transpose()?;

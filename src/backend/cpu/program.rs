@@ -13,7 +13,6 @@ use lenetc_runtime::exec::{Call, Phase, Place, Program};
 
 use super::choose::{Chosen, choose};
 use super::code::{Code, CodeError, Isa, Wide};
-use super::schedule::Choice;
 use crate::backend::memory::{self, Interval};
 use crate::backend::origin::Origin;
 use crate::backend::values::{
@@ -33,30 +32,50 @@ const ONE_IN: u32 = 4;
 /// A worker's arena should stay below this, so that it fits the second-level cache beside the weights.
 const ARENA_BYTES: u64 = 5 << 18;
 
-/// Where everything lies, before any code exists.
+/// How often a step of training calls a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// For every block of images.
+    Blocks,
+    /// Once, behind the sum of shards.
+    Once,
+}
+
+/// A kernel and all that is known of it.
+pub struct Step {
+    /// How it is computed.
+    pub chosen: Chosen,
+    /// Of each buffer of the kernel where it lies.
+    pub places: Vec<Place>,
+    pub work: Work,
+    /// Whether the loss, the count of right answers or the logits depend on it.
+    pub eval: bool,
+    /// The operators that it computes.
+    pub nodes: Vec<NodeId>,
+    /// The same by their names, with the layers that they are of.
+    pub origin: Origin,
+    /// Multiply-adds for one image.
+    pub macs: Macs,
+    /// Bytes of its buffers that it reads or writes for one image, each counted once: values of an image in full,
+    /// parameters and their gradients divided by the images of a full block, or of the batch where the kernel runs
+    /// once.
+    pub bytes: f64,
+}
+
+impl Step {
+    /// Its kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.chosen.kernel
+    }
+}
+
+/// Where everything lies, and what is called in which order, before the code is in executable memory.
 pub struct Plan {
     pub isa: Isa,
+    /// Images in a block.
     pub block: u32,
-    pub kernels: Vec<Kernel>,
-    /// Their code, but for those that are left to Cranelift.
-    pub code: Vec<Wide>,
-    /// Why their schedules are as they are.
-    pub choices: Vec<Choice>,
-    /// The operators that each kernel computes.
-    pub operators: Vec<Vec<NodeId>>,
-    /// The same by their names, with the layers that they are of.
-    pub origins: Vec<Origin>,
-    /// Multiply-adds of each kernel for one image.
-    pub macs: Vec<Macs>,
-    /// Bytes of its buffers that each kernel reads or writes for one image, each counted once: values of an image in
-    /// full, parameters and their gradients divided by the images of a full block, or of the batch where the kernel
-    /// runs once a step.
-    pub bytes: Vec<f64>,
-    pub places: Vec<Vec<Place>>,
-    /// Whether the group runs once a step, rather than for every block.
-    pub once: Vec<bool>,
-    /// Whether the loss or the count of right answers depends on the group.
-    pub eval: Vec<bool>,
+    /// In the order of the graph; [`Plan::in_order`] has that of their calls.
+    pub steps: Vec<Step>,
     pub states: Vec<StatePlace>,
     pub arena_bytes: u64,
     pub shard_bytes: u64,
@@ -66,10 +85,6 @@ pub struct Plan {
 /// Plans the groups of a graph for batches of `batch` images.
 pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
     let fixed = Fixed::new(g, groups);
-    let once: Vec<bool> = groups
-        .iter()
-        .map(|group| !touches_batch(g, group))
-        .collect();
     let lanes = isa.lanes();
     let largest = lanes * MOST_VECTORS;
     let large = batch > lanes && arena(g, groups, &fixed, largest, lanes).1 <= ARENA_BYTES;
@@ -80,56 +95,36 @@ pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
     };
     let (arena, arena_bytes) = arena(g, groups, &fixed, block, lanes);
     let place = |v: &Value| fixed.places.get(v).copied().unwrap_or_else(|| arena[v]);
-    let places: Vec<Vec<Place>> = groups
-        .iter()
-        .map(|group| group.values().iter().map(place).collect())
-        .collect();
-    let images = |once: bool| if once { batch } else { batch.min(block) };
-    let bytes = groups.iter().zip(&places).zip(&once);
-    let bytes =
-        bytes.map(|((group, places), &once)| bytes_an_image(g, group, places, images(once)));
-    let mut plan = Plan {
+    let step = |(group, eval): (&Group, bool)| {
+        let places: Vec<Place> = group.values().iter().map(place).collect();
+        let (work, images) = match touches_batch(g, group) {
+            true => (Work::Blocks, batch.min(block)),
+            false => (Work::Once, batch),
+        };
+        Step {
+            chosen: choose(&group.nest, isa, block),
+            bytes: bytes_an_image(g, group, &places, images),
+            places,
+            work,
+            eval,
+            nodes: group.nodes.clone(),
+            origin: Origin::of(g, &group.nodes),
+            macs: group.nest.macs(),
+        }
+    };
+    let steps = groups.iter().zip(needed_for_eval(g, groups));
+    Plan {
         isa,
         block,
-        kernels: vec![],
-        code: vec![],
-        choices: vec![],
-        operators: groups.iter().map(|group| group.nodes.clone()).collect(),
-        origins: groups
-            .iter()
-            .map(|group| Origin::of(g, &group.nodes))
-            .collect(),
-        macs: groups.iter().map(|group| group.nest.macs()).collect(),
-        bytes: bytes.collect(),
-        places,
-        eval: needed_for_eval(g, groups),
-        once,
+        steps: steps.map(step).collect(),
         parameter_bytes: fixed.states.bytes,
         states: fixed.states.places,
         arena_bytes,
         shard_bytes: fixed.shard_bytes,
-    };
-    for group in groups {
-        let Chosen {
-            kernel,
-            code,
-            choice,
-        } = choose(&group.nest, isa, block);
-        plan.kernels.push(kernel);
-        plan.code.push(code);
-        plan.choices.push(choice);
     }
-    plan
 }
 
 impl Plan {
-    /// Computes a kernel by another schedule of the same nest.
-    pub fn replace(&mut self, k: usize, by: Chosen) {
-        self.kernels[k] = by.kernel;
-        self.code[k] = by.code;
-        self.choices[k] = by.choice;
-    }
-
     /// Bytes that a run on `threads` threads takes for batches of `batch` images, data aside.
     pub fn run_bytes(&self, batch: u32, threads: usize) -> u64 {
         let shard = usize::try_from(self.shard_bytes).unwrap_or(usize::MAX);
@@ -142,30 +137,30 @@ impl Plan {
     }
 
     /// The kernels in the order in which a step of training first calls them.
-    pub fn step(&self) -> impl Iterator<Item = usize> {
-        self.phase(false).chain(self.phase(true))
-    }
-
-    /// The kernels that run for every block, or those that run once a step.
-    fn phase(&self, once: bool) -> impl Iterator<Item = usize> {
-        (0..self.kernels.len()).filter(move |&k| self.once[k] == once)
+    pub fn in_order(&self) -> impl Iterator<Item = &Step> {
+        let of = |work| self.steps.iter().filter(move |step| step.work == work);
+        of(Work::Blocks).chain(of(Work::Once))
     }
 
     /// Compiles the kernels and puts the program together.
     pub fn compile(&self) -> Result<Program, CodeError> {
-        let code = Code::link(&self.kernels, &self.code)?;
-        let call = |k: usize| Call {
-            name: self.kernels[k].name.clone(),
-            macs: self.macs[k].terms,
-            bytes: self.bytes[k],
-            entry: code.entry(k),
-            buffers: self.places[k].clone(),
+        let kernels: Vec<&Kernel> = self.steps.iter().map(Step::kernel).collect();
+        let wide: Vec<&Wide> = self.steps.iter().map(|step| &step.chosen.code).collect();
+        let code = Code::link(&kernels, &wide)?;
+        let calls = |keep: &dyn Fn(&Step) -> bool| -> Vec<Call> {
+            let numbered = self.steps.iter().enumerate();
+            let kept = numbered.filter(|(_, step)| keep(step));
+            let call = kept.map(|(k, step)| Call {
+                name: step.kernel().name.clone(),
+                macs: step.macs.terms,
+                bytes: step.bytes,
+                entry: code.entry(k),
+                buffers: step.places.clone(),
+            });
+            call.collect()
         };
-        let list = |once| self.phase(once).map(call).collect::<Vec<Call>>();
-        let (blocks, once) = (list(false), list(true));
-        let eval = (0..self.kernels.len()).filter(|&k| self.eval[k]);
-        let eval = eval.map(call).collect();
-        let mut train = vec![Phase::Blocks(blocks)];
+        let mut train = vec![Phase::Blocks(calls(&|step| step.work == Work::Blocks))];
+        let once = calls(&|step| step.work == Work::Once);
         if !once.is_empty() {
             train.extend([Phase::Reduce, Phase::Once(once)]);
         }
@@ -175,7 +170,7 @@ impl Plan {
             shard_bytes: self.shard_bytes as usize,
             parameter_bytes: self.parameter_bytes as usize,
             train,
-            eval: vec![Phase::Blocks(eval)],
+            eval: vec![Phase::Blocks(calls(&|step| step.eval))],
             code: Box::new(code),
         })
     }

@@ -31,7 +31,10 @@ impl Trial {
             kernels[0].name
         );
         Ok(Self {
-            code: Code::link(kernels, code)?,
+            code: Code::link(
+                &kernels.iter().collect::<Vec<_>>(),
+                &code.iter().collect::<Vec<_>>(),
+            )?,
             buffers: first.iter().map(region).collect(),
             uniforms: Uniforms::new(valid as f32, &Scalars::new(valid as usize, 0.0).floats()),
         })

@@ -75,7 +75,9 @@ pub fn run(plan: &mut Plan, nests: &[&Nest], cache: Option<&Cache>) -> Tuned {
     for (k, tile) in found.tiles.iter().enumerate() {
         let by = tile.and_then(|tile| tiled(nests[k], plan.isa, plan.block, tile));
         changed += usize::from(by.is_some());
-        by.into_iter().for_each(|by| plan.replace(k, by));
+        if let Some(by) = by {
+            plan.steps[k].chosen = by;
+        }
     }
     Tuned {
         nests: found.nests,

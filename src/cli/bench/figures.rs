@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use lenetc::backend::Origin;
-use lenetc::backend::cpu::Plan;
+use lenetc::backend::cpu::{Plan, Step as Planned};
 use lenetc::ir::NodeId;
 use serde_json::{Value, json};
 
@@ -54,12 +54,12 @@ pub struct Contents {
 
 /// Of each call of a step what it computes.
 pub fn contents(plan: &Plan) -> Vec<Contents> {
-    let of = |k: usize| Contents {
-        nodes: plan.operators[k].clone(),
-        layers: layers(&plan.origins[k]),
-        padded: plan.macs[k].padded,
+    let of = |step: &Planned| Contents {
+        nodes: step.nodes.clone(),
+        layers: layers(&step.origin),
+        padded: step.macs.padded,
     };
-    plan.step().map(of).collect()
+    plan.in_order().map(of).collect()
 }
 
 /// The layers of a kernel.

@@ -101,7 +101,7 @@ fn measure(a: &BenchArgs) -> Result<Report, Stop> {
             latency::measure(m, x, mode, batches, a.seconds, &progress)
         })
     });
-    let fuses = plan.operators.iter().any(|o| o.len() > 1);
+    let fuses = plan.steps.iter().any(|step| step.nodes.len() > 1);
     let mut unfused = fuses.then(|| machine(&apart)).transpose()?;
     begin(3);
     let step = session.with_one_thread(|m, x| {

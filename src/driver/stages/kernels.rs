@@ -6,7 +6,7 @@ use lenetc_runtime::exec::Place;
 use super::super::plan_cuda;
 use super::{Compilation, NoStage};
 use crate::backend::Origin;
-use crate::backend::cpu::{self, Isa, clif, wide};
+use crate::backend::cpu::{self, Isa, Work, clif, wide};
 use crate::backend::cuda::{self, ptx};
 use crate::diag;
 use crate::ir::{self, NodeId, Value};
@@ -38,8 +38,8 @@ impl Compilation<'_> {
 
     /// The same of a plan.
     fn wanted_of(&self, plan: &cpu::Plan) -> Result<Vec<usize>, NoStage> {
-        let names = plan.kernels.iter().map(|k| k.name.as_str());
-        self.wanted(names.zip(&plan.origins))
+        let steps = plan.steps.iter();
+        self.wanted(steps.map(|step| (step.kernel().name.as_str(), &step.origin)))
     }
 
     /// Groups with the numbers of those that are asked for.
@@ -82,7 +82,7 @@ impl Compilation<'_> {
         let (wanted, origins) = self.wanted_groups(&g, &groups)?;
         let plan = cpu::plan(&g, &groups, self.batch(), self.options.isa);
         let nest = |k: usize| {
-            let choice = comment("#", &plan.choices[k].to_string());
+            let choice = comment("#", &plan.steps[k].chosen.choice.to_string());
             let title = title("#", k, &origins[k]);
             format!("{title}{choice}{}\n", nest::text(&groups[k].nest))
         };
@@ -100,20 +100,20 @@ impl Compilation<'_> {
             p.shard_bytes,
             p.parameter_bytes
         );
-        for (title, once) in [
-            ("for every block", false),
-            ("once a step, after the sum of shards", true),
+        for (title, work) in [
+            ("for every block", Work::Blocks),
+            ("once a step, after the sum of shards", Work::Once),
         ] {
             let kernels: Vec<usize> = wanted
                 .iter()
                 .copied()
-                .filter(|&k| p.once[k] == once)
+                .filter(|&k| p.steps[k].work == work)
                 .collect();
             if !kernels.is_empty() {
                 out += &format!("\n{title}:\n");
             }
             for k in kernels {
-                out += &planned(&p, k);
+                out += &planned(k, &p.steps[k]);
             }
         }
         Ok(out)
@@ -122,7 +122,10 @@ impl Compilation<'_> {
     pub(super) fn loops(&self) -> Result<String, NoStage> {
         let p = self.plan(self.options.isa);
         let wanted = self.wanted_of(&p)?;
-        let kernel = |k: usize| title("#", k, &p.origins[k]) + &loops::text(&p.kernels[k]) + "\n";
+        let kernel = |k: usize| {
+            let step = &p.steps[k];
+            title("#", k, &step.origin) + &loops::text(step.kernel()) + "\n"
+        };
         Ok(wanted.into_iter().map(kernel).collect())
     }
 
@@ -130,7 +133,8 @@ impl Compilation<'_> {
         let p = self.plan(Isa::Cranelift);
         let wanted = self.wanted_of(&p)?;
         let kernel = |k: usize| {
-            title(";", k, &p.origins[k]) + &clif::listing(&p.kernels[k], k as u32, target)
+            let step = &p.steps[k];
+            title(";", k, &step.origin) + &clif::listing(step.kernel(), k as u32, target)
         };
         Ok(wanted.into_iter().map(kernel).collect())
     }
@@ -139,9 +143,10 @@ impl Compilation<'_> {
         let p = self.plan(self.options.isa);
         let mut out = String::new();
         for k in self.wanted_of(&p)? {
-            let kernel = &p.kernels[k];
-            out += &title(";", k, &p.origins[k]);
-            out += &match &p.code[k] {
+            let step = &p.steps[k];
+            let kernel = step.kernel();
+            out += &title(";", k, &step.origin);
+            out += &match &step.chosen.code {
                 Some(code) => format!("; {} {}\n{}\n", kernel.name, p.isa, wide::text(code)),
                 None => clif::assembly(std::slice::from_ref(kernel), target)
                     .map_err(|e| e.to_string())?,
@@ -234,12 +239,12 @@ fn over_gpu_kernel(k: &cuda::Printed) -> String {
 }
 
 /// A kernel's line in the memory plan, and a line for each of its buffers.
-fn planned(p: &cpu::Plan, k: usize) -> String {
-    let kernel = &p.kernels[k];
-    let eval = if p.eval[k] { "  (eval)" } else { "" };
-    let head = format!("  {}{eval}  # {k}: {}", kernel.name, p.origins[k]);
+fn planned(k: usize, step: &cpu::Step) -> String {
+    let kernel = step.kernel();
+    let eval = if step.eval { "  (eval)" } else { "" };
+    let head = format!("  {}{eval}  # {k}: {}", kernel.name, step.origin);
     let mut out = wrap(&head, "      # ") + "\n";
-    for (b, place) in kernel.buffers.iter().zip(&p.places[k]) {
+    for (b, place) in kernel.buffers.iter().zip(&step.places) {
         let bytes = b.len * b.dtype.size_bytes();
         out += &format!("    {:<8} {}, {bytes} bytes\n", b.name, place_text(place));
     }
