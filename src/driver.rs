@@ -13,6 +13,8 @@ use crate::backend::cpu::{self, Isa};
 use crate::backend::cuda;
 use crate::diag::{self, Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
+use crate::nest::loops::{self, Dialect, Kernel};
+use crate::ops;
 use crate::ops::Graph;
 use crate::passes::build::{self, Built};
 use crate::passes::config::{self, Config, Data, Loss};
@@ -223,7 +225,9 @@ pub fn group(g: &mut Graph, passes: impl Into<Passes>) -> Vec<Group> {
 /// From the graph of a step to its plan.
 pub fn plan(mut g: Graph, passes: impl Into<Passes>, batch: u32, isa: Isa) -> cpu::Plan {
     let groups = group(&mut g, passes);
-    cpu::plan(&g, &groups, batch, isa)
+    let plan = cpu::plan(&g, &groups, batch, isa);
+    verified_kernels(plan.steps.iter().map(cpu::Step::kernel), Dialect::Processor);
+    plan
 }
 
 /// The same with the tiles that are the fastest on this machine, as the cache or a measurement has them, and what was
@@ -239,6 +243,7 @@ pub fn tuned_plan(
     let mut plan = cpu::plan(&g, &groups, batch, isa);
     let nests: Vec<_> = groups.iter().map(|group| &group.nest).collect();
     let tuned = tune::run(&mut plan, &nests, cache);
+    verified_kernels(plan.steps.iter().map(cpu::Step::kernel), Dialect::Processor);
     (plan, tuned)
 }
 
@@ -249,12 +254,24 @@ pub fn plan_cuda(mut g: Graph, optimise: bool, batch: u32, multiprocessors: u32)
         batch,
         multiprocessors,
     };
-    cuda::plan(&g, &groups, options)
+    let plan = cuda::plan(&g, &groups, options);
+    let units = plan.train.iter().chain(&plan.eval);
+    verified_kernels(units.map(|unit| &unit.kernel), Dialect::Gpu);
+    plan
 }
 
 /// A graph that breaks an invariant is a bug of the pass that made it.
 fn verified(g: &Graph, pass: &str) {
-    if let Err(e) = ir::verify(g) {
-        panic!("a bug in lenetc: after {pass} the graph is wrong: {e:?}");
+    if let Err(e) = ir::verify(g).and_then(|()| ops::verify(g)) {
+        panic!("a bug in lenetc: after {pass} the graph is wrong: {e}");
+    }
+}
+
+/// A kernel that leaves its memory, or says what its target cannot do, is a bug of its schedule.
+fn verified_kernels<'a>(kernels: impl Iterator<Item = &'a Kernel>, dialect: Dialect) {
+    for kernel in kernels {
+        if let Err(e) = loops::verify(kernel).and_then(|()| dialect.verify(kernel)) {
+            panic!("a bug in lenetc: a schedule made a wrong kernel: {e}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! 4. a state's source and its next value have its type;
 //! 5. a state has one source, and states' names are unique.
 //!
-//! Knows no operator; [`crate::passes::infer`] checks that results have the types that operators infer.
+//! Knows no operator; [`crate::ops::verify`] checks that results have the types that operators infer.
 
 use std::collections::BTreeSet;
 

@@ -366,10 +366,12 @@ fn told_apart<'a>(name: &str, taken: impl Iterator<Item = &'a String>) -> String
 }
 
 mod check;
+mod dialect;
 mod parse;
 mod print;
 mod sharing;
 pub use check::verify;
+pub use dialect::Dialect;
 pub use parse::{ParseError, parse};
 pub use print::text;
 pub use sharing::compact;

@@ -266,6 +266,26 @@ impl ShapeError {
     }
 }
 
+/// The first operation whose results have other types than it infers, if there is one. A violation is a bug of the
+/// pass that made the graph.
+pub fn verify(g: &Graph) -> Result<(), String> {
+    for id in g.topological() {
+        let Some(op) = g.operation(id) else { continue };
+        let operands: Vec<TensorType> = g.operands(id).iter().map(|&v| g.ty(v).clone()).collect();
+        let inferred = op
+            .infer(&operands)
+            .map_err(|e| format!("%{}: {}", id.index(), e.rule))?;
+        if inferred != g.node(id).types {
+            return Err(format!(
+                "%{} has not the types of {}",
+                id.index(),
+                op.name()
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The dimensions of an image `[channels, height, width]` with a batch axis.
 pub(crate) fn image(ty: &TensorType, who: &str) -> Result<[u32; 3], ShapeError> {
     match (ty.is_batch(), &ty.dims[..]) {
