@@ -198,7 +198,7 @@ impl Engine {
         stream.write(order, &mut memory.order).map_err(&starting)?;
         stream.write(&[step], &mut memory.step).map_err(&starting)?;
         if self.graphs[slot(mode)].is_none() {
-            self.graphs[slot(mode)] = self.capture(mode)?;
+            self.graphs[slot(mode)] = Some(self.capture(mode)?);
         }
         self.left = order.len().div_ceil(self.program.batch);
         Ok(())
@@ -256,8 +256,8 @@ impl Engine {
         self.stream.synchronize().map_err(when(self.phase(), doing))
     }
 
-    /// Records the launches of a step; nothing runs. `None` where there are none.
-    fn capture(&self, mode: Mode) -> Result<Option<Graph>, CudaError> {
+    /// Records the launches of a step; nothing runs.
+    fn capture(&self, mode: Mode) -> Result<Graph, CudaError> {
         const DOING: &str = "capturing a step";
         let launches = match mode {
             Mode::Train => &self.program.train,
@@ -266,10 +266,8 @@ impl Engine {
         let failed = when(Phase::Load, DOING);
         let record = || launches.iter().try_for_each(|l| self.launch(l, mode));
         let graph = Graph::record(&self.stream, record, &failed)?;
-        if let Some(graph) = &graph {
-            graph.upload().map_err(&failed)?;
-            self.finish(DOING)?;
-        }
+        graph.upload().map_err(&failed)?;
+        self.finish(DOING)?;
         Ok(graph)
     }
 

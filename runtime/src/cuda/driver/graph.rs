@@ -29,26 +29,21 @@ impl Drop for Recorded<'_> {
 }
 
 impl Graph {
-    /// Records what `record` launches on the stream; nothing runs. `None` where it launches nothing. An error of the
-    /// driver goes through `failed`; one of `record` comes first.
+    /// Records what `record` launches on the stream; nothing runs. An error of the driver goes through `failed`; one of
+    /// `record` comes first.
     pub fn record<E>(
         stream: &Arc<Stream>,
         record: impl FnOnce() -> Result<(), E>,
         failed: impl Fn(DriverError) -> E,
-    ) -> Result<Option<Self>, E> {
+    ) -> Result<Self, E> {
         let begun = Self::begin(stream);
         begun.map_err(&failed)?;
         let launched = record();
         // The recording ends whether it went well or not: a stream that stays in it would record all that follows.
         let recorded = Self::end(stream);
         launched?;
-        let recorded = recorded.map_err(&failed)?;
-        if recorded.handle.0.is_null() {
-            return Ok(None);
-        }
-        Self::instantiate(stream, &recorded)
-            .map(Some)
-            .map_err(failed)
+        let graph = recorded.and_then(|r| Self::instantiate(stream, &r));
+        graph.map_err(failed)
     }
 
     fn begin(stream: &Stream) -> Result<(), DriverError> {

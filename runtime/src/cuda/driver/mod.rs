@@ -52,3 +52,70 @@ pub(super) fn done(code: u32) -> Result<(), DriverError> {
         code => Err(DriverError(code)),
     }
 }
+
+/// On the software GPU.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::software;
+    use std::sync::Arc;
+
+    fn stream() -> Arc<Stream> {
+        let table = software::table().expect("it has every function");
+        let table = Box::leak(Box::new(table));
+        table.init().expect("it starts");
+        let gpu = Gpu::get(table, 0).expect("it has one");
+        Stream::new(&Context::new(gpu).expect("a context")).expect("a stream")
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let stream = stream();
+        let mut memory = Memory::zeros(&stream, 16).expect("reserved");
+        stream
+            .write(&[7u32, u32::MAX], &mut memory)
+            .expect("copied");
+        let values = stream.read::<u32>(&memory, 3);
+        assert_eq!(values, Ok(vec![7, u32::MAX, 0]));
+        assert_eq!(stream.read::<f32>(&memory, 0), Ok(vec![]));
+        assert_eq!(stream.sleep(), Ok(()));
+    }
+
+    #[test]
+    #[should_panic(expected = "what is copied fits")]
+    fn no_more_is_written_than_fits() {
+        let stream = stream();
+        let mut memory = Memory::new(&stream, 3).expect("reserved");
+        let _ = stream.write(&[0u32], &mut memory);
+    }
+
+    #[test]
+    #[should_panic(expected = "what is copied is there")]
+    fn no_more_is_read_than_is_there() {
+        let stream = stream();
+        let memory = Memory::new(&stream, 7).expect("reserved");
+        let _ = stream.read::<u32>(&memory, 2);
+    }
+
+    #[test]
+    fn a_recording_ends_whatever_comes_of_it() {
+        let stream = stream();
+        let record = |r| Graph::record(&stream, || r, |e| e.0);
+        assert_eq!(record(Err(77)).err(), Some(77));
+        // A stream that is being recorded could not be waited for.
+        assert_eq!(stream.synchronize(), Ok(()));
+        let nothing = record(Ok(())).expect("a graph");
+        // SAFETY: it has no kernels.
+        assert_eq!(unsafe { nothing.launch() }, Ok(()));
+        assert_eq!(stream.synchronize(), Ok(()));
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error() {
+        let table = Box::leak(Box::new(software::table().expect("it has every function")));
+        table.init().expect("it starts");
+        assert_eq!(Gpu::count(table), Ok(1));
+        assert_eq!(Gpu::get(table, 1).err(), Some(DriverError(101)));
+        assert_eq!(Gpu::get(table, u32::MAX).err(), Some(DriverError(101)));
+    }
+}
