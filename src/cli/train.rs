@@ -118,6 +118,9 @@ pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<Session,
             Session::on_gpu(&device, plan.program(), plan.states, data, config)?
         }
     };
+    for warning in session.gpu().map_or(&[][..], Engine::warnings) {
+        anstream::eprintln!("warning: {warning}");
+    }
     if let Some(log) = session.gpu().map(Engine::log).filter(|l| !l.is_empty()) {
         anstream::eprintln!("note: NVRTC says: {log}");
     }

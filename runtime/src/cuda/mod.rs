@@ -7,12 +7,14 @@
 mod choose;
 mod compile;
 mod device;
+mod driver;
 mod engine;
 mod error;
 mod libraries;
 mod nvrtc;
 mod philox;
 mod resources;
+mod software;
 mod step;
 
 pub use choose::Version;
@@ -20,12 +22,11 @@ pub use compile::{Arch, Compiled, Image, compile};
 pub use device::{Choice, Device, Found, devices};
 pub use engine::Engine;
 pub use error::CudaError;
-pub use libraries::{
-    nvrtc, software, software_configure, software_report, software_reset_counters,
-};
+pub use libraries::nvrtc;
 pub use nvrtc::Nvrtc;
 pub use philox::PHILOX;
 pub use resources::{Resources, resources};
+pub use software::{software_configure, software_report, software_reset_counters};
 pub use step::{PRELUDE, RING};
 
 /// A compiled program: CUDA C and the launches of a step.
