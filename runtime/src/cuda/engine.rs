@@ -17,7 +17,7 @@ use cudarc::driver::{
 use super::device::{Device, Found, Loaded};
 use super::error::{CudaError, Phase, when};
 use super::step::{RING, Slot, Step};
-use super::{Launch, PRELUDE, Place, Program};
+use super::{Launch, PRELUDE, Place, Program, Resources, resources};
 use crate::exec::{Bytes, Examples, Mode, StepResult};
 
 /// A program with its memory on a device.
@@ -129,6 +129,11 @@ impl Engine {
             |line: &&str| line.starts_with("ptxas info") || line.contains("bytes stack frame");
         let lines = self.log.lines().filter(|line| !of_ptxas(line));
         lines.collect::<Vec<_>>().join("\n").trim().to_string()
+    }
+
+    /// What ptxas says that each kernel takes; nothing where the driver made the machine code from PTX.
+    pub fn resources(&self) -> Vec<Resources> {
+        resources(&self.log)
     }
 
     /// All parameters, as they lie in their region.

@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod libraries;
 mod nvrtc;
+mod occupancy;
 mod philox;
 mod resources;
 mod step;
@@ -24,6 +25,7 @@ pub use libraries::{
     nvrtc, software, software_configure, software_report, software_reset_counters,
 };
 pub use nvrtc::Nvrtc;
+pub use occupancy::{Bound, Occupancy, Shape, occupancy};
 pub use philox::PHILOX;
 pub use resources::{Resources, resources};
 pub use step::{PRELUDE, RING};
