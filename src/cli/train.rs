@@ -6,7 +6,6 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use lenetc::backend::cpu::Plan;
 use lenetc::backend::cpu::tune::Tuned;
-use lenetc::backend::cuda;
 use lenetc::diag;
 use lenetc::driver::{self, Model, Passes};
 use lenetc::ops::Graph;
@@ -109,7 +108,12 @@ pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<(Session
             let multiprocessors = device.found.multiprocessors;
             let batch = p.model.config.batch_size;
             let plan = driver::plan_cuda(p.graph(), a.opt > 0, batch, multiprocessors);
-            fits(&plan)?;
+            if let Some(kernel) = plan.too_large() {
+                return Err(Stop::Message(format!(
+                    "{kernel} has a tensor of more than 2^31 elements for a batch of {batch}: \
+                     --set train.batch_size= makes it smaller"
+                )));
+            }
             let (data, config) = (p.data, p.model.config);
             Session::on_gpu(&device, plan.program(), plan.parameters, data, config)?
         }
@@ -118,18 +122,6 @@ pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<(Session
         anstream::eprintln!("note: NVRTC says: {log}");
     }
     Ok((session, p.built))
-}
-
-/// That 32 bits count the elements of a plan's tensors.
-pub fn fits(plan: &cuda::Plan) -> Result<(), Stop> {
-    let Some(kernel) = plan.too_large() else {
-        return Ok(());
-    };
-    let batch = plan.options.batch;
-    Err(Stop::Message(format!(
-        "{kernel} has a tensor of more than 2^31 elements for a batch of {batch}: \
-         --set train.batch_size= makes it smaller"
-    )))
 }
 
 /// Says what tuning did.

@@ -17,7 +17,7 @@ use cudarc::driver::{
 use super::device::{Device, Found, Loaded};
 use super::error::{CudaError, Phase, when};
 use super::step::{RING, Slot, Step};
-use super::{Launch, PRELUDE, Place, Program, Resources, resources};
+use super::{Launch, PRELUDE, Place, Program};
 use crate::exec::{Bytes, Examples, Mode, StepResult};
 
 /// A program with its memory on a device.
@@ -132,8 +132,8 @@ impl Engine {
     }
 
     /// What ptxas says that each kernel takes; nothing where the driver made the machine code from PTX.
-    pub fn resources(&self) -> Vec<Resources> {
-        resources(&self.log)
+    pub fn resources(&self) -> Vec<super::Resources> {
+        super::resources(&self.log)
     }
 
     /// All parameters, as they lie in their region.

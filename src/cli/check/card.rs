@@ -66,7 +66,7 @@ impl Card {
 }
 
 /// Goes on in another process; returns only where that cannot start.
-pub fn go_on_in(mut command: Box<Command>) -> Result<u8, Stop> {
+pub fn go_on_in(mut command: Command) -> Result<u8, Stop> {
     let e = command.exec();
     Err(Stop::Message(format!("cannot start lenetc again: {e}")))
 }

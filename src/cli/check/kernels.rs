@@ -220,7 +220,7 @@ pub fn table(rows: &[Row], page: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use lenetc::backend::Origin;
     use lenetc::backend::origin::Part;
     use lenetc_runtime::cuda::Launch;
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    fn made(resources: &[Resources]) -> Vec<Row> {
+    pub fn made(resources: &[Resources]) -> Vec<Row> {
         let parts = ["11", "9", "7"].map(|layer| Part {
             operator: "LinearGradWeight",
             layer: layer.into(),
@@ -274,7 +274,7 @@ mod tests {
         rows(&[printed], &shapes(&program()), resources, &report, &device)
     }
 
-    fn resources() -> Resources {
+    pub fn resources() -> Resources {
         Resources {
             kernel: "gradients".into(),
             registers: 97,

@@ -17,8 +17,8 @@ use lenetc_runtime::cuda::{Device, Engine, Found};
 use serde_json::{Value, json};
 
 use super::args::{CheckArgs, Target};
-use super::bench::line;
-use super::{FAILED, Stop, print, show, train, width};
+use super::bench::{Progress, line};
+use super::{FAILED, Stop, print, show, width};
 use card::Card;
 use examples::{Made, Steps};
 use findings::Finding;
@@ -70,7 +70,7 @@ fn on_gpu(a: &CheckArgs) -> Result<u8, Stop> {
     }
     let card = match Card::of(a)? {
         Card::Software(settings) => settings,
-        Card::Elsewhere(command) => return card::go_on_in(command),
+        Card::Elsewhere(command) => return card::go_on_in(*command),
     };
     let device = card::open(&card)?;
     let checked = check(&device, &model, &built)?;
@@ -95,17 +95,26 @@ fn check(device: &Device, model: &Model, built: &Built) -> Result<Checked, Stop>
     let batch = model.config.batch_size;
     let graph = model.differentiate(built.graph.clone());
     let plan = driver::plan_cuda(graph, true, batch, device.found.multiprocessors);
-    train::fits(&plan)?;
+    if plan.too_large().is_some() {
+        return Err(Stop::Message(format!(
+            "a kernel works on more elements than 2^31 for a batch of {batch}: \
+             --set train.batch_size= makes it smaller"
+        )));
+    }
     let steps = Steps::new(batch, model.trained);
     let made = Made::new(model, built, steps.examples());
     let (printed, program) = plan.printed(|_, _| true);
     let shapes = kernels::shapes(&program);
+    let progress = Progress::new(2);
+    progress.begin(0, "compiling the kernels");
     let engine = Engine::new(device, program, made.examples(), None);
     let mut engine = engine.map_err(RunError::from)?;
     let mut weights = vec![0.0; plan.parameter_bytes as usize / 4];
     examples::weights(&plan.parameters, &built.parameters, &mut weights);
     engine.set_parameters(&weights).map_err(RunError::from)?;
+    progress.begin(1, "running them, checked");
     let ended = steps.run(&mut engine, model.config.learning_rate);
+    drop(progress);
     let report = findings::report()?;
     let findings = Finding::all(&report, &printed);
     // An error that no finding explains is the driver's.
@@ -190,5 +199,57 @@ impl Checked {
             "findings": all(&self.findings),
             "finite": !self.stopped,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lenetc_runtime::cuda::Resources;
+
+    use super::*;
+
+    fn checked(rows: Vec<Row>, stopped: bool) -> Checked {
+        let device = Found {
+            number: 0,
+            name: "any".into(),
+            capability: 121,
+            memory_bytes: 1 << 30,
+            multiprocessors: 1,
+        };
+        Checked {
+            device,
+            batch: 8,
+            steps: Steps::new(8, true),
+            rows,
+            findings: vec![],
+            stopped,
+        }
+    }
+
+    #[test]
+    fn spills_are_a_fault() {
+        let told = kernels::tests::resources();
+        let c = checked(kernels::tests::made(&[told]), false);
+        let said = "not enough registers for 1 kernel, slow but not wrong:\n  \
+                    gradients (11, 9, 7) spills 20 bytes a thread";
+        assert_eq!(c.faults(), said);
+        let told = Resources {
+            spill_stores: 0,
+            spill_loads: 0,
+            ..kernels::tests::resources()
+        };
+        assert_eq!(checked(kernels::tests::made(&[told]), false).faults(), "");
+    }
+
+    #[test]
+    fn what_is_not_known_and_what_did_not_run_is_said() {
+        let text = checked(kernels::tests::made(&[]), true).text("m.nn", 80);
+        let head = "model      m.nn, in batches of 8 images\n\
+                    device     any, compute capability 12.1, 1 multiprocessor\n\n";
+        let foot = "sanitizers no finding in steps of 8 and of 4 images, an evaluation of 4\n           \
+                    not all updates ran: a loss was not finite\n\
+                    ?          no NVRTC knows the device: its driver makes the machine code of PTX\n";
+        assert!(text.starts_with(head) && text.ends_with(foot), "{text}");
+        assert!(text.lines().all(|l| width::of(l) <= 80), "{text}");
     }
 }
