@@ -114,7 +114,7 @@ fn a_chain_trains() {
     for pairs in [8, 64] {
         for batch in [1, 5, 17] {
             let name = format!("{pairs} pairs of activations, {batch} images");
-            let checked = step::check(&name, &model(pairs), batch, false);
+            let checked = step::check(&name, &model(pairs), batch, false, None);
             assert!(checked.is_some(), "{name}: nothing is checked");
         }
     }

@@ -1,5 +1,6 @@
 //! Every model on the software GPU against the processor: thirty steps from the same weights on the same batches, with
-//! a partial one at the end of each epoch; and every model's kernels under the sanitizers.
+//! a partial one at the end of each epoch, and a few steps on devices of other sizes; and every model's kernels under the
+//! sanitizers, as each of these devices has them.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -15,6 +16,8 @@ mod compare;
 mod gpu;
 
 const STEPS: u64 = 30;
+/// Steps on devices of other sizes: an epoch with its partial batch.
+const FEW: u64 = 3;
 /// In order, reversed, at random.
 const ORDERS: [u32; 3] = [0, 1, 5];
 
@@ -93,15 +96,23 @@ impl Case {
         (start, told, tensors(&session))
     }
 
-    fn both(&self) {
-        let device = gpu::device("sanitize=none;warp_order=0");
+    /// On each device, and on the processor.
+    fn all(&self) {
+        for on in gpu::DEVICES {
+            self.both(on, if on == gpu::USUAL { STEPS } else { FEW });
+        }
+    }
+
+    /// So many steps on a device and on the processor.
+    fn both(&self, on: &str, steps: u64) {
+        let device = gpu::device(&format!("{on};sanitize=none;warp_order=0"));
         let cuda = gpu::session(self.model(), self.data.path(), Some(&device));
-        let (w0, cuda, cuda_end) = self.train(cuda, STEPS);
+        let (w0, cuda, cuda_end) = self.train(cuda, steps);
         let cpu = gpu::session(self.model(), self.data.path(), None);
-        let (cpu_w0, cpu, cpu_end) = self.train(cpu, STEPS);
+        let (cpu_w0, cpu, cpu_end) = self.train(cpu, steps);
         assert_eq!(w0, cpu_w0, "{}: both start from the same", self.name);
-        assert_eq!(cpu.steps.len() as u64, STEPS);
-        let named = |e: String| panic!("{}: {e}", self.name);
+        assert_eq!(cpu.steps.len() as u64, steps);
+        let named = |e: String| panic!("{} with {on}: {e}", self.name);
         compare::losses(&cuda.steps, &cpu.steps).unwrap_or_else(named);
         compare::updates(&w0, &cpu_end, &cuda_end).unwrap_or_else(named);
         if !cpu.tests.is_empty() {
@@ -110,12 +121,13 @@ impl Case {
     }
 
     /// An epoch under all sanitizers.
-    fn sanitized(&self, order: u32) -> (Vec<f64>, Vec<Tensor>) {
-        let device = gpu::device(&format!("sanitize=all;warp_order={order}"));
+    fn sanitized(&self, on: &str, order: u32) -> (Vec<f64>, Vec<Tensor>) {
+        let device = gpu::device(&format!("{on};sanitize=all;warp_order={order}"));
         let session = gpu::session(self.model(), self.data.path(), Some(&device));
         let (_, told, end) = self.train(session, 3);
         let found = gpu::findings(&gpu::report());
-        assert!(found.is_empty(), "{}, order {order}: {found:?}", self.name);
+        let name = self.name;
+        assert!(found.is_empty(), "{name}, {on}, order {order}: {found:?}");
         (told.steps, end)
     }
 }
@@ -153,7 +165,7 @@ fn torch(file: &str) -> PathBuf {
 #[test]
 fn lenet_trains_as_on_the_processor() {
     let _one = gpu::alone();
-    Case::new("lenet", 32).both();
+    Case::new("lenet", 32).all();
 }
 
 #[test]
@@ -164,19 +176,34 @@ fn lenet_trains_on_from_a_checkpoint_as_on_the_processor() {
         weights,
         ..Case::new("lenet", 32)
     }
-    .both();
+    .both(gpu::USUAL, STEPS);
 }
 
 #[test]
 fn edge_trains_as_on_the_processor() {
     let _one = gpu::alone();
-    Case::new("edge", 32).both();
+    Case::new("edge", 32).all();
 }
 
 #[test]
 fn branches_train_as_on_the_processor() {
     let _one = gpu::alone();
-    Case::new("branches", 32).both();
+    Case::new("branches", 32).all();
+}
+
+/// Not all of them have one plan.
+#[test]
+fn devices_are_of_different_sizes() {
+    let _one = gpu::alone();
+    let counts = gpu::DEVICES.map(|on| gpu::device(on).found.multiprocessors);
+    assert_eq!(counts, [6, 40, 108, 132, 170]);
+    for (name, least) in [("lenet", 4), ("branches", 3)] {
+        let model = Case::new(name, 32).model();
+        let mut plans = counts.map(|count| gpu::plan(&model, count).program().source);
+        plans.sort_unstable();
+        let different = 1 + plans.windows(2).filter(|w| w[0] != w[1]).count();
+        assert!(different >= least, "{name} has {different} plans");
+    }
 }
 
 #[test]
@@ -184,7 +211,11 @@ fn no_model_gives_the_sanitizers_a_finding_and_the_order_of_warps_changes_no_bit
     let _one = gpu::alone();
     for name in gpu::MODELS {
         let case = Case::new(name, 8);
-        let [first, rest @ ..] = ORDERS.map(|order| case.sanitized(order));
+        let [first, rest @ ..] = ORDERS.map(|order| case.sanitized(gpu::USUAL, order));
         assert!(rest.iter().all(|r| *r == first), "{name}");
+        let others = gpu::DEVICES.into_iter().filter(|&on| on != gpu::USUAL);
+        for (on, order) in others.zip(ORDERS.into_iter().cycle()) {
+            case.sanitized(on, order);
+        }
     }
 }

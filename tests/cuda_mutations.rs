@@ -1,20 +1,28 @@
-//! Kernels with one mistake each, made in their text: the software GPU's sanitizers must name every one. So a backend
-//! that made such a mistake would not pass the other tests.
+//! Kernels, launches and plans with one mistake each: every one must be noticed, most by the software GPU's sanitizers,
+//! which name the kernel, some by the compiler or by the results. So a backend that made such a mistake would not pass
+//! the other tests.
 //!
 //! A step of training with a partial batch runs under all sanitizers. Where a mistake is not found in the text any
 //! more, the test fails: the kernels have changed, and the mistake has to be made anew.
 
 use std::process::Command;
 
-use lenetc_runtime::cuda::{Engine, PRELUDE, Program};
-use lenetc_runtime::exec::{Bytes, Examples, Mode};
+use lenetc::backend::cuda::Plan;
+use lenetc_runtime::cuda::{PRELUDE, Program};
+use lenetc_runtime::exec::Mode;
 use serde_json::Value;
 
+#[path = "common/compare.rs"]
+mod compare;
+#[path = "common/faults.rs"]
+mod faults;
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "common/numbers.rs"]
+mod numbers;
+use faults::{Fault, Make, Noticed};
+use numbers::{BATCH, Numbers, VALID, engine};
 
-const BATCH: usize = 8;
-const VALID: u32 = 5;
 const MULTIPROCESSORS: u32 = 108;
 /// Warps and blocks in order, and reversed.
 const ORDERS: [u32; 2] = [0, 1];
@@ -215,45 +223,50 @@ const MISTAKES: [Mistake; 18] = [
     },
 ];
 
-fn program(model: &str) -> Program {
+fn plan(model: &str) -> Plan {
     let batch = [format!("batch_size={BATCH}")];
     let model = match model {
         "grouped" => gpu::read(model, GROUPED.into(), &batch),
         name => gpu::named(name, &batch),
     };
-    gpu::plan(&model, MULTIPROCESSORS).program()
+    gpu::plan(&model, MULTIPROCESSORS)
+}
+
+fn program(model: &str) -> Program {
+    plan(model).program()
 }
 
 /// Makes a mistake; an error where its place is not there.
 fn with(mut p: Program, m: &Mistake) -> Result<Program, String> {
-    let head = format!(" {}(", m.kernel);
-    let start = p.source.find(&head).expect("the model has this kernel");
+    let changed = replace(&mut p, m.kernel, (m.text, m.place), m.by);
+    changed.map_err(|e| format!("{}: {e}", m.name))?;
+    Ok(p)
+}
+
+/// Replaces one of the places of a text in a kernel.
+fn replace(
+    p: &mut Program,
+    kernel: &str,
+    (text, place): (&str, usize),
+    by: &str,
+) -> Result<(), String> {
+    let start = p.source.find(&format!(" {kernel}("));
+    let start = start.ok_or_else(|| format!("there is no kernel {kernel}"))?;
     let end = p.source[start..].find("extern \"C\"");
     let end = end.map_or(p.source.len(), |end| start + end);
-    let mut places = p.source[start..end].match_indices(m.text);
-    let Some((at, _)) = places.nth(m.place) else {
-        let Mistake {
-            name, text, kernel, ..
-        } = m;
-        return Err(format!("{name}: there is no `{text}` in {kernel}"));
+    let mut places = p.source[start..end].match_indices(text);
+    let Some((at, _)) = places.nth(place) else {
+        return Err(format!("there is no `{text}` in {kernel}"));
     };
-    let place = start + at..start + at + m.text.len();
-    p.source.replace_range(place, m.by);
-    Ok(p)
+    let place = start + at..start + at + text.len();
+    p.source.replace_range(place, by);
+    Ok(())
 }
 
 /// A step of training with a partial batch; how it ended, and what was found.
 fn run(p: Program, order: u32) -> (Result<(), String>, Vec<Value>) {
-    let device = gpu::device(&format!("sanitize=all;warp_order={order}"));
-    let images: Vec<u8> = (0..BATCH * 784).map(|k| (k * k % 251) as u8).collect();
-    let classes: Vec<i32> = (0..BATCH as i32).map(|k| k % 5).collect();
-    let examples = Examples {
-        inputs: Bytes::U8(&images),
-        targets: Bytes::I32(&classes),
-        len: BATCH,
-    };
-    let engine = Engine::new(&device, p, examples, None);
-    let mut engine = engine.unwrap_or_else(|e| panic!("{e}"));
+    let settings = format!("sanitize=all;warp_order={order}");
+    let mut engine = engine(p, &settings, BATCH).unwrap_or_else(|e| panic!("{e}"));
     let order: Vec<u32> = (0..VALID).collect();
     let begun = engine.begin(Mode::Train, &order, 0.1);
     begun.unwrap_or_else(|e| panic!("{e}"));
@@ -309,6 +322,82 @@ fn with_update_first(mut p: Program) -> Program {
     );
     p.train.swap(a, b);
     p
+}
+
+/// A program with a fault.
+fn with_fault(f: &Fault) -> Result<Program, String> {
+    let mut plan = plan(f.model);
+    if let Make::Plan(change) = f.make {
+        change(&mut plan);
+    }
+    let mut program = plan.program();
+    match f.make {
+        Make::Plan(_) => {}
+        Make::Program(change) => change(&mut program),
+        Make::Text {
+            kernel,
+            text,
+            place,
+            by,
+        } => replace(&mut program, kernel, (text, place), by)?,
+    }
+    Ok(program)
+}
+
+/// The table's line of how a fault was noticed, as it must be.
+fn noticed(f: &Fault) -> Result<String, String> {
+    let program = with_fault(f)?;
+    match f.noticed {
+        Noticed::Finding(kernel, kinds, says) => {
+            let line = caught(f.name, program, kernel, kinds)?;
+            let found = gpu::findings(&gpu::report());
+            let told = |f: &Value| f["detail"].as_str().is_some_and(|d| d.contains(says));
+            let told = found.iter().any(told);
+            told.then_some(line).ok_or_else(|| format!("{found:?}"))
+        }
+        Noticed::Refused(words) => match engine(program, f.settings, BATCH) {
+            Err(e) if words.iter().all(|w| e.contains(w)) => {
+                let said = e.lines().find(|l| words.iter().any(|w| l.contains(w)));
+                Ok(format!("{:<56}refused: {}", f.name, said.unwrap_or("")))
+            }
+            Err(e) => Err(e),
+            Ok(_) => Err("it is loaded".into()),
+        },
+        Noticed::Results => {
+            let plan = plan(f.model);
+            let right = Numbers::of(&plan, plan.program())?;
+            let found = Numbers::of(&plan, program)?;
+            let difference = found.difference(&right).ok_or("nothing differs")?;
+            Ok(format!("{:<56}results: {difference}", f.name))
+        }
+    }
+}
+
+#[test]
+fn each_fault_is_noticed() {
+    let _one = gpu::alone();
+    let mut missed = Vec::new();
+    for f in faults::all() {
+        match noticed(&f) {
+            Ok(line) => println!("{line}"),
+            Err(e) => missed.push(format!("{} ({}): {e}", f.name, f.settings)),
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// A barrier of a warp orders what its lanes do, and is enough where one warp does all.
+#[test]
+fn a_warp_s_barrier_is_enough_for_one_warp() {
+    let _one = gpu::alone();
+    let program = with_fault(&faults::WARPS_OWN).unwrap_or_else(|e| panic!("{e}"));
+    for order in ORDERS {
+        let (ended, found) = run(program.clone(), order);
+        assert!(ended.is_ok() && found.is_empty(), "{ended:?}, {found:?}");
+    }
+    let plan = plan("grouped");
+    let right = Numbers::of(&plan, plan.program());
+    assert_eq!(Numbers::of(&plan, program), right);
 }
 
 #[test]

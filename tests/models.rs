@@ -25,7 +25,7 @@ fn model(path: &str) -> Model {
 }
 
 fn check(path: &str, batch: usize) {
-    let built = step::check(path, &model(path), batch, false);
+    let built = step::check(path, &model(path), batch, false, None);
     built.expect("the model builds, and no gradient is a matter of rounding");
 }
 

@@ -1,4 +1,5 @@
-//! Random small models, written as text: one step of training on few images, as `common/step.rs` checks it.
+//! Random small models, written as text: one step of training on few images, as `common/step.rs` checks it; some of them
+//! on a software GPU of any size too.
 //!
 //! What the passes make of operators beside each other is what counts here: activations behind sums, gradients of
 //! activations behind gradients of inputs, branches. The models are the same in each run; `LENETC_SEED` draws others,
@@ -109,17 +110,37 @@ fn text() -> impl Strategy<Value = String> {
     })
 }
 
+/// A GPU, for one model of four: NVRTC takes longer than all else.
+fn gpu() -> impl Strategy<Value = Option<step::Gpu>> {
+    let multiprocessors = prop_oneof![1 => 1u32..=8, 2 => 9u32..=200];
+    let drawn = (
+        multiprocessors,
+        0u32..=9,
+        0u32..=6,
+        prop::bool::weighted(0.8),
+    );
+    let some = drawn.prop_map(|(multiprocessors, warp_order, spare, optimise)| {
+        Some(step::Gpu {
+            multiprocessors,
+            warp_order,
+            spare,
+            optimise,
+        })
+    });
+    prop_oneof![3 => Just(None), 1 => some]
+}
+
 #[test]
 fn random_models() {
     let batch = prop_oneof![3 => 1usize..=5, 1 => 1usize..=33];
-    let drawn = (text(), batch, any::<bool>());
-    let checked = runner::new(CASES).run(&drawn, |(text, batch, bytes)| {
+    let drawn = (text(), batch, any::<bool>(), gpu());
+    let checked = runner::new(CASES).run(&drawn, |(text, batch, bytes, gpu)| {
         let source = Source {
             name: "random".into(),
             text: text.clone(),
         };
         let model = driver::read(source, &[]).ok();
-        let checked = model.and_then(|m| step::check(&text, &m, batch, bytes));
+        let checked = model.and_then(|m| step::check(&text, &m, batch, bytes, gpu));
         checked.ok_or_else(|| TestCaseError::reject("the layers do not fit"))
     });
     checked.unwrap_or_else(|e| panic!("{e}"));

@@ -3,11 +3,13 @@
 //! Each folder in `tests/torch` is a case: a model, its data, the weights before and after, and the loss of each
 //! batch. `tests/torch/generate.py` made them. Losses must agree to 1e-5, and for each parameter tensor
 //! ‖Δ − Δ_torch‖ / ‖Δ_torch‖ ≤ 1e-4, where Δ is what the steps changed. Each case runs on the processor and on the
-//! software GPU.
+//! software GPU, which stands for devices of other sizes from case to case.
 
 mod common;
 #[path = "common/compare.rs"]
 mod compare;
+#[path = "common/gpu.rs"]
+mod gpu;
 #[path = "common/isas.rs"]
 mod isas;
 
@@ -27,13 +29,23 @@ fn main() {
 fn all(dir: &Path) -> Result<(), Failed> {
     let cpus = isas::here().map(|isa| (isa.to_string(), vec!["--isa".into(), isa.name().into()]));
     let gpu = ["--target", "cuda", "--device", "software"].map(String::from);
-    for (name, options) in cpus.chain([("cuda".into(), gpu.to_vec())]) {
-        run(dir, &options).map_err(|e| format!("{name}: {}", e.message().unwrap_or("")))?;
+    let device = device(dir);
+    for (name, options) in cpus.chain([(format!("cuda, {device}"), gpu.to_vec())]) {
+        let done = run(dir, &options, device);
+        done.map_err(|e| format!("{name}: {}", e.message().unwrap_or("")))?;
     }
     Ok(())
 }
 
-fn run(dir: &Path, options: &[String]) -> Result<(), Failed> {
+/// What the software GPU stands for in a case: the same in each run.
+fn device(dir: &Path) -> &'static str {
+    let name = dir.file_name().unwrap_or_default().as_encoded_bytes();
+    let mix = |sum: usize, b: &u8| (sum * 3 + usize::from(*b)) % 9973;
+    gpu::DEVICES[name.iter().fold(0, mix) % gpu::DEVICES.len()]
+}
+
+/// Runs a case; `device` is what the software GPU stands for, where that runs it.
+fn run(dir: &Path, options: &[String], device: &str) -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
     let (end, metrics) = (
         out.path().join("end.safetensors"),
@@ -51,6 +63,7 @@ fn run(dir: &Path, options: &[String]) -> Result<(), Failed> {
             &STEPS.to_string(),
         ])
         .args(options)
+        .env("LENETC_SOFTGPU", device)
         .arg("--weights")
         .arg(dir.join("start.safetensors"))
         .arg("--save")

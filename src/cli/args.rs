@@ -33,17 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Compile a model and train it
     Train(TrainArgs),
-    /// Show diagnostics and a table of the layers
-    Check {
-        #[command(flatten)]
-        model: ModelArgs,
-        /// Print the diagnostics as JSON
-        #[arg(long)]
-        json: bool,
-        /// A line for each layer, however long, rather than what fits the terminal
-        #[arg(long)]
-        wide: bool,
-    },
+    /// Show diagnostics and a table of the layers, or of the kernels on a GPU
+    Check(CheckArgs),
     /// Show a stage of the compilation as text
     #[command(override_usage = "lenetc emit --stage <STAGE> [OPTIONS] <FILE>")]
     Emit(EmitArgs),
@@ -78,6 +69,35 @@ pub struct ModelArgs {
     #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = learning_rate)]
     pub lr: Option<f32>,
 }
+
+#[derive(Args, Debug, Clone)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Print the diagnostics, or what is found of the kernels, as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// A line for each layer or kernel, however long, rather than what fits the terminal
+    #[arg(long)]
+    pub wide: bool,
+    /// cuda compiles the kernels and runs a step under the software GPU's sanitizers
+    #[arg(long, value_enum, default_value_t = Target::Cpu)]
+    pub target: Target,
+    /// The GPU whose kernels are checked: a number from 0, or `software`
+    #[arg(long, value_name = "N|software")]
+    pub device: Option<Choice>,
+    /// The card that the software GPU stands for
+    #[arg(long, value_parser = PossibleValuesParser::new(CARDS))]
+    pub card: Option<String>,
+    /// The compute capability that is compiled for, as 90 for 9.0
+    #[arg(long, value_name = "NUMBER")]
+    pub arch: Option<u32>,
+}
+
+/// What the software GPU can stand for.
+const CARDS: [&str; 9] = [
+    "a100", "gtx1660", "h100", "l4", "p100", "rtx4090", "rtx5090", "t4", "v100",
+];
 
 #[derive(Args, Debug, Clone)]
 pub struct RunArgs {
@@ -250,6 +270,18 @@ impl ModelArgs {
         let rate = self.lr.map(|x| format!("train.optimizer.lr={x:e}"));
         let set = self.set.iter().cloned();
         set.chain(batch).chain(rate).collect()
+    }
+}
+
+impl CheckArgs {
+    /// An option that only GPUs have a use for.
+    pub fn option_of_gpus(&self) -> Option<&'static str> {
+        let given = [
+            ("--device", self.device.is_some()),
+            ("--card", self.card.is_some()),
+            ("--arch", self.arch.is_some()),
+        ];
+        given.into_iter().find(|g| g.1).map(|g| g.0)
     }
 }
 

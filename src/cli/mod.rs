@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod check;
 mod counters;
 mod devices;
 mod emit;
@@ -87,7 +88,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     let result = match &cli.command {
         Command::Train(a) => train::run(a),
         Command::Eval(a) => train::eval(a),
-        Command::Check { model, json, wide } => show::check(model, *json, *wide),
+        Command::Check(a) => check::run(a),
         Command::Fmt { files, check } => show::fmt(files, *check),
         Command::Emit(a) => emit::run(a),
         Command::Devices => devices::run(),

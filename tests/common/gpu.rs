@@ -21,6 +21,18 @@ use serde_json::Value;
 /// The models of the repository.
 pub const MODELS: [&str; 3] = ["lenet", "edge", "branches"];
 
+/// Settings of devices whose plans differ: with 6, 40, 108, 132 and 170 multiprocessors. Those of 108 are what is meant
+/// where nothing is said.
+pub const DEVICES: [&str; 5] = [
+    "multiprocessors=6",
+    "card=t4",
+    "card=software",
+    "card=h100",
+    "card=rtx5090",
+];
+/// The third of them.
+pub const USUAL: &str = DEVICES[2];
+
 /// The software GPU's settings are the process's: one test at a time.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
@@ -68,7 +80,7 @@ pub fn device(settings: &str) -> Device {
     // Settings need the library, and a reset ends what is open.
     drop(open());
     assert!(
-        software_configure(&format!("reset=1;{settings}")),
+        software_configure(&format!("reset=1;card=software;{settings}")),
         "{settings}"
     );
     open()

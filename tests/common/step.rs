@@ -1,4 +1,5 @@
-//! One step of training of a model: operators one by one in f64, fused groups in f64, and the compiled program in f32.
+//! One step of training of a model: operators one by one in f64, fused groups in f64, and the compiled program in f32,
+//! on the processor and, where that is asked for, on the software GPU under its sanitizers.
 //!
 //! The oracle is [`lenetc::ops::evaluate`], which runs each operator's nest. The groups after folding, merging and
 //! fusion must give the same numbers but for rounding in f64; the program the same but for rounding in f32. Does not know
@@ -14,6 +15,9 @@ use lenetc::ops::{Graph, Op, evaluate};
 use lenetc::passes::build::Built;
 use lenetc::passes::config::Loss;
 use lenetc::passes::fuse::storage;
+use lenetc_runtime::cuda::{
+    Choice, CudaError, Device, Engine, software_configure, software_report,
+};
 use lenetc_runtime::exec::{Bytes, Examples, Machine, Mode};
 use lenetc_runtime::rng::{Purpose, Stream};
 
@@ -23,6 +27,22 @@ const EXAMPLES: usize = 11;
 const RATE: f32 = 0.25;
 /// Activations of about 1 are off by less in f32.
 const UNDECIDED: f64 = 1e-6;
+
+/// A software GPU, and how a program for it is made.
+#[derive(Clone, Copy, Debug)]
+#[allow(
+    dead_code,
+    reason = "each test is a program of its own and uses what it needs"
+)]
+pub struct Gpu {
+    pub multiprocessors: u32,
+    /// Of warps and blocks: in order, reversed, and seeds of others.
+    pub warp_order: u32,
+    /// Images of a full batch beyond those of the step.
+    pub spare: u32,
+    /// Whether the optional passes run.
+    pub optimise: bool,
+}
 
 /// What a step reads.
 struct Feed {
@@ -176,7 +196,7 @@ fn decided(g: &Graph, oracle: &BTreeMap<Value, Vec<f64>>) -> bool {
 
 /// Checks a step on `batch` images; `bytes` says that the data set holds bytes. `None` where the model does not build, or
 /// where a gradient is a matter of rounding.
-pub fn check(name: &str, model: &Model, batch: usize, bytes: bool) -> Option<()> {
+pub fn check(name: &str, model: &Model, batch: usize, bytes: bool, gpu: Option<Gpu>) -> Option<()> {
     let built = model.build(bytes).ok()?;
     let feed = Feed::new(&built, batch, bytes);
     let classes = model.config.loss == Loss::CrossEntropy;
@@ -213,7 +233,79 @@ pub fn check(name: &str, model: &Model, batch: usize, bytes: bool) -> Option<()>
             );
         }
     }
+    if let Some(gpu) = gpu {
+        on_gpu(
+            &format!("{name} on {gpu:?}"),
+            gpu,
+            &feed,
+            classes,
+            &g,
+            &oracle,
+        );
+    }
     Some(())
+}
+
+/// What the software GPU did; else what it found.
+fn fine<T>(name: &str, done: Result<T, CudaError>) -> T {
+    done.unwrap_or_else(|e| panic!("{name}: {e}\n{}", software_report().unwrap_or_default()))
+}
+
+/// One step of the program for a GPU.
+fn on_gpu(
+    name: &str,
+    gpu: Gpu,
+    feed: &Feed,
+    classes: bool,
+    g: &Graph,
+    oracle: &BTreeMap<Value, Vec<f64>>,
+) {
+    let Gpu {
+        multiprocessors,
+        warp_order,
+        spare,
+        optimise,
+    } = gpu;
+    let batch = feed.indices.len() as u32 + spare;
+    let plan = driver::plan_cuda(g.clone(), optimise, batch, multiprocessors);
+    let open = || {
+        Device::open(Choice::Software)
+            .unwrap_or_else(|e| panic!("tests/run installs and builds what the tests need: {e}"))
+    };
+    drop(open());
+    let settings = format!("reset=1;sanitize=all;warp_order={warp_order}");
+    assert!(software_configure(&settings), "{settings}");
+    let examples = feed.examples(classes);
+    let engine = Engine::new(&open(), plan.program(), examples, None);
+    let mut engine = fine(name, engine);
+    let mut all = vec![0.0; plan.parameter_bytes as usize / 4];
+    for p in &plan.parameters {
+        let data = &feed.parameters[p.place as usize];
+        all[p.offset_bytes / 4..][..data.len()].copy_from_slice(data);
+    }
+    fine(name, engine.set_parameters(&all));
+    fine(name, engine.begin(Mode::Train, &feed.indices, RATE));
+    let results = fine(name, engine.run(1));
+    let now = fine(name, engine.parameters());
+    for o in &g.outputs {
+        let wanted = &oracle[&o.value];
+        let name = format!("{name} {:?}", o.role);
+        match (o.role, place(g, o.role)) {
+            (Role::Loss, _) => {
+                let wanted = wanted.iter().sum::<f64>();
+                compare(&name, &[results[0].loss_sum], &[wanted], &[], 2e-4);
+            }
+            (_, Some(k)) => {
+                let p = plan.parameters.iter().find(|p| p.place as usize == k);
+                let p = p.expect("planned");
+                let start: Vec<f64> = feed.parameters[k].iter().map(|&x| x.into()).collect();
+                let got = &now[p.offset_bytes / 4..][..start.len()];
+                let got: Vec<f64> = got.iter().map(|&x| x.into()).collect();
+                compare(&name, &got, wanted, &start, 2e-4);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// One step of the compiled program.

@@ -141,6 +141,11 @@ impl Engine {
         &self.warnings
     }
 
+    /// What ptxas says that each kernel takes; nothing where the driver made the machine code from PTX.
+    pub fn resources(&self) -> Vec<super::Resources> {
+        super::resources(&self.log)
+    }
+
     /// All parameters, as they lie in their region.
     pub fn parameters(&self) -> Result<Vec<f32>, CudaError> {
         let len = self.program.parameter_bytes / 4;

@@ -27,12 +27,12 @@ use super::{Stop, print, width};
 use figures::{Limits, Table, contents};
 use latency::{Batches, Latency};
 use load::{Load, Watch};
-use progress::Progress;
 use setting::Target;
 
-// What the counters of the software GPU are shown with.
+// What the counters of the software GPU, and a check of kernels, are shown with.
 pub use figures::{label, layers};
 pub use gpu::origins;
+pub use progress::Progress;
 pub use setting::{Setting, line};
 
 /// Measures.
