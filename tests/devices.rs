@@ -376,6 +376,10 @@ fn each_error_of_the_driver_is_a_diagnostic() {
     let machine = Machine::bare();
     for (settings, expected) in [
         ("devices=0", "there is no CUDA device"),
+        (
+            "watchdogs=3",
+            "LENETC_SOFTGPU is wrong: unknown key `watchdogs`",
+        ),
         ("fault=cuInit:1:100", "there is no CUDA device"),
         ("fault=cuInit:1:34", "LD_LIBRARY_PATH"),
         ("fault=cuInit:1:803", "restart the machine"),
@@ -526,6 +530,24 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             .env("VIRTUAL_ENV", environment());
         refused(&mut c, &expected);
     }
+}
+
+/// A driver of Windows takes the host's memory where a device's is full: that is slow, and no error.
+#[test]
+fn memory_that_does_not_fit_is_warned_of_where_the_driver_takes_it() {
+    let machine = Machine::bare();
+    let mut c = machine.lenetc();
+    c.args([&edge(), "--target", "cuda", "--device", "software"]);
+    c.env("LENETC_SOFTGPU", "memory=4096;spill=1")
+        .env("VIRTUAL_ENV", environment());
+    let o = c.output().expect("lenetc starts");
+    let out = text(&o);
+    assert!(o.status.success(), "{out}");
+    let warning = "warning: the program needs 1 MiB of the GPU and 0 MiB are free";
+    assert!(
+        out.contains(warning) && out.contains("train.batch_size"),
+        "{out}"
+    );
 }
 
 /// Machine code is what runs; where a driver refuses it, PTX does, and the same results come of both.

@@ -60,6 +60,8 @@ pub enum CudaError {
         driver: i32,
         reason: String,
     },
+    #[error("the software GPU cannot be used: {reason}")]
+    Software { reason: String },
     #[error(
         "this process already runs on another CUDA driver; start a new one for --device {asked}"
     )]

@@ -3,19 +3,23 @@
 //! Settings of the environment variable `LENETC_SOFTGPU` count from its first call on. What is set here counts only where
 //! it is the driver of the process.
 
+use lenetc_softgpu::config::Config;
+
 use super::driver::Table;
 use super::error::CudaError;
 use super::libraries::is_software;
 
-/// The driver's functions.
+/// The driver's functions; an error where the variable has settings that it does not know.
 pub(super) fn table() -> Result<Table, CudaError> {
+    let wrong = |reason| CudaError::Software { reason };
+    if let Ok(settings) = std::env::var("LENETC_SOFTGPU") {
+        let applied = Config::default().apply(&settings);
+        applied.map_err(|e| wrong(format!("LENETC_SOFTGPU is wrong: {e}")))?;
+    }
     // SAFETY: the software GPU has the driver's functions under their names, with the types of cuda.h, and is part of
     // the program.
     let table = unsafe { Table::new(lenetc_softgpu::symbol) };
-    table.map_err(|missing| CudaError::OldDriver {
-        driver: 0,
-        reason: format!("the software GPU lacks {missing}"),
-    })
+    table.map_err(|missing| wrong(format!("it lacks {missing}")))
 }
 
 /// Tells it the PTX of the source that machine code was made from, since it runs that. False where it is not the driver.
