@@ -13,6 +13,7 @@ mod libraries;
 mod nvrtc;
 mod philox;
 mod resources;
+mod software;
 mod step;
 
 pub use choose::Version;
@@ -26,6 +27,7 @@ pub use libraries::{
 pub use nvrtc::Nvrtc;
 pub use philox::PHILOX;
 pub use resources::{Resources, resources};
+pub use software::software_card;
 pub use step::{PRELUDE, RING};
 
 /// A compiled program: CUDA C and the launches of a step.
