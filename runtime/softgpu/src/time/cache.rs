@@ -104,7 +104,7 @@ pub struct L2 {
     oldest: usize,
     bytes: u64,
     capacity: u64,
-    pub traffic: MemoryTraffic,
+    traffic: MemoryTraffic,
 }
 
 impl L2 {
@@ -149,7 +149,9 @@ impl L2 {
         if last != now {
             self.bytes += SECTOR_BYTES;
             if is_there && was_dirty {
-                self.waves[last].dirty -= 1;
+                // A part of them may be with memory already.
+                let dirty = &mut self.waves[last].dirty;
+                *dirty = dirty.saturating_sub(1);
                 is_dirty = true;
             }
         } else {
@@ -165,8 +167,16 @@ impl L2 {
         is_there
     }
 
-    /// Forgets nothing but the traffic.
-    pub fn take_traffic(&mut self) -> MemoryTraffic {
+    /// The traffic since the end of the last launch. A wave that touched more than there is room for has already lost a
+    /// part of what it wrote.
+    pub fn end_launch(&mut self) -> MemoryTraffic {
+        if let Some(wave) = self.waves.last_mut() {
+            let own = self.bytes - wave.before;
+            let lost = own.saturating_sub(self.capacity);
+            let left = (u128::from(wave.dirty) * u128::from(lost) / u128::from(own.max(1))) as u64;
+            wave.dirty -= left;
+            self.traffic.written += left * SECTOR_BYTES;
+        }
         std::mem::take(&mut self.traffic)
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!   cost    what an assembler makes of a PTX instruction: issues by pipe, and steps in a row
 //!   plan    a kernel's code with its costs, registers numbered, loads that become one, ends of straight code
+//!   unroll  loops that an assembler writes out
 //!   ready   of each warp when registers are ready; barriers join a block's warps: a block's span in cycles
 //!   cache   which sectors the L1 and the L2 have: what goes to L2, and what goes to memory
 //!   model   what the probe calls, for one launch
@@ -21,3 +22,4 @@ pub mod model;
 pub mod plan;
 pub mod rates;
 pub mod ready;
+pub mod unroll;

@@ -153,7 +153,7 @@ impl Model {
             mut l2,
             ..
         } = self.surroundings;
-        let memory = l2.take_traffic();
+        let memory = l2.end_launch();
         let l2_bytes = 32 * self.l2_sectors;
         let time = time(
             &self.blocks,

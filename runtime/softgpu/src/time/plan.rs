@@ -4,6 +4,7 @@
 
 use super::cost::Cost;
 use super::rates::Rates;
+use super::unroll;
 use crate::exec::access::READ_ONLY;
 use crate::exec::lanes::{Instr, Kind};
 use crate::exec::program::Program;
@@ -77,6 +78,15 @@ pub struct Step {
     pub writes: Vec<u32>,
 }
 
+impl Step {
+    /// Nothing is executed for it.
+    fn vanish(&mut self) {
+        self.issues = 0;
+        self.work = [0.0; PIPES];
+        self.latency = 0.0;
+    }
+}
+
 pub struct Plan {
     pub steps: Vec<Step>,
     pub registers: usize,
@@ -108,6 +118,12 @@ impl Plan {
             .collect();
         for (step, starts) in steps.iter_mut().zip(starts(program)) {
             step.starts = starts;
+        }
+        for unrolled in unroll::loops(program) {
+            steps[unrolled.body.start].starts = false;
+            for pc in unrolled.gone {
+                steps[pc].vanish();
+            }
         }
         merge(program, &mut steps);
         Self {

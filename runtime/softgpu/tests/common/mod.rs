@@ -119,15 +119,6 @@ pub fn configure(settings: &str) -> Result<(), String> {
     }
 }
 
-/// Sets the counters to zero; what the caches hold stays.
-pub fn reset_counters() -> bool {
-    // SAFETY: the function has this type.
-    let function =
-        unsafe { library().get::<unsafe extern "C" fn()>(b"lenetc_softgpu_reset_counters") };
-    // SAFETY: it takes nothing.
-    function.map(|reset| unsafe { reset() }).is_ok()
-}
-
 pub fn report() -> serde_json::Value {
     type Report = unsafe extern "C" fn() -> *mut c_char;
     type Free = unsafe extern "C" fn(*mut c_char);

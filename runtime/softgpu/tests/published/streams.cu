@@ -49,19 +49,3 @@ extern "C" __global__ void scale(float* out, const float* in, unsigned count) {
     unsigned at = blockIdx.x * blockDim.x + threadIdx.x;
     if (at < count) out[at] = 1.23f * in[at];
 }
-
-// The transpose of a square matrix by tiles of 32 x 32; 32 x 8 threads with four rows each.
-template <int ROW> __device__ void turn_tile(float* out, const float* in, unsigned side) {
-    __shared__ float tile[32][ROW];
-    unsigned across = side / 32, x = threadIdx.x % 32, y = threadIdx.x / 32;
-    unsigned column = blockIdx.x % across * 32, row = blockIdx.x / across * 32;
-#pragma unroll
-    for (int k = 0; k < 32; k += 8) tile[y + k][x] = in[(row + y + k) * side + column + x];
-    __syncthreads();
-#pragma unroll
-    for (int k = 0; k < 32; k += 8) out[(column + y + k) * side + row + x] = tile[x][y + k];
-}
-
-extern "C" __global__ void turn(float* out, const float* in, unsigned side) { turn_tile<32>(out, in, side); }
-
-extern "C" __global__ void turn_padded(float* out, const float* in, unsigned side) { turn_tile<33>(out, in, side); }
