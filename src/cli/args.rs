@@ -208,9 +208,9 @@ pub struct BenchArgs {
     /// A line for each kernel, however long, rather than what fits the terminal
     #[arg(long)]
     pub wide: bool,
-    /// The GPU that --device software estimates the time of
-    #[arg(long, value_name = "GPU", default_value = "h100", value_parser = PossibleValuesParser::new(super::counters::names()))]
-    pub estimate: String,
+    /// The GPU that --device software stands for, to estimate its time [default: h100]
+    #[arg(long, value_name = "GPU", value_parser = PossibleValuesParser::new(super::counters::CARDS))]
+    pub estimate: Option<String>,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]

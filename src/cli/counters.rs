@@ -1,77 +1,69 @@
 //! `lenetc bench --target cuda --device software`: what a step of training does on a GPU, counted by the software
-//! GPU, and an estimate of how long a named GPU would take.
+//! GPU, and its estimate of how long the card that it stands for would take.
 //!
-//! Counts are exact for the PTX that NVRTC makes. The estimate is a roofline: of each launch the slowest of what its
-//! instructions, its wavefronts of shared memory and its traffic take at the GPU's published rates, on as many
-//! multiprocessors as the launch has blocks for, and the time to start a launch within a graph. It knows neither caches
-//! nor latencies: it tells which bound is near, and is no measurement.
+//! The step is planned and compiled for that card, and counted in its second run, when the caches hold what a run
+//! before leaves in them. The software GPU has the model of time; this page asks it and shows the answer.
 
 use serde_json::{Value, json};
 
 use lenetc::diag;
 use lenetc::train::Session;
-use lenetc_runtime::cuda::{software_configure, software_report, software_reset_counters};
+use lenetc_runtime::cuda::{
+    Engine, Found, software_card, software_configure, software_report, software_reset_counters,
+};
 
 use super::args::BenchArgs;
 use super::bench::{Setting, label, layers, line, origins};
 use super::{Stop, print, width};
 
-/// Seconds to start a launch within a graph.
-const LAUNCH: f64 = 1.5e-6;
-
-/// Published figures of a GPU.
-struct Gpu {
-    name: &'static str,
-    multiprocessors: f64,
-    /// Cycles a second.
-    clock: f64,
-    /// f32 lanes of a multiprocessor.
-    lanes: f64,
-    /// Bytes a second.
-    bandwidth: f64,
-}
-
-const GPUS: [Gpu; 5] = [
-    Gpu {
-        name: "h100",
-        multiprocessors: 132.0,
-        clock: 1.755e9,
-        lanes: 128.0,
-        bandwidth: 3350e9,
-    },
-    Gpu {
-        name: "a100",
-        multiprocessors: 108.0,
-        clock: 1.41e9,
-        lanes: 64.0,
-        bandwidth: 1555e9,
-    },
-    Gpu {
-        name: "rtx4090",
-        multiprocessors: 128.0,
-        clock: 2.52e9,
-        lanes: 128.0,
-        bandwidth: 1008e9,
-    },
-    Gpu {
-        name: "l4",
-        multiprocessors: 58.0,
-        clock: 2.04e9,
-        lanes: 128.0,
-        bandwidth: 300e9,
-    },
-    Gpu {
-        name: "t4",
-        multiprocessors: 40.0,
-        clock: 1.59e9,
-        lanes: 64.0,
-        bandwidth: 320e9,
-    },
+/// The cards that the software GPU can stand for.
+pub const CARDS: [&str; 10] = [
+    "h100", "a100", "a6000", "rtx5090", "rtx4090", "l4", "t4", "gtx1660", "v100", "p100",
 ];
 
-/// The names of the GPUs that estimates are made for.
-pub fn names() -> Vec<&'static str> {
-    GPUS.iter().map(|g| g.name).collect()
+/// What is meant where nobody says.
+const CARD: &str = "h100";
+
+/// The settings of the software GPU that describe a card.
+const OF_CARD: [&str; 9] = [
+    "card",
+    "compute",
+    "capability",
+    "multiprocessors",
+    "clock",
+    "memory",
+    "shared",
+    "shared_multiprocessor",
+    "name",
+];
+
+/// Those of them that the user sets in the environment.
+fn set_by_user() -> Vec<String> {
+    let text = std::env::var("LENETC_SOFTGPU").unwrap_or_default();
+    let keys = text.split(';').filter_map(|pair| pair.split_once('='));
+    let keys = keys.map(|(key, _)| key.trim().to_string());
+    keys.filter(|key| OF_CARD.contains(&key.as_str())).collect()
+}
+
+/// Makes the software GPU stand for the card to be estimated, before it is opened. What the environment says of a card
+/// counts where the command line names none.
+pub fn choose_card(a: &BenchArgs) -> Result<(), Stop> {
+    let set = set_by_user();
+    let Some(card) = &a.estimate else {
+        return match set.is_empty() {
+            true => stand_for(CARD),
+            false => Ok(()),
+        };
+    };
+    if !set.is_empty() {
+        let keys = set.join(", ");
+        anstream::eprintln!("note: --estimate {card} wins over LENETC_SOFTGPU ({keys})");
+    }
+    stand_for(card)
+}
+
+fn stand_for(card: &str) -> Result<(), Stop> {
+    software_card(card).map_err(|e| Stop::Message(e.to_string()))
 }
 
 /// What one kernel did in a step.
@@ -80,41 +72,26 @@ struct Row {
     /// The paths of the layers that it is of.
     layers: Vec<String>,
     launches: u64,
-    counts: Value,
+    report: Value,
 }
 
 impl Row {
     fn get(&self, name: &str) -> f64 {
-        self.counts[name].as_f64().unwrap_or(0.0)
+        self.report["counts"][name].as_f64().unwrap_or(0.0)
     }
 
-    fn bytes(&self) -> f64 {
-        self.get("global_bytes_read") + self.get("global_bytes_written")
+    /// Bytes between the multiprocessors and the L2.
+    fn l2_bytes(&self) -> f64 {
+        32.0 * self.get("l2_sectors")
     }
 
-    /// Instructions of warps, of all kinds.
-    fn instructions(&self) -> f64 {
-        let all = self.counts.as_object().into_iter().flatten();
-        let warps = all.filter(|(name, _)| name.starts_with("warp_"));
-        warps.filter_map(|(_, n)| n.as_f64()).sum()
+    /// Bytes between the L2 and the card's memory.
+    fn memory_bytes(&self) -> f64 {
+        self.get("memory_bytes_read") + self.get("memory_bytes_written")
     }
 
-    /// Seconds of each bound: instructions, multiply-adds and other f32, shared memory, traffic.
-    fn bounds(&self, g: &Gpu) -> [f64; 4] {
-        let cycles = g.clock * (self.get("blocks") / self.launches as f64).min(g.multiprocessors);
-        let float = self.get("warp_fma") + self.get("warp_float");
-        let wavefronts = self.get("shared_accesses") + self.get("bank_conflicts");
-        [
-            self.instructions() / (4.0 * cycles),
-            float * 32.0 / (g.lanes * cycles),
-            wavefronts / cycles,
-            self.bytes() / g.bandwidth,
-        ]
-    }
-
-    fn seconds(&self, g: &Gpu) -> f64 {
-        let slowest = self.bounds(g).into_iter().fold(0.0, f64::max);
-        slowest + LAUNCH * self.launches as f64
+    fn seconds(&self) -> f64 {
+        self.report["us"].as_f64().unwrap_or(0.0) * 1e-6
     }
 
     fn label(&self) -> String {
@@ -122,44 +99,47 @@ impl Row {
     }
 
     /// The row of a table.
-    fn text(&self, gpu: &Gpu, layout: Layout) -> String {
-        let bounds = self.bounds(gpu);
-        let slowest = (0..4).max_by(|&x, &y| bounds[x].total_cmp(&bounds[y]));
+    fn text(&self, layout: Layout) -> String {
         let conflicts = self.get("bank_conflicts") / self.get("shared_accesses").max(1.0);
+        let sectors = self.get("global_sectors") / self.get("global_sectors_ideal").max(1.0);
         let numbers = [
             format!("{}", self.get("blocks")),
-            format!("{}", self.instructions()),
-            format!("{:.2}", self.get("lane_fma") / 1e6),
-            format!("{:.2}", self.bytes() / 1e6),
-            format!("{:.2}x", self.sectors()),
+            format!("{:.2}", self.get("issues") / 1e6),
+            format!("{:.1}", self.get("lane_fma") / 1e6),
+            format!("{:.2}", self.l2_bytes() / 1e6),
+            format!("{:.2}", self.memory_bytes() / 1e6),
+            format!("{sectors:.2}x"),
             format!("{:.0}%", 100.0 * conflicts),
-            format!("{:.2}", self.seconds(gpu) * 1e6),
+            format!("{:.2}", self.seconds() * 1e6),
         ];
-        let bound = ["instructions", "f32", "shared memory", "traffic"];
-        let bound = slowest.map_or("", |k| bound[k]);
+        let bound = self.report["bound"].as_str().unwrap_or("");
         layout.row(&self.label(), numbers, bound)
-    }
-
-    /// Bytes of the sectors that were touched, over the bytes that were asked for.
-    fn sectors(&self) -> f64 {
-        self.get("global_sectors") / self.get("global_sectors_ideal").max(1.0)
     }
 }
 
-/// Runs one step with the counters on, and shows them below what was set.
-pub fn run(a: &BenchArgs, session: &mut Session, setting: &Setting) -> Result<u8, Stop> {
-    let gpu = GPUS.iter().find(|g| g.name == a.estimate);
-    let gpu =
-        gpu.ok_or_else(|| Stop::Message(format!("there are no figures of {}", a.estimate)))?;
-    let counting = software_configure("count=1") && software_reset_counters();
+/// One counted step.
+struct Step<'a> {
+    rows: Vec<Row>,
+    report: Value,
+    device: &'a Found,
+    batch: f64,
+}
+
+/// Runs a step with the counters on.
+fn count(session: &mut Session) -> Result<Value, Stop> {
+    let mut counting = software_configure("count=1");
+    // The first one fills the caches.
+    session.step()?;
+    counting &= software_reset_counters();
     session.step()?;
     let report = software_report().filter(|_| counting);
     let report: Option<Value> = report.and_then(|r| serde_json::from_str(&r).ok());
-    let Some(report) = report else {
-        return Err(Stop::Message(
-            "the software GPU does not say what it counted".into(),
-        ));
-    };
+    report.ok_or_else(|| Stop::Message("the software GPU does not say what it counted".into()))
+}
+
+/// Counts one step, and shows that below what was set.
+pub fn run(a: &BenchArgs, session: &mut Session, setting: &Setting) -> Result<u8, Stop> {
+    let report = count(session)?;
     let origins = origins(a, session)?;
     let kernels = report["kernels"].as_object().into_iter().flatten();
     let mut rows: Vec<Row> = kernels
@@ -167,61 +147,122 @@ pub fn run(a: &BenchArgs, session: &mut Session, setting: &Setting) -> Result<u8
             name: name.clone(),
             layers: origins.get(name).map_or(vec![], layers),
             launches: k["launches"].as_u64().unwrap_or(0),
-            counts: k["counts"].clone(),
+            report: k.clone(),
         })
         .filter(|r| r.launches > 0)
         .collect();
-    rows.sort_by(|a, b| b.seconds(gpu).total_cmp(&a.seconds(gpu)));
+    rows.sort_by(|a, b| b.seconds().total_cmp(&a.seconds()));
+    let Some(device) = session.gpu().map(Engine::device) else {
+        return Err(Stop::Message("this session runs on the processor".into()));
+    };
+    let batch = f64::from(session.config.batch_size);
+    let step = Step {
+        rows,
+        report,
+        device,
+        batch,
+    };
     let text = if a.json {
-        let mut object = as_json(&rows, gpu, &report, session);
+        let mut object = step.json();
         setting.extend(&mut object);
         format!("{object}\n")
     } else {
         let page = if a.wide { usize::MAX } else { width::columns() };
-        setting.text(page) + "\n" + &as_text(&rows, gpu, &report, session, page)
+        setting.text(page) + &step.text(page)
     };
     print(&text)?;
     Ok(0)
 }
 
 /// Columns of the numbers of a kernel, with the blank before each.
-const NUMBERS: [usize; 7] = [7, 11, 8, 8, 8, 10, 9];
+const NUMBERS: [usize; 8] = [7, 8, 7, 7, 7, 8, 10, 8];
 /// Columns of what bounds it, with the blanks before.
 const BOUND: usize = 15;
 
-fn as_text(rows: &[Row], gpu: &Gpu, report: &Value, session: &Session, page: usize) -> String {
-    let batch = f64::from(session.config.batch_size);
-    let total: f64 = rows.iter().map(|r| r.seconds(gpu)).sum();
-    let launches: u64 = rows.iter().map(|r| r.launches).sum();
-    let graphs = report["total"]["graph_launches"].as_u64().unwrap_or(0);
-    let mut out = format!(
-        "a step at batch {batch}: {}, {}\n\n",
-        diag::count(launches, "kernel"),
-        diag::count(graphs, "graph launch"),
-    );
-    let heads = [
-        "blocks",
-        "warp instr",
-        "M fma",
-        "MB",
-        "sectors",
-        "conflicts",
-        "est. µs",
-    ];
-    let layout = Layout::new(rows, page);
-    out += &layout.row("kernel", heads.map(String::from), "bound by");
-    for r in rows {
-        out += &r.text(gpu, layout);
+impl Step<'_> {
+    fn seconds(&self) -> f64 {
+        self.rows.iter().map(Row::seconds).sum()
     }
-    let bytes: f64 = rows.iter().map(Row::bytes).sum();
-    let estimate = format!(
-        "{:.0} µs a step, {:.0} examples/sec on {} (a roofline of counted work, not a measurement)",
-        total * 1e6,
-        batch / total,
-        gpu.name
-    );
-    let memory = format!("{:.2} MB of global memory a step", bytes / 1e6);
-    out + "\n" + &line("total", &memory, page) + &line("estimate", &estimate, page)
+
+    fn text(&self, page: usize) -> String {
+        let rows = &self.rows;
+        let launches: u64 = rows.iter().map(|r| r.launches).sum();
+        let graphs = self.report["total"]["graph_launches"].as_u64().unwrap_or(0);
+        let Found {
+            multiprocessors,
+            capability,
+            ..
+        } = self.device;
+        let planned = format!(
+            "for {multiprocessors} multiprocessors, compute capability {}.{}",
+            capability / 10,
+            capability % 10
+        );
+        let mut out = line("planned", &planned, page);
+        out += &format!(
+            "\na step at batch {}: {}, {}\n\n",
+            self.batch,
+            diag::count(launches, "kernel"),
+            diag::count(graphs, "graph launch"),
+        );
+        let heads = [
+            "blocks",
+            "M instr",
+            "M fma",
+            "MB L2",
+            "MB mem",
+            "sectors",
+            "conflicts",
+            "est. µs",
+        ];
+        let layout = Layout::new(rows, page);
+        out += &layout.row("kernel", heads.map(String::from), "bound by");
+        for r in rows {
+            out += &r.text(layout);
+        }
+        let l2: f64 = rows.iter().map(Row::l2_bytes).sum();
+        let memory: f64 = rows.iter().map(Row::memory_bytes).sum();
+        let total = format!(
+            "{:.2} MB through the L2, {:.2} MB of memory a step",
+            l2 / 1e6,
+            memory / 1e6
+        );
+        let estimate = format!(
+            "{:.0} µs a step, {:.0} examples/sec on {} (a model of counted work, not a measurement)",
+            self.seconds() * 1e6,
+            self.batch / self.seconds(),
+            self.device.name,
+        );
+        out + "\n" + &line("total", &total, page) + &line("estimate", &estimate, page)
+    }
+
+    fn json(&self) -> Value {
+        let kernels: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|r| {
+                json!({
+                    "name": r.name,
+                    "layers": r.layers,
+                    "launches": r.launches,
+                    "counts": r.report["counts"],
+                    "resident_blocks": r.report["resident"],
+                    "bound": r.report["bound"],
+                    "bounds_us": r.report["bounds_us"],
+                    "estimated_us": r.seconds() * 1e6,
+                })
+            })
+            .collect();
+        json!({
+            "graph_launches": self.report["total"]["graph_launches"],
+            "kernels": kernels,
+            "estimate_for": self.device.name,
+            "multiprocessors": self.device.multiprocessors,
+            "capability": self.device.capability,
+            "estimated_us": self.seconds() * 1e6,
+            "estimated_examples_per_sec": self.batch / self.seconds(),
+        })
+    }
 }
 
 /// How rows are laid out.
@@ -245,7 +286,7 @@ impl Layout {
     }
 
     /// A kernel's name, its numbers and what bounds it.
-    fn row(self, name: &str, numbers: [String; 7], bound: &str) -> String {
+    fn row(self, name: &str, numbers: [String; 8], bound: &str) -> String {
         let numbers = numbers.iter().zip(NUMBERS);
         let numbers: String = numbers.map(|(n, w)| width::right(n, w)).collect();
         match self {
@@ -256,27 +297,4 @@ impl Layout {
             }
         }
     }
-}
-
-fn as_json(rows: &[Row], gpu: &Gpu, report: &Value, session: &Session) -> Value {
-    let total: f64 = rows.iter().map(|r| r.seconds(gpu)).sum();
-    let kernels: Vec<Value> = rows
-        .iter()
-        .map(|r| {
-            json!({
-                "name": r.name,
-                "layers": r.layers,
-                "launches": r.launches,
-                "counts": r.counts,
-                "estimated_us": r.seconds(gpu) * 1e6,
-            })
-        })
-        .collect();
-    json!({
-        "graph_launches": report["total"]["graph_launches"],
-        "kernels": kernels,
-        "estimate_for": gpu.name,
-        "estimated_us": total * 1e6,
-        "estimated_examples_per_sec": f64::from(session.config.batch_size) / total,
-    })
 }

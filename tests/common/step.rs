@@ -279,8 +279,7 @@ fn on_gpu(
     let engine = Engine::new(&open(), plan.program(), examples, None);
     let mut engine = fine(name, engine);
     let mut all = vec![0.0; plan.parameter_bytes as usize / 4];
-    for p in &plan.parameters {
-        let data = &feed.parameters[p.place as usize];
+    for (p, data) in plan.states.iter().zip(&feed.states) {
         all[p.offset_bytes / 4..][..data.len()].copy_from_slice(data);
     }
     fine(name, engine.set_parameters(&all));
@@ -290,15 +289,15 @@ fn on_gpu(
     for o in &g.outputs {
         let wanted = &oracle[&o.value];
         let name = format!("{name} {:?}", o.role);
-        match (o.role, place(g, o.role)) {
+        match (o.role, state(o.role)) {
             (Role::Loss, _) => {
                 let wanted = wanted.iter().sum::<f64>();
                 compare(&name, &[results[0].loss_sum], &[wanted], &[], 2e-4);
             }
-            (_, Some(k)) => {
-                let p = plan.parameters.iter().find(|p| p.place as usize == k);
-                let p = p.expect("planned");
-                let start: Vec<f64> = feed.parameters[k].iter().map(|&x| x.into()).collect();
+            (_, Some(id)) => {
+                let p = &plan.states[id.index()];
+                let start = feed.states[id.index()].iter();
+                let start: Vec<f64> = start.map(|&x| x.into()).collect();
                 let got = &now[p.offset_bytes / 4..][..start.len()];
                 let got: Vec<f64> = got.iter().map(|&x| x.into()).collect();
                 compare(&name, &got, wanted, &start, 2e-4);

@@ -84,6 +84,8 @@ pub struct Card {
     /// Of the bus to its memory.
     pub bus_bits: u32,
     pub l2_bytes: u32,
+    /// Bytes that its L2 delivers in a cycle.
+    pub l2_cycle_bytes: u32,
 }
 
 /// A line of the table.
@@ -97,6 +99,7 @@ struct Sheet {
     memory_clock_mhz: u32,
     bus_bits: u32,
     l2_kib: u32,
+    l2_cycle_bytes: u32,
 }
 
 const fn sheet(
@@ -110,7 +113,8 @@ const fn sheet(
         memory_clock_mhz,
         bus_bits,
         l2_kib,
-    ]: [u32; 6],
+        l2_cycle_bytes,
+    ]: [u32; 7],
 ) -> Sheet {
     Sheet {
         setting,
@@ -122,23 +126,25 @@ const fn sheet(
         memory_clock_mhz,
         bus_bits,
         l2_kib,
+        l2_cycle_bytes,
     }
 }
 
 /// The first is what is meant where nothing is said: an A100 with little memory.
 #[rustfmt::skip]
-const SHEETS: [Sheet; 10] = [
-    // Multiprocessors, memory in GiB, MHz, MHz of the memory, bits of its bus, KiB of L2.
-    sheet("software", "lenetc software GPU",               (8, 0),  [108,  4, 1410,  1215, 5120, 40 << 10]),
-    sheet("h100",     "NVIDIA H100 SXM (software)",        (9, 0),  [132, 80, 1980,  2619, 5120, 50 << 10]),
-    sheet("a100",     "NVIDIA A100 40GB (software)",       (8, 0),  [108, 40, 1410,  1215, 5120, 40 << 10]),
-    sheet("rtx4090",  "NVIDIA GeForce RTX 4090 (software)", (8, 9), [128, 24, 2520, 10501,  384, 72 << 10]),
-    sheet("l4",       "NVIDIA L4 (software)",              (8, 9),  [ 58, 24, 2040,  6251,  192, 48 << 10]),
-    sheet("t4",       "NVIDIA T4 (software)",              (7, 5),  [ 40, 16, 1590,  5001,  256,  4 << 10]),
-    sheet("gtx1660",  "NVIDIA GeForce GTX 1660 (software)", (7, 5), [ 22,  6, 1785,  4001,  192, 1536]),
-    sheet("rtx5090",  "NVIDIA GeForce RTX 5090 (software)", (12, 0), [170, 32, 2407, 14001, 512, 96 << 10]),
-    sheet("v100",     "NVIDIA V100 SXM2 16GB (software)",  (7, 0),  [ 80, 16, 1530,   877, 4096,  6 << 10]),
-    sheet("p100",     "NVIDIA P100 PCIe 16GB (software)",  (6, 0),  [ 56, 16, 1303,   715, 4096,  4 << 10]),
+const SHEETS: [Sheet; 11] = [
+    // Multiprocessors, memory in GiB, MHz, MHz of the memory, bits of its bus, KiB of L2, bytes a cycle from it.
+    sheet("software", "lenetc software GPU",               (8, 0),  [108,  4, 1410,  1215, 5120, 40 << 10, 2000]),
+    sheet("h100",     "NVIDIA H100 SXM (software)",        (9, 0),  [132, 80, 1980,  2619, 5120, 50 << 10, 2200]),
+    sheet("a100",     "NVIDIA A100 40GB (software)",       (8, 0),  [108, 40, 1410,  1215, 5120, 40 << 10, 2000]),
+    sheet("a6000",    "NVIDIA RTX A6000 (software)",       (8, 6),  [ 84, 48, 1800,  8001,  384,  6 << 10, 1280]),
+    sheet("rtx4090",  "NVIDIA GeForce RTX 4090 (software)", (8, 9), [128, 24, 2520, 10501,  384, 72 << 10, 1700]),
+    sheet("l4",       "NVIDIA L4 (software)",              (8, 9),  [ 58, 24, 2040,  6251,  192, 48 << 10,  850]),
+    sheet("t4",       "NVIDIA T4 (software)",              (7, 5),  [ 40, 16, 1590,  5001,  256,  4 << 10,  800]),
+    sheet("gtx1660",  "NVIDIA GeForce GTX 1660 (software)", (7, 5), [ 22,  6, 1785,  4001,  192, 1536,  600]),
+    sheet("rtx5090",  "NVIDIA GeForce RTX 5090 (software)", (12, 0), [170, 32, 2407, 14001, 512, 96 << 10, 2270]),
+    sheet("v100",     "NVIDIA V100 SXM2 16GB (software)",  (7, 0),  [ 80, 16, 1530,   877, 4096,  6 << 10, 1560]),
+    sheet("p100",     "NVIDIA P100 PCIe 16GB (software)",  (6, 0),  [ 56, 16, 1303,   715, 4096,  4 << 10, 1220]),
 ];
 
 impl Card {
@@ -159,6 +165,7 @@ impl Card {
             memory_clock_khz: sheet.memory_clock_mhz * 1000,
             bus_bits: sheet.bus_bits,
             l2_bytes: sheet.l2_kib << 10,
+            l2_cycle_bytes: sheet.l2_cycle_bytes,
         })
     }
 }

@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | `sanitize` | `none`, `all`, or some of `init`, `race_shared`, `race_global`, `read_only`, `barrier`, `stream`, `barrier_exit`, joined by `,` or `+`; `all` is without the last | `none` |
 //! | `warp_order` | 0 in order, 1 reversed, from 2 on seeds of random orders, of warps within blocks and of blocks | 0 |
-//! | `card` | the GPU that is meant, with all that follows up to `name`: `software`, `h100`, `a100`, `rtx4090`, `l4`, `t4`, `gtx1660`, `rtx5090`, `v100`, `p100` | `software` |
+//! | `card` | the GPU that is meant, with all that follows up to `name`: `software`, `h100`, `a100`, `a6000`, `rtx4090`, `l4`, `t4`, `gtx1660`, `rtx5090`, `v100`, `p100` | `software` |
 //! | `compute` or `capability` | compute capability, as `8.0`, with its limits of threads, blocks and shared memory | 8.0 |
 //! | `multiprocessors` | how many the device has | 108 |
+//! | `clock` | MHz of the multiprocessors | 1410 |
 //! | `memory` | bytes of a device | 4 GiB |
 //! | `pools` | 0 has no allocations in the order of a stream, as some virtual GPUs | 1 |
 //! | `spill` | 1 takes what is beyond a device's memory of the host's, as drivers of Windows do | 0 |
@@ -163,6 +164,7 @@ impl Config {
                 })?;
             }
             "multiprocessors" => card.multiprocessors = bounded(key, value, 1, 1024)? as u32,
+            "clock" => card.clock_khz = 1000 * bounded(key, value, 1, 10_000)? as u32,
             "memory" => card.memory_bytes = bounded(key, value, 1, 1 << 40)?,
             "shared" => {
                 let least = u64::from(STATIC_SHARED_BYTES);

@@ -1,6 +1,7 @@
 //! Counters: what kernels execute and how they touch memory, for each kernel and in total. Knows no driver and no PTX.
 
 use crate::exec::lanes::{KIND_NAMES, KINDS};
+use crate::time::launch::Time;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
@@ -16,9 +17,17 @@ pub struct Counts {
     /// Sectors of 32 bytes touched by loads and stores of warps, and how few would do for the distinct bytes.
     pub global_sectors: u64,
     pub global_sectors_ideal: u64,
+    /// Of these sectors, those that went on to the L2, and bytes between the L2 and memory, as the model of time says.
+    pub l2_sectors: u64,
+    pub memory_bytes_read: u64,
+    pub memory_bytes_written: u64,
+    /// Loads that an assembler makes one of count once.
     pub shared_accesses: u64,
+    pub shared_wavefronts: u64,
     /// Wavefronts of shared accesses beyond the one, two or four that their width needs.
     pub bank_conflicts: u64,
+    /// Instructions that warps issue, as the model of time says.
+    pub issues: u64,
 }
 
 impl AddAssign<&Counts> for Counts {
@@ -32,8 +41,13 @@ impl AddAssign<&Counts> for Counts {
         self.global_bytes_written += other.global_bytes_written;
         self.global_sectors += other.global_sectors;
         self.global_sectors_ideal += other.global_sectors_ideal;
+        self.l2_sectors += other.l2_sectors;
+        self.memory_bytes_read += other.memory_bytes_read;
+        self.memory_bytes_written += other.memory_bytes_written;
         self.shared_accesses += other.shared_accesses;
+        self.shared_wavefronts += other.shared_wavefronts;
         self.bank_conflicts += other.bank_conflicts;
+        self.issues += other.issues;
     }
 }
 
@@ -50,8 +64,13 @@ impl Counts {
             ("global_bytes_written", self.global_bytes_written),
             ("global_sectors", self.global_sectors),
             ("global_sectors_ideal", self.global_sectors_ideal),
+            ("l2_sectors", self.l2_sectors),
+            ("memory_bytes_read", self.memory_bytes_read),
+            ("memory_bytes_written", self.memory_bytes_written),
             ("shared_accesses", self.shared_accesses),
+            ("shared_wavefronts", self.shared_wavefronts),
             ("bank_conflicts", self.bank_conflicts),
+            ("issues", self.issues),
         ];
         list.extend(rest.map(|(name, value)| (name.to_string(), value)));
         list
@@ -77,6 +96,10 @@ pub const COPY_NAMES: [&str; 4] = [
 pub struct KernelCounts {
     pub launches: u64,
     pub counts: Counts,
+    /// What the card that is meant would take, where counting is on.
+    pub time: Time,
+    /// Blocks on a multiprocessor at once, of the last launch.
+    pub resident: u32,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -125,6 +148,13 @@ impl Counters {
         self.total.counts += counts;
         if let Some(known) = self.kernels.get_mut(kernel) {
             known.counts += counts;
+        }
+    }
+
+    pub fn timed(&mut self, kernel: &str, time: &Time, resident: u32) {
+        if let Some(known) = self.kernels.get_mut(kernel) {
+            known.time.add(time);
+            known.resident = resident;
         }
     }
 }

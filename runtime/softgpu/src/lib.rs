@@ -13,7 +13,7 @@
 //!                                  v                  exec::warp   32 lanes, lowest program counter first
 //!                    decode (syntax tree -> Program,  exec::lanes  a handler works on rows of 32 lanes, compiled
 //!                     each instruction with its                    for AVX-512, AVX2 and neither
-//!                     handler and register offsets)   exec::probe  watches: sanitize finds, count counts
+//!                     handler and register offsets)   exec::probe  watches: sanitize finds, count counts, time estimates
 //! ```
 //!
 //! # Use
@@ -49,6 +49,7 @@ pub mod exec;
 pub mod ptx;
 pub mod report;
 pub mod sanitize;
+pub mod time;
 
 pub use driver::lenetc_softgpu_reset_counters as reset_counters;
 pub use driver::{configure, report_json, source, symbol};

@@ -5,7 +5,7 @@
 //!  "findings": [{"code": 700, "kind": "out_of_bounds", "kernel": "k", "line": 12, "text": "ld.global.f32 ...",
 //!                "block": [0,0,0], "thread": [1,0,0], "address": 123, "detail": "..."}],
 //!  "total": {"launches": 1, "graph_launches": 0, "modules_cubin": 0, "modules_ptx": 1, "copies": {"host_to_device": {"count": 1, "bytes": 4}}, "counts": {}},
-//!  "kernels": {"k": {"launches": 1, "counts": {"blocks": 1, "warp_fma": 3}}}}
+//!  "kernels": {"k": {"launches": 1, "counts": {"blocks": 1, "warp_fma": 3}, "resident": 2, "us": 3.1, "bound": "L2", "bounds_us": {"L2": 1.6}}}}
 //! ```
 //!
 //! Kinds of findings: `out_of_bounds`, `misaligned`, `uninitialised`, `race_shared`, `race_global`, `read_only`, `divergent_barrier`,
@@ -13,6 +13,7 @@
 
 use crate::count::{COPY_NAMES, Counters, Counts};
 use crate::exec::fault::Fault;
+use crate::time::launch::{BOUNDS, Time};
 use std::fmt::Write;
 
 fn quote(text: &str) -> String {
@@ -66,6 +67,21 @@ fn counts(counts: &Counts) -> String {
     )
 }
 
+/// Microseconds: all, and each bound alone.
+fn time(time: &Time) -> String {
+    let bounds = object(
+        BOUNDS
+            .iter()
+            .zip(time.bounds)
+            .map(|(name, seconds)| (name.to_string(), (seconds * 1e6).to_string())),
+    );
+    format!(
+        "\"us\":{},\"bound\":{},\"bounds_us\":{bounds}",
+        time.seconds * 1e6,
+        quote(time.bound())
+    )
+}
+
 pub fn json(findings: &[Fault], counters: &Counters, last_error: &str) -> String {
     let findings: Vec<String> = findings.iter().map(finding).collect();
     let total = &counters.total;
@@ -84,9 +100,11 @@ pub fn json(findings: &[Fault], counters: &Counters, last_error: &str) -> String
         (
             name.clone(),
             format!(
-                "{{\"launches\":{},\"counts\":{}}}",
+                "{{\"launches\":{},\"counts\":{},\"resident\":{},{}}}",
                 kernel.launches,
-                counts(&kernel.counts)
+                counts(&kernel.counts),
+                kernel.resident,
+                time(&kernel.time)
             ),
         )
     }));

@@ -40,10 +40,11 @@ const fn expected(
 }
 
 #[rustfmt::skip]
-const CARDS: [Expected; 10] = [
+const CARDS: [Expected; 11] = [
     expected("software", "lenetc software GPU", (8, 0), 108, 4, [164, 163, 2048, 32]),
     expected("h100", "NVIDIA H100", (9, 0), 132, 80, [228, 227, 2048, 32]),
     expected("a100", "NVIDIA A100", (8, 0), 108, 40, [164, 163, 2048, 32]),
+    expected("a6000", "NVIDIA RTX A6000", (8, 6), 84, 48, [100, 99, 1536, 16]),
     expected("rtx4090", "NVIDIA GeForce RTX 4090", (8, 9), 128, 24, [100, 99, 1536, 24]),
     expected("l4", "NVIDIA L4", (8, 9), 58, 24, [100, 99, 1536, 24]),
     expected("t4", "NVIDIA T4", (7, 5), 40, 16, [64, 64, 1024, 16]),
@@ -159,7 +160,11 @@ fn limits_hold_where_kernels_meet_them() {
             function.occupancy_max_active_blocks_per_multiprocessor(32, most as usize, None);
         assert_eq!(blocks.unwrap(), 1);
     }
-    let s = session("card=a100;multiprocessors=3");
+    let s = session("card=a100;multiprocessors=3;clock=900");
+    assert_eq!(
+        ask(&s.context, Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE),
+        900_000
+    );
     let function = s
         .context
         .load_module(compile(source))
@@ -181,7 +186,7 @@ fn what_no_gpu_has_is_refused_with_a_reason() {
     for (settings, reason) in [
         (
             "card=h200x",
-            "card=h200x: one of software, h100, a100, rtx4090",
+            "card=h200x: one of software, h100, a100, a6000, rtx4090",
         ),
         ("card=", "card=: one of software"),
         ("compute=8.4", "compute=8.4: no GPU has it; known are 3.0, "),
@@ -193,6 +198,7 @@ fn what_no_gpu_has_is_refused_with_a_reason() {
         ),
         ("multiprocessors=4096", "1 to 1024"),
         ("multiprocessors=-1", "`-1` is not a number that fits"),
+        ("clock=0", "clock=0: 1 to 10000"),
         ("memory=0", "memory=0: 1 to "),
         ("shared=1000", "shared=1000: 49152 to "),
         (

@@ -28,7 +28,7 @@ pub use nvrtc::Nvrtc;
 pub use occupancy::{Bound, Occupancy, Shape, occupancy};
 pub use philox::PHILOX;
 pub use resources::{Resources, resources};
-pub use software::{software_configure, software_report, software_reset_counters};
+pub use software::{software_card, software_configure, software_report, software_reset_counters};
 pub use step::{PRELUDE, RING};
 
 /// A compiled program: CUDA C and the launches of a step.

@@ -7,7 +7,7 @@ use lenetc_softgpu::config::Config;
 
 use super::driver::Table;
 use super::error::CudaError;
-use super::libraries::is_software;
+use super::libraries::{self, Driver, is_software};
 
 /// The driver's functions; an error where the variable has settings that it does not know.
 pub(super) fn table() -> Result<Table, CudaError> {
@@ -30,6 +30,17 @@ pub(super) fn software_source(code: &[u8], ptx: &str) -> bool {
 /// Changes its settings, as `key=value;key=value`; false where it is not the driver or it refuses.
 pub fn software_configure(settings: &str) -> bool {
     is_software() && lenetc_softgpu::configure(settings)
+}
+
+/// Makes it stand for a card from now on, as for a program that has not opened it yet: what was on it is gone. Loads it
+/// where it is not loaded.
+pub fn software_card(card: &str) -> Result<(), CudaError> {
+    libraries::load(Driver::Software)?;
+    if software_configure(&format!("card={card};reset=1")) {
+        return Ok(());
+    }
+    let reason = format!("it does not know the card {card}");
+    Err(CudaError::Software { reason })
 }
 
 /// Sets its counters to zero; false where it is not the driver.

@@ -18,6 +18,7 @@ use lenetc::backend::cpu::{self, Isa, Plan};
 use lenetc::diag;
 use lenetc::driver::{self, Passes};
 use lenetc::train::Session;
+use lenetc_runtime::cuda::Choice;
 use lenetc_runtime::exec::{Machine, Mode};
 use serde_json::json;
 
@@ -39,6 +40,11 @@ pub use setting::{Setting, line};
 pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     let mut a = a.clone();
     a.seconds = a.seconds.clamp(0.01, 3600.0);
+    if a.estimate.is_some() && a.run.device != Some(Choice::Software) {
+        return Err(Stop::Message(
+            "--estimate is of the software GPU: add --target cuda --device software".into(),
+        ));
+    }
     match a.run.target {
         args::Target::Cpu => on_cpu(&a),
         args::Target::Cuda => gpu::run(&a),

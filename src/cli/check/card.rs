@@ -132,6 +132,7 @@ mod tests {
         let found = Found {
             number: 0,
             name: "Card; multiprocessors=1\n".into(),
+            pci_bus_id: String::new(),
             capability: 121,
             memory_bytes: u64::MAX,
             multiprocessors: 48,

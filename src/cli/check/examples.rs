@@ -2,11 +2,11 @@
 //!
 //! The same for every check of a model. Does not know what the steps compute.
 
-use lenetc::backend::ParameterPlace;
+use lenetc::backend::StatePlace;
 use lenetc::driver::Model;
 use lenetc::ir::{DType, NodeId, NodeKind, Source, Value};
 use lenetc::ops::Graph;
-use lenetc::passes::build::{Built, ParameterInfo};
+use lenetc::passes::build::Built;
 use lenetc::train;
 use lenetc_runtime::cuda::{CudaError, Engine};
 use lenetc_runtime::data::TargetKind;
@@ -161,15 +161,17 @@ fn drawn<T>(tensor: u32, len: usize, make: impl Fn(u32, f32) -> T) -> Vec<T> {
     (0..len as u32).map(one).collect()
 }
 
-/// Draws weights for which no activation grows or fades, whatever the model starts from.
-pub fn weights(places: &[ParameterPlace], infos: &[ParameterInfo], all: &mut [f32]) {
-    for p in places {
-        let info = &infos[p.place as usize];
-        let bound = (6.0 / (info.fan_in + info.fan_out).max(1) as f32).sqrt();
-        let len: usize = p.dims.iter().map(|&d| d as usize).product();
-        let start = p.offset_bytes / 4;
+/// Draws states for which no activation grows or fades, whatever the model starts from: weights as Glorot and Bengio
+/// do, with as many inputs as elements for each of the first dimension, and outputs for each of the second.
+pub fn weights(states: &[StatePlace], all: &mut [f32]) {
+    for (place, state) in (0..).zip(states) {
+        let dims = state.dims();
+        let len: usize = dims.iter().product();
+        let fans: usize = dims.iter().take(2).map(|&d| len / d).sum();
+        let bound = (6.0 / fans.max(1) as f32).sqrt().min(1.0);
+        let start = state.offset_bytes / 4;
         let to = &mut all[start..start + len];
-        init::fill(Init::Uniform { bound }, SEED, p.place, to);
+        init::fill(Init::Uniform { bound }, SEED, place, to);
     }
 }
 

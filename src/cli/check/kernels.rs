@@ -267,6 +267,7 @@ pub mod tests {
         let device = Found {
             number: 0,
             name: "any".into(),
+            pci_bus_id: String::new(),
             capability: 80,
             memory_bytes: 1 << 30,
             multiprocessors: 108,

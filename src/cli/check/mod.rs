@@ -110,7 +110,7 @@ fn check(device: &Device, model: &Model, built: &Built) -> Result<Checked, Stop>
     let engine = Engine::new(device, program, made.examples(), None);
     let mut engine = engine.map_err(RunError::from)?;
     let mut weights = vec![0.0; plan.parameter_bytes as usize / 4];
-    examples::weights(&plan.parameters, &built.parameters, &mut weights);
+    examples::weights(&plan.states, &mut weights);
     engine.set_parameters(&weights).map_err(RunError::from)?;
     progress.begin(1, "running them, checked");
     let ended = steps.run(&mut engine, model.config.learning_rate);
@@ -212,6 +212,7 @@ mod tests {
         let device = Found {
             number: 0,
             name: "any".into(),
+            pci_bus_id: String::new(),
             capability: 121,
             memory_bytes: 1 << 30,
             multiprocessors: 1,

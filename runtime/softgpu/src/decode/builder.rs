@@ -8,6 +8,7 @@ use crate::exec::lanes::{FULL, Handler, Instr, Kind, Level};
 use crate::exec::program::{Info, Special};
 use crate::ptx::PtxError;
 use crate::ptx::ast::{Entry, Instruction, Module, Operand, Type};
+use crate::time::cost::Cost;
 use std::collections::BTreeMap;
 
 pub struct Builder {
@@ -29,6 +30,7 @@ pub struct Builder {
     opcode: String,
     pub guard: (u32, u32),
     is_first: bool,
+    pub cost: Cost,
     carry: u32,
 }
 
@@ -61,6 +63,7 @@ impl Builder {
             opcode: String::new(),
             guard: (NONE, 0),
             is_first: true,
+            cost: Cost::default(),
             carry: NONE,
         };
         for registers in &entry.registers {
@@ -101,6 +104,7 @@ impl Builder {
         self.line = instruction.line;
         self.opcode.clone_from(&instruction.opcode);
         self.is_first = true;
+        self.cost = Cost::of(instruction);
         self.guard = match &instruction.guard {
             None => (NONE, 0),
             Some((name, negated)) => (
@@ -145,13 +149,26 @@ impl Builder {
     }
 
     pub fn push(&mut self, instruction: Instr) {
+        let cost = self.cost_of(&instruction);
         self.code.push(instruction);
         self.infos.push(Info {
             line: self.line,
             is_first: self.is_first,
+            cost,
             ..Info::default()
         });
         self.is_first = false;
+    }
+
+    /// Of an instruction that is decoded into several, the access has the cost, or else the first.
+    fn cost_of(&self, instruction: &Instr) -> Cost {
+        let is_helper = matches!(instruction.kind, Kind::Move | Kind::Param);
+        let has_it = if self.cost.is_memory {
+            !is_helper
+        } else {
+            self.is_first
+        };
+        if has_it { self.cost } else { Cost::default() }
     }
 
     /// Adds `d = exec(a, b, c)`.

@@ -9,6 +9,7 @@ use crate::exec::misc;
 use crate::exec::program::Program;
 use crate::ptx::PtxError;
 use crate::ptx::ast::Entry;
+use crate::time::cost::Cost;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ const ROW: u32 = 128;
 pub fn finish(mut builder: Builder, entry: &Entry, lines: &Arc<Vec<String>>) -> Result<Program> {
     builder.guard = (NONE, 0);
     builder.line = 0;
+    builder.cost = Cost::default();
     let end = builder.make(misc::exit, Kind::Branch);
     builder.push(end);
     let mut targets = BTreeMap::new();
@@ -26,6 +28,7 @@ pub fn finish(mut builder: Builder, entry: &Entry, lines: &Arc<Vec<String>>) -> 
             return Err(PtxError::new(*line, format!("no label `{label}`")));
         };
         builder.code[*index].imm = i64::from(target);
+        builder.infos[*index].target = Some(target);
         targets.insert(*index, target as usize);
     }
     let pressure = liveness::pressure(&builder.code, &builder.registers, &targets);

@@ -10,7 +10,12 @@ use std::ffi::{c_int, c_uint, c_void};
 type DynamicShared = Option<unsafe extern "C" fn(c_int) -> usize>;
 
 impl State {
-    fn active_blocks(&self, kernel: &Kernel, threads: c_int, dynamic_shared: usize) -> Result<i32> {
+    pub fn active_blocks(
+        &self,
+        kernel: &Kernel,
+        threads: c_int,
+        dynamic_shared: usize,
+    ) -> Result<i32> {
         if threads <= 0 {
             return Err(INVALID_VALUE);
         }

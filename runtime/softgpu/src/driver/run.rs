@@ -8,6 +8,10 @@ use crate::exec::fault::{Fault, ILLEGAL_ADDRESS};
 use crate::exec::grid::{Launch, deadline};
 use crate::exec::probe::Probe;
 use crate::sanitize::warp::INDEPENDENT_SINCE;
+use crate::time::cache::L2;
+use crate::time::launch::Place;
+use crate::time::model::Surroundings;
+use crate::time::rates::{CardRates, Rates};
 use std::time::Instant;
 
 impl State {
@@ -226,6 +230,47 @@ impl State {
         Ok(())
     }
 
+    fn grid_of<'a>(&'a self, spec: &'a LaunchSpec) -> Launch<'a> {
+        let program = &spec.kernel.program;
+        Launch {
+            program,
+            heap: &self.heap,
+            params: &spec.params,
+            grid: spec.grid,
+            block: spec.block,
+            shared_len: program.shared_static + spec.dynamic_shared,
+            warp_order: self.config.warp_order,
+            deadline: deadline(self.config.watchdog),
+            has_independent_lanes: self.config.card.capability >= INDEPENDENT_SINCE,
+        }
+    }
+
+    /// What the model of time must know of a launch; takes the L2 along.
+    fn surroundings(&mut self, spec: &LaunchSpec) -> Surroundings {
+        let card = &self.config.card;
+        let threads: u32 = spec.block.iter().product();
+        let dynamic = spec.dynamic_shared as usize;
+        let fitting = self.active_blocks(&spec.kernel, threads as i32, dynamic);
+        let resident = fitting.unwrap_or(1).max(1).unsigned_abs();
+        let rates = Rates::of(card.capability);
+        let shared = spec.kernel.program.shared_static
+            + spec.dynamic_shared
+            + card.limits.shared_reserved_bytes;
+        Surroundings {
+            rates,
+            card: CardRates::of(card),
+            place: Place {
+                multiprocessors: card.multiprocessors,
+                resident,
+            },
+            l1_bytes: rates.l1_of_block(shared, resident),
+            l2: self
+                .l2
+                .take()
+                .unwrap_or_else(|| L2::new(u64::from(card.l2_bytes))),
+        }
+    }
+
     fn run_launch(&mut self, spec: &LaunchSpec) -> Result {
         self.counters.launched(&spec.kernel.name);
         if let Some(code) = self.injected("launch") {
@@ -245,26 +290,22 @@ impl State {
             return self.report(fault);
         }
         let sanitize = self.config.sanitize;
-        let program = &spec.kernel.program;
-        let launch = Launch {
-            program,
-            heap: &self.heap,
-            params: &spec.params,
-            grid: spec.grid,
-            block: spec.block,
-            shared_len: program.shared_static + spec.dynamic_shared,
-            warp_order: self.config.warp_order,
-            deadline: deadline(self.config.watchdog),
-            has_independent_lanes: self.config.card.capability >= INDEPENDENT_SINCE,
-        };
         let result = if sanitize.in_kernels() || self.config.count {
-            let probe = Box::new(Probe::new(sanitize, self.config.count, &launch));
+            let counted = self.config.count.then(|| self.surroundings(spec));
+            let resident = counted.as_ref().map_or(0, |known| known.place.resident);
+            let launch = self.grid_of(spec);
+            let probe = Box::new(Probe::new(sanitize, counted, &launch));
             let (probe, result) = launch.run_probed(probe);
-            self.counters
-                .executed(&spec.kernel.name, &probe.into_counts());
+            let (counts, outcome) = probe.finish();
+            self.counters.executed(&spec.kernel.name, &counts);
+            if let Some(outcome) = outcome {
+                self.l2 = Some(outcome.l2);
+                let name = &spec.kernel.name;
+                self.counters.timed(name, &outcome.time, resident);
+            }
             result
         } else {
-            launch.run()
+            self.grid_of(spec).run()
         };
         result.or_else(|fault| self.report(*fault))
     }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::count::Counters;
 use crate::exec::fault::Fault;
 use crate::exec::heap::Heap;
+use crate::time::cache::L2;
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -56,6 +57,8 @@ pub struct State {
     pub findings: Vec<Fault>,
     pub last_error: String,
     pub counters: Counters,
+    /// What the counted launches so far have left in the card's L2.
+    pub l2: Option<L2>,
 }
 
 impl State {
@@ -82,6 +85,7 @@ impl State {
             findings: Vec::new(),
             last_error: String::new(),
             counters: Counters::default(),
+            l2: None,
         };
         state.add_default_streams();
         state

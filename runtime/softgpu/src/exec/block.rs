@@ -11,6 +11,8 @@ use super::warp::{Arrival, Cx, Stop, Warp};
 
 /// Instructions until a warp must give way even in the plain orders, so that warps can wait for one another.
 const LONG_TURN: u64 = 1 << 16;
+/// Turns where warps are counted: short, as schedulers change between warps, so that they share what caches hold.
+const COUNTED_TURN: u64 = 64;
 /// Longest turn in the random orders.
 const SHORT_TURN: u64 = 48;
 
@@ -129,13 +131,18 @@ impl<'a> Block<'a> {
 
     fn run_in_order(&mut self, reverse: bool) -> Result<(), Box<Fault>> {
         let count = self.warps.len();
+        let budget = if self.cx.counting {
+            COUNTED_TURN
+        } else {
+            LONG_TURN
+        };
         loop {
             let mut progress = false;
             for turn in 0..count {
                 let index = if reverse { count - 1 - turn } else { turn };
                 if self.warps[index].has_runnable() {
                     progress = true;
-                    self.turn(index, LONG_TURN)?;
+                    self.turn(index, budget)?;
                 }
             }
             if self.release_barriers()? {

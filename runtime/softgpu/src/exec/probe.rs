@@ -7,7 +7,7 @@ use super::grid::Launch;
 use super::heap::{DEVICE_BASE, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_LEN};
 use super::lanes::{Instr, Kind, LANES};
 use super::misc::FENCE;
-use super::traffic;
+use super::traffic::Lanes;
 use super::warp::{Arrival, Cx};
 use crate::config::Sanitize;
 use crate::count::Counts;
@@ -18,11 +18,36 @@ use crate::sanitize::registers::Registers;
 use crate::sanitize::shared::{Local, Shared, name_line};
 use crate::sanitize::warp::WarpOrder;
 use crate::sanitize::{Access, Finding, How, Party};
+use crate::time::model::{Model, Outcome, Surroundings};
+
+/// Copies of the lanes of one `cp.async`.
+#[derive(Default)]
+struct Copies {
+    to: [u64; LANES],
+    from: [u64; LANES],
+    /// Lanes that write, and those of them that read.
+    mask: u32,
+    read: u32,
+    len: u64,
+}
+
+impl Copies {
+    fn add(&mut self, lane: usize, to: u64, from: u64, len: u64, copied: u64) {
+        self.to[lane] = to;
+        self.from[lane] = from;
+        self.mask |= 1 << lane;
+        self.read |= u32::from(copied > 0) << lane;
+        self.len = len;
+    }
+}
 
 pub struct Probe {
     sanitize: Sanitize,
-    is_counting: bool,
     counts: Counts,
+    /// Where the launch is counted.
+    model: Option<Box<Model>>,
+    /// What the lanes of a `cp.async` copied so far.
+    copies: Copies,
     registers: Registers,
     local: Local,
     shared: Shared,
@@ -32,14 +57,16 @@ pub struct Probe {
 }
 
 impl Probe {
-    pub fn new(sanitize: Sanitize, is_counting: bool, launch: &Launch<'_>) -> Self {
+    /// `counted`: what the counters must know, where they are on.
+    pub fn new(sanitize: Sanitize, counted: Option<Surroundings>, launch: &Launch<'_>) -> Self {
         let warps = launch.threads().div_ceil(32) as usize;
         let program = launch.program;
         let tracked = |len: u32, on: bool| if on { len as usize } else { 0 };
         Self {
             sanitize,
-            is_counting,
             counts: Counts::default(),
+            model: counted.map(|surroundings| Box::new(Model::new(surroundings, launch))),
+            copies: Copies::default(),
             registers: Registers::new(warps, tracked(program.file_bytes, sanitize.init)),
             local: Local::new(warps, tracked(program.local_len, sanitize.init)),
             shared: Shared::new(launch.shared_len as usize),
@@ -49,8 +76,57 @@ impl Probe {
         }
     }
 
-    pub fn into_counts(self) -> Counts {
-        self.counts
+    pub fn counts(&self) -> bool {
+        self.model.is_some()
+    }
+
+    /// The counts, and what the model says where it was asked.
+    pub fn finish(self) -> (Counts, Option<Outcome>) {
+        let mut counts = self.counts;
+        let outcome = self.model.map(|model| model.finish());
+        if let Some(outcome) = &outcome {
+            counts.l2_sectors = outcome.l2_sectors;
+            counts.memory_bytes_read = outcome.memory.read;
+            counts.memory_bytes_written = outcome.memory.written;
+        }
+        (counts, outcome)
+    }
+
+    /// Counts an access of the instruction at `pc`.
+    fn count_access(&mut self, pc: u32, mut lanes: Lanes<'_>, space: &str, how: How) {
+        let Some(model) = self.model.as_mut().filter(|_| lanes.mask != 0) else {
+            return;
+        };
+        match space {
+            "global" | "generic" => {
+                let sectors = lanes.count_global(&mut self.counts, how);
+                model.access_global(&sectors, how);
+            }
+            "shared" => {
+                let words = model.words(pc, |bytes| lanes.are_aligned(bytes));
+                if words > 0 {
+                    lanes.len *= words;
+                    model.access_shared(lanes.count_shared(&mut self.counts));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts what the lanes of a `cp.async` did as one access of each kind.
+    fn count_copies(&mut self, pc: u32) {
+        let copies = std::mem::take(&mut self.copies);
+        for (addresses, mask, len, space, how) in [
+            (&copies.to, copies.mask, copies.len, "shared", How::Write),
+            (&copies.from, copies.read, copies.len, "global", How::Read),
+        ] {
+            let lanes = Lanes {
+                addresses,
+                mask,
+                len,
+            };
+            self.count_access(pc, lanes, space, how);
+        }
     }
 
     fn count(&mut self, ins: &Instr, mask: u32, is_first: bool) {
@@ -195,9 +271,15 @@ impl Cx<'_> {
             self.mask
         };
         if let Some(probe) = &mut self.probe
-            && probe.is_counting
+            && probe.counts()
         {
+            if probe.copies.mask != 0 {
+                probe.count_copies(self.pc);
+            }
             probe.count(ins, lanes, is_first);
+            if let Some(model) = &mut probe.model {
+                probe.counts.issues += u64::from(model.executed(ins, self.warp, self.pc));
+            }
         }
     }
 
@@ -234,9 +316,12 @@ impl Cx<'_> {
     ) -> bool {
         let len = u64::from(ins.width) * u64::from(ins.count);
         self.with_probe(|probe, cx| {
-            if probe.is_counting {
-                traffic::count(&mut probe.counts, addresses, cx.mask, len, space, how);
-            }
+            let lanes = Lanes {
+                addresses,
+                mask: cx.mask,
+                len,
+            };
+            probe.count_access(cx.pc, lanes, space, how);
             if probe.sanitize.in_accesses() {
                 let mut left = cx.mask;
                 while left != 0 {
@@ -268,12 +353,10 @@ impl Cx<'_> {
     /// `cp.async`: a read of global memory and a write of shared memory.
     pub fn probe_copy(&mut self, lane: usize, to: u64, from: u64, len: u64, copied: u64) -> bool {
         self.with_probe(|probe, cx| {
-            let mut one = [0; LANES];
+            if probe.counts() {
+                probe.copies.add(lane, to, from, len, copied);
+            }
             let mut step = |space, address, len, how| {
-                one[lane] = address;
-                if probe.is_counting {
-                    traffic::count(&mut probe.counts, &one, 1 << lane, len, space, how);
-                }
                 let access = Access {
                     lane,
                     lanes: 1 << lane,
@@ -328,6 +411,9 @@ impl Cx<'_> {
     pub fn probe_block_start(&mut self) {
         if let Some(probe) = &mut self.probe {
             probe.counts.blocks += 1;
+            if let Some(model) = &mut probe.model {
+                model.start_block();
+            }
             probe.registers.block_start();
             probe.local.block_start();
             probe.shared.block_start();
@@ -345,6 +431,9 @@ impl Cx<'_> {
         let Some(probe) = &mut self.probe else {
             return Ok(());
         };
+        if let Some(model) = &mut probe.model {
+            model.release(arrivals.iter().map(|(warp, _)| *warp), whole_block);
+        }
         if whole_block {
             probe.shared.barrier();
         }

@@ -2,6 +2,7 @@
 
 use super::lanes::Instr;
 use crate::ptx::ast::Param;
+use crate::time::cost::Cost;
 use std::sync::Arc;
 
 /// Read-only values that rows hold from a block's start.
@@ -50,6 +51,10 @@ pub struct Info {
     /// Whether it takes one of two operands, so that the other one may hold nothing.
     pub selects: bool,
     pub bytes: Bytes,
+    /// Where a branch goes.
+    pub target: Option<u32>,
+    /// What an assembler makes of it.
+    pub cost: Cost,
 }
 
 /// Bytes of a kernel's static variables in shared memory, in whatever order they lie.

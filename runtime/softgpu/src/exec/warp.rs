@@ -32,6 +32,8 @@ pub struct Cx<'a> {
     pub fault: Option<Box<Fault>>,
     /// Whether `probe` wants to see every instruction.
     pub probing: bool,
+    /// Whether it counts.
+    pub counting: bool,
     pub probe: Option<Box<Probe>>,
 }
 
@@ -52,6 +54,7 @@ impl<'a> Cx<'a> {
             warp: 0,
             fault: None,
             probing: probe.is_some(),
+            counting: probe.as_ref().is_some_and(|probe| probe.counts()),
             probe,
         }
     }
