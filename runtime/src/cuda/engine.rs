@@ -347,7 +347,8 @@ fn need(p: &Program, train: &Examples, test: Option<&Examples>) -> u64 {
         .map(|s| s.inputs.size_bytes() + s.targets.size_bytes())
         .sum();
     let kept = p.arena_bytes + p.parameter_bytes + p.partial_bytes;
-    (kept + data + 4 * longest(train, test) + 8 * p.batch) as u64
+    let state = size_of::<Step>() + RING * size_of::<Slot>();
+    (kept + data + 4 * longest(train, test) + 8 * p.batch + state) as u64
 }
 
 /// Positions of the longest order that goes over a set once.
