@@ -1,6 +1,6 @@
 //! What a program on the software GPU comes to: losses and weights, as its plan has them. Does not know what is tested.
 
-use lenetc::backend::ParameterPlace;
+use lenetc::backend::StatePlace;
 use lenetc::backend::cuda::Plan;
 use lenetc_runtime::cuda::{Engine, Program};
 use lenetc_runtime::exec::{Bytes, Examples, Mode};
@@ -68,14 +68,14 @@ impl Numbers {
 
 /// The parameters of a plan, from all of them.
 fn tensors(plan: &Plan, all: &[f32]) -> Vec<Tensor> {
-    let tensor = |p: &ParameterPlace| {
-        let shape: Vec<usize> = p.dims.iter().map(|&d| d as usize).collect();
+    let tensor = |p: &StatePlace| {
+        let shape = p.dims();
         let len: usize = shape.iter().product();
         Tensor {
-            name: p.name.clone(),
+            name: p.info.name.clone(),
             data: all[p.offset_bytes / 4..][..len].to_vec(),
             shape,
         }
     };
-    plan.parameters.iter().map(tensor).collect()
+    plan.states.iter().map(tensor).collect()
 }
