@@ -245,7 +245,7 @@ fn a_grid_beyond_what_a_driver_takes_is_an_error_of_the_plan() {
             options,
             train: vec![unit],
             eval: vec![],
-            parameters: vec![],
+            states: vec![],
             arena_bytes: 0,
             parameter_bytes: 0,
             partial_bytes: 0,
