@@ -226,19 +226,15 @@ fn program(model: &str) -> Program {
 
 /// Makes a mistake; an error where its place is not there.
 fn with(mut p: Program, m: &Mistake) -> Result<Program, String> {
-    let head = format!(" {}(", m.kernel);
-    let start = p.source.find(&head).expect("the model has this kernel");
-    let end = p.source[start..].find("extern \"C\"");
-    let end = end.map_or(p.source.len(), |end| start + end);
-    let mut places = p.source[start..end].match_indices(m.text);
+    let text = p.kernel_mut(m.kernel).expect("the model has this kernel");
+    let mut places = text.match_indices(m.text);
     let Some((at, _)) = places.nth(m.place) else {
         let Mistake {
             name, text, kernel, ..
         } = m;
         return Err(format!("{name}: there is no `{text}` in {kernel}"));
     };
-    let place = start + at..start + at + m.text.len();
-    p.source.replace_range(place, m.by);
+    text.replace_range(at..at + m.text.len(), m.by);
     Ok(p)
 }
 
@@ -295,8 +291,10 @@ fn without_accounts_barrier(mut p: Program) -> Program {
     let function = PRELUDE[start..end].replacen("account", "hasty", 1);
     assert!(function.contains(BARRIER));
     let function = function.replacen(BARRIER, "", 1);
-    assert!(p.source.contains("account(step,"));
-    p.source = function + &p.source.replace("account(step,", "hasty(step,");
+    let gradients = p.kernel_mut("gradients").expect("it trains");
+    assert!(gradients.contains("account(step,"));
+    *gradients = gradients.replace("account(step,", "hasty(step,");
+    p.functions = function + &p.functions;
     p
 }
 
