@@ -9,11 +9,9 @@ use tempfile::TempDir;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Names by which the driver and NVRTC are looked for.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 6] = [
     "libcuda.so",
     "libcuda.so.1",
-    "libnvcuda.so",
-    "libnvcuda.so.1",
     "libnvrtc.so",
     "libnvrtc.so.11.2",
     "libnvrtc.so.12",
@@ -38,26 +36,33 @@ impl Machine {
     /// With the software GPU in the place of NVIDIA's driver.
     fn with_driver() -> Self {
         let machine = Self::bare();
-        std::fs::copy(software(), machine.dir.path().join("libcuda.so.1")).expect("writable");
-        std::fs::remove_file(machine.dir.path().join("libcuda.so")).expect("it was there");
+        let driver = machine.dir.path().join("libcuda.so.1");
+        std::fs::copy(software(), driver).expect("writable");
         machine
     }
 
     /// With a driver of which only the start is there.
     fn with_old_driver() -> Self {
         let machine = Self::bare();
-        let source = machine.dir.path().join("old.c");
-        let text = "int cuInit(unsigned f) { return 0; }\n\
-                    int cuDriverGetVersion(int *v) { *v = 10020; return 0; }\n";
-        std::fs::write(&source, text).expect("writable");
-        let library = machine.dir.path().join("libcuda.so");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .arg(library)
-            .arg(source)
-            .status();
-        assert!(built.expect("there is a C compiler").success());
+        build(
+            "int cuInit(unsigned f) { return 0; }\n\
+             int cuDriverGetVersion(int *v) { *v = 10020; return 0; }\n",
+            &machine.dir.path().join("libcuda.so"),
+        );
         machine
+    }
+
+    /// Puts a toolkit's stub of the driver there, under a name that it has.
+    fn add_stub(&self, name: &str) {
+        let exports = format!("{ROOT}/runtime/softgpu/src/driver/exports.rs");
+        let exports = std::fs::read_to_string(exports).expect("a file of the project");
+        let symbols = exports.lines().map(str::trim);
+        let symbols = symbols.filter(|l| l.starts_with("cu") && !l.contains(' '));
+        let text: String = symbols
+            .map(|s| format!("int {s}(void) {{ return 34; }}\n"))
+            .collect();
+        assert!(text.contains("cuInit("), "{text}");
+        build(&text, &self.dir.path().join(name));
     }
 
     /// A command of lenetc in this machine, far from any virtual environment.
@@ -71,7 +76,6 @@ impl Machine {
             "CUDA_PATH",
             "CONDA_PREFIX",
             "LENETC_SOFTGPU",
-            "LENETC_SOFTGPU_LIB",
         ] {
             c.env_remove(name);
         }
@@ -80,15 +84,24 @@ impl Machine {
     }
 }
 
-/// The software GPU that was built with the tests.
+/// A library of C, with the name inside that a driver's has.
+fn build(text: &str, library: &Path) {
+    let source = library.with_extension("c");
+    std::fs::write(&source, text).expect("writable");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"])
+        .args([library, &source])
+        .status();
+    assert!(built.expect("there is a C compiler").success());
+}
+
+/// The software GPU as a library, which cargo builds beside what it is a part of.
 fn software() -> PathBuf {
     let own = Path::new(env!("CARGO_BIN_EXE_lenetc"));
     let folder = own.parent().expect("it lies in a folder");
-    let found = [folder.into(), folder.join("deps")]
-        .map(|f: PathBuf| f.join("liblenetc_softgpu.so"))
-        .into_iter()
-        .find(|p| p.is_file());
-    found.expect("cargo builds the software GPU with the workspace: run tests/run")
+    let path = folder.join("deps/liblenetc_softgpu.so");
+    assert!(path.is_file(), "{} is not built", path.display());
+    path
 }
 
 fn environment() -> String {
@@ -150,7 +163,7 @@ fn a_machine_without_nvidia_trains_on_the_processor_and_cuda_explains_itself() {
         ("cuda ", "none: there is no CUDA driver"),
         (
             "software ",
-            "liblenetc_softgpu.so, --target cuda --device software",
+            "part of this program, --target cuda --device software",
         ),
     ] {
         let line = out
@@ -221,33 +234,90 @@ fn an_old_driver_is_told_by_what_it_lacks() {
         machine.lenetc().args([&edge(), "--target", "cuda"]),
         &[
             "too old (made for CUDA 10.2)",
-            "it lacks cuDeviceGet",
+            "it lacks cuGetErrorName",
             "Update the driver",
         ],
     );
 }
 
+/// A stub has the driver's names, and is found first where a toolkit's folder `stubs` is named.
 #[test]
-fn a_software_gpu_that_is_not_there_is_told_how_to_build() {
-    let machine = Machine::bare();
-    let command = |file: &str| {
+fn a_stub_does_not_stand_in_for_the_driver() {
+    let devices = |machine: &Machine, folders: &[&Path]| {
         let mut c = machine.lenetc();
-        c.args([&edge(), "--target", "cuda", "--device", "software"])
-            .env("LENETC_SOFTGPU_LIB", file);
-        c
+        let path = std::env::join_paths(folders).expect("no colons");
+        let o = c.arg("devices").env("LD_LIBRARY_PATH", path).output();
+        text(&o.expect("lenetc starts"))
     };
-    refused(
-        &mut command("/no/such/file.so"),
-        &[
-            "/no/such/file.so",
-            "cargo build --release -p lenetc-softgpu",
-        ],
-    );
-    let broken = machine.dir.path().join("libcuda.so");
-    refused(
-        &mut command(&broken.display().to_string()),
-        &["cannot be loaded"],
-    );
+    let driver = Machine::with_driver();
+    for name in ["libcuda.so", "libcuda.so.1"] {
+        let stubs = Machine::bare();
+        for name in NAMES {
+            std::fs::remove_file(stubs.dir.path().join(name)).expect("it was there");
+        }
+        stubs.add_stub(name);
+        let folders = [stubs.dir.path(), driver.dir.path()];
+        let out = devices(&stubs, &folders);
+        assert!(
+            out.contains("cuda 0    lenetc software GPU"),
+            "{name}: {out}"
+        );
+    }
+    // In one folder the driver's name counts.
+    driver.add_stub("libcuda.so");
+    let out = devices(&driver, &[driver.dir.path()]);
+    assert!(out.contains("cuda 0    lenetc software GPU"), "{out}");
+    let alone = Machine::bare();
+    alone.add_stub("libcuda.so.1");
+    // Behind it the system's own folders are looked into; where a machine has a driver, that is what is found.
+    let system = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let folders = [&system, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+    let has_driver = |f: &str| Path::new(f).join("libcuda.so.1").exists();
+    if !folders.into_iter().any(has_driver) {
+        refused(
+            alone.lenetc().args([&edge(), "--target", "cuda"]),
+            &["CUDA_ERROR_STUB_LIBRARY, 34", "stub", "LD_LIBRARY_PATH"],
+        );
+    }
+}
+
+/// What is installed is one file.
+#[test]
+fn the_software_gpu_is_part_of_the_program() {
+    let machine = Machine::bare();
+    let moved = machine.dir.path().join("lenetc");
+    std::fs::copy(env!("CARGO_BIN_EXE_lenetc"), &moved).expect("writable");
+    let mut c = Command::new(&moved);
+    c.args([
+        &edge(),
+        "--target",
+        "cuda",
+        "--device",
+        "software",
+        "--steps",
+        "3",
+    ])
+    .current_dir(machine.dir.path())
+    .env("VIRTUAL_ENV", environment())
+    .env("XDG_CACHE_HOME", machine.dir.path().join("cache"))
+    .env_remove("LENETC_SOFTGPU");
+    let o = c.output().expect("lenetc starts");
+    assert!(o.status.success(), "{}", text(&o));
+}
+
+/// A library that is loaded later, as NVIDIA's driver, must call its own functions.
+#[test]
+fn the_program_hides_the_names_of_the_driver() {
+    let nm = Command::new("nm")
+        .args(["--dynamic", "--defined-only"])
+        .arg(env!("CARGO_BIN_EXE_lenetc"))
+        .output()
+        .expect("nm comes with the C compiler");
+    assert!(nm.status.success(), "{}", text(&nm));
+    let out = text(&nm);
+    let mut names = out.lines().filter_map(|l| l.split(' ').next_back());
+    let shadowing = names.find(|n| n.starts_with("cu") || n.starts_with("nvrtc"));
+    assert_eq!(shadowing, None);
 }
 
 #[test]
@@ -289,6 +359,8 @@ fn devices_are_listed_and_chosen_by_number() {
             line.contains("compute capability 9.0") && line.contains("4.0 GiB"),
             "{line}"
         );
+        let bus = format!(", PCI 00000000:0{}:00.0, ", n + 1);
+        assert!(line.contains(&bus), "{line}");
     }
     let mut c = machine.lenetc();
     c.env("LENETC_SOFTGPU", "devices=2")
@@ -304,6 +376,10 @@ fn each_error_of_the_driver_is_a_diagnostic() {
     let machine = Machine::bare();
     for (settings, expected) in [
         ("devices=0", "there is no CUDA device"),
+        (
+            "watchdogs=3",
+            "LENETC_SOFTGPU is wrong: unknown key `watchdogs`",
+        ),
         ("fault=cuInit:1:100", "there is no CUDA device"),
         ("fault=cuInit:1:34", "LD_LIBRARY_PATH"),
         ("fault=cuInit:1:803", "restart the machine"),
@@ -318,6 +394,9 @@ fn each_error_of_the_driver_is_a_diagnostic() {
             "CUDA_ERROR_INVALID_DEVICE (101)",
         ),
         ("fault=cuDeviceGetAttribute:1:999", "nvidia_uvm"),
+        ("fault=cuInit:1:46", "(an error, 46)"),
+        ("fault=cuInit:1:36", "it reports an error (36)"),
+        ("fault=cuDeviceGetPCIBusId:1:917", "reports an error (917)"),
     ] {
         let mut c = machine.lenetc();
         c.args([
@@ -419,15 +498,15 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             ["outside of its memory", bug],
         ),
         (
-            "fault=cuStreamSynchronize:2:719",
+            "fault=cuStreamSynchronize:4:719",
             ["reading the parameters", failed],
         ),
         (
-            "fault=cuStreamSynchronize:3:999",
+            "fault=cuStreamSynchronize:5:999",
             ["writing the parameters", early],
         ),
         (
-            "fault=cuStreamSynchronize:4:702",
+            "fault=cuStreamSynchronize:6:702",
             ["longer than the driver allows", "--device"],
         ),
         (
@@ -452,6 +531,24 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             .env("VIRTUAL_ENV", environment());
         refused(&mut c, &expected);
     }
+}
+
+/// A driver of Windows takes the host's memory where a device's is full: that is slow, and no error.
+#[test]
+fn memory_that_does_not_fit_is_warned_of_where_the_driver_takes_it() {
+    let machine = Machine::bare();
+    let mut c = machine.lenetc();
+    c.args([&edge(), "--target", "cuda", "--device", "software"]);
+    c.env("LENETC_SOFTGPU", "memory=4096;spill=1")
+        .env("VIRTUAL_ENV", environment());
+    let o = c.output().expect("lenetc starts");
+    let out = text(&o);
+    assert!(o.status.success(), "{out}");
+    let warning = "warning: the program needs 1 MiB of the GPU and 0 MiB are free";
+    assert!(
+        out.contains(warning) && out.contains("train.batch_size"),
+        "{out}"
+    );
 }
 
 /// Machine code is what runs; where a driver refuses it, PTX does, and the same results come of both.

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use lenetc_runtime::cuda::{
     Choice, CudaError, Device, Engine, Kernel, Launch, Module, PHILOX, Place, Program, RING,
-    software_report,
+    software_configure, software_report,
 };
 use lenetc_runtime::exec::{Bytes, Examples, Mode, StepResult};
 use lenetc_runtime::rng;
@@ -380,10 +380,20 @@ fn training_ends_at_a_loss_that_is_not_finite_and_no_update_follows_it() {
 
 /// `steps_agree_with_f64` in a process of its own with settings of the software GPU.
 fn own_process(settings: &str) -> Command {
+    let mut command = alone("steps_agree_with_f64");
+    command.env("LENETC_SOFTGPU", settings);
+    command
+}
+
+/// Says to a test that it is alone in its process.
+const ALONE: &str = "LENETC_TEST_ALONE";
+
+/// A test in a process of its own.
+fn alone(test: &str) -> Command {
     let own = std::env::current_exe().expect("a test has a path");
     let mut command = Command::new(own);
-    command.args(["--exact", "steps_agree_with_f64", "--nocapture"]);
-    command.env("LENETC_SOFTGPU", settings);
+    command.args(["--exact", test, "--nocapture"]);
+    command.env_remove("LENETC_SOFTGPU").env(ALONE, "1");
     command
 }
 
@@ -440,7 +450,7 @@ fn each_error_of_the_driver_is_told_apart() {
         ("launch:3:700", "outside of its memory"),
         ("launch:3:719", "a kernel failed"),
         ("launch:3:702", "longer than the driver allows"),
-        ("cuStreamSynchronize:4:999", "nothing was trained yet"),
+        ("cuStreamSynchronize:6:999", "nothing was trained yet"),
         ("cuMemcpyDtoHAsync_v2:1:719", "a kernel failed"),
     ] {
         let o = with_settings(&format!("fault={fault}"));
@@ -458,14 +468,17 @@ fn settings_of_the_device_are_heeded() {
     for (settings, expected) in [
         ("devices=0", "there is no CUDA device"),
         ("memory=1000", "out of memory"),
+        ("memory=1000;pools=0", "out of memory"),
         ("driver=11040", "this driver is for CUDA 11.4"),
         ("compute=3.5", "compute capability 3.5"),
     ] {
         let o = with_settings(settings);
         assert!(text(&o).contains(expected), "{settings}: {}", text(&o));
     }
-    let o = with_settings("compute=9.0");
-    assert!(o.status.success(), "{}", text(&o));
+    for settings in ["compute=9.0", "pools=0", "memory=1000;spill=1"] {
+        let o = with_settings(settings);
+        assert!(o.status.success(), "{settings}: {}", text(&o));
+    }
 }
 
 /// What worked is remembered with the NVRTC that made it, and then nothing is compiled.
@@ -490,4 +503,173 @@ fn a_second_run_compiles_nothing() {
         first,
         "the PTX is there"
     );
+}
+
+/// Parameters after rounds of training in batches of one, on the software GPU as new.
+fn steps(settings: &str, rounds: &[usize]) -> Result<Vec<f32>, CudaError> {
+    assert!(
+        software_configure(&format!("reset=1;fault=;{settings}")),
+        "{settings}"
+    );
+    let data = Data::new(RING + 1);
+    let mut engine = engine(1, &data, None)?;
+    engine.begin(Mode::Train, &shuffled(RING + 1), 0.1)?;
+    for &steps in rounds {
+        engine.run(steps)?;
+    }
+    engine.parameters()
+}
+
+/// Calls on the way to a device.
+const OPENING: [&str; 9] = [
+    "cuInit",
+    "cuDeviceGetCount",
+    "cuDeviceGet",
+    "cuDeviceGetAttribute",
+    "cuDevicePrimaryCtxRetain",
+    "cuCtxSetCurrent",
+    "cuDeviceGetName",
+    "cuDeviceGetPCIBusId",
+    "cuDeviceTotalMem_v2",
+];
+
+/// Calls of an engine, each with settings that make it be called.
+const RUNNING: [(&str, &str); 17] = [
+    ("cuStreamCreate", ""),
+    ("cuEventCreate", ""),
+    ("cuModuleLoadData", ""),
+    ("cuModuleGetFunction", ""),
+    ("cuMemAllocAsync", ""),
+    ("cuMemAlloc_v2", "pools=0"),
+    ("cuMemsetD8Async", ""),
+    ("cuMemcpyHtoDAsync_v2", ""),
+    ("cuMemcpyDtoHAsync_v2", ""),
+    ("cuStreamSynchronize", ""),
+    ("cuStreamBeginCapture_v2", ""),
+    ("cuLaunchKernel", ""),
+    ("cuStreamEndCapture", ""),
+    ("cuGraphInstantiateWithFlags", ""),
+    ("cuGraphUpload", ""),
+    ("cuGraphLaunch", ""),
+    ("launch", ""),
+];
+
+/// Calls whose failure changes nothing: something is freed, or told where it is known.
+const QUIET: [(&str, &str); 10] = [
+    ("cuDriverGetVersion", ""),
+    ("cuMemGetInfo_v2", ""),
+    ("cuGraphDestroy", ""),
+    ("cuGraphExecDestroy", ""),
+    ("cuMemFreeAsync", ""),
+    ("cuMemFree_v2", "pools=0"),
+    ("cuEventDestroy_v2", ""),
+    ("cuStreamDestroy_v2", ""),
+    ("cuModuleUnload", ""),
+    ("cuDevicePrimaryCtxRelease_v2", ""),
+];
+
+/// A sentence about a code, by its number or, where the cause is plain, by that.
+fn is_told(said: &str, code: u32) -> bool {
+    match code {
+        2 => said.contains("out of memory"),
+        100 => said.contains("no CUDA device"),
+        code => said.contains(&format!("{code})")),
+    }
+}
+
+/// A call that fails every time, from the first one on.
+fn fault(symbol: &str, code: u32) -> String {
+    let each = (1..=40).map(|call| format!("{symbol}:{call}:{code}"));
+    format!("fault={}", each.collect::<Vec<_>>().join(","))
+}
+
+/// Every code at every call that can fail becomes a sentence, those that no driver of today returns included.
+#[test]
+fn no_code_of_any_call_is_a_panic() {
+    if std::env::var_os(ALONE).is_none() {
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        let mut child = alone("no_code_of_any_call_is_a_panic");
+        let o = child.env("XDG_CACHE_HOME", cache.path()).output();
+        let o = o.expect("it starts");
+        assert!(o.status.success(), "{}", text(&o));
+        return;
+    }
+    drop(Device::open(Choice::Software).or_say());
+    let told = |what: &str, code, result: Result<(), CudaError>| match result {
+        Ok(()) => panic!("{what} with {code} is not noticed"),
+        Err(e) => assert!(is_told(&e.to_string(), code), "{what} with {code}: {e}"),
+    };
+    for symbol in OPENING {
+        for code in 1..=2000 {
+            let settings = format!("reset=1;{}", fault(symbol, code));
+            assert!(software_configure(&settings), "{settings}");
+            told(symbol, code, Device::open(Choice::Software).map(drop));
+        }
+    }
+    // Each code at one call, and codes of today and of later drivers at each.
+    let some = [1, 2, 36, 46, 100, 209, 700, 719, 917, 999, 2000];
+    for (at, (symbol, settings)) in RUNNING.into_iter().enumerate() {
+        for code in
+            (1..=2000).filter(|code| some.contains(code) || *code as usize % RUNNING.len() == at)
+        {
+            let settings = format!("{settings};{}", fault(symbol, code));
+            told(symbol, code, steps(&settings, &[1]).map(drop));
+        }
+    }
+    for (symbol, settings) in QUIET {
+        for code in some {
+            let settings = format!("{settings};{}", fault(symbol, code));
+            match steps(&settings, &[1]) {
+                Ok(_) => {}
+                // The context is lost with it.
+                Err(e) if [700, 719, 999].contains(&code) => told(symbol, code, Err(e)),
+                Err(e) => panic!("{symbol} with {code}: {e}"),
+            }
+        }
+    }
+}
+
+/// The host sleeps while a long round runs, by an event of the kind for that, and not before it knows that it is long.
+#[test]
+fn a_long_round_is_slept_through() {
+    if std::env::var_os(ALONE).is_none() {
+        let o = alone("a_long_round_is_slept_through").output();
+        let o = o.expect("it starts");
+        assert!(o.status.success(), "{}", text(&o));
+        return;
+    }
+    drop(Device::open(Choice::Software).or_say());
+    let expected = steps("", &[1, RING]).or_say();
+    for symbol in ["cuEventRecord", "cuEventSynchronize", "sleep"] {
+        let settings = fault(symbol, 719);
+        assert!(
+            steps(&settings, &[1]).is_ok(),
+            "{symbol}: how long a step takes is not known"
+        );
+        let error = steps(&settings, &[1, RING]).expect_err(symbol).to_string();
+        assert!(
+            error.contains("a kernel failed when training"),
+            "{symbol}: {error}"
+        );
+    }
+    assert_eq!(
+        steps("", &[1, RING]).or_say(),
+        expected,
+        "asleep or not, the results are the same"
+    );
+}
+
+#[test]
+fn memory_that_spills_is_warned_of() {
+    if std::env::var_os(ALONE).is_none() {
+        for (settings, expected) in [("memory=65536;spill=1", "0 MiB are free"), ("", "[]")] {
+            let mut child = alone("memory_that_spills_is_warned_of");
+            let o = child.env("LENETC_SOFTGPU", settings).output();
+            let out = text(&o.expect("it starts"));
+            assert!(out.contains(expected), "{settings}: {out}");
+        }
+        return;
+    }
+    let data = Data::new(40_000);
+    println!("{:?}", ready(16, &data, None).warnings());
 }

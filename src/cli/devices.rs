@@ -44,8 +44,9 @@ fn gpu(d: &Found) -> String {
     line(
         &format!("cuda {}", d.number),
         &format!(
-            "{}, compute capability {}.{}, {:.1} GiB, --target cuda --device {}",
+            "{}, PCI {}, compute capability {}.{}, {:.1} GiB, --target cuda --device {}",
             d.name,
+            d.pci_bus_id,
             d.capability / 10,
             d.capability % 10,
             d.memory_bytes as f64 / f64::from(1 << 30),
@@ -54,13 +55,12 @@ fn gpu(d: &Found) -> String {
     )
 }
 
-/// It is not loaded: that would take the place of the driver.
+/// It is not opened: that would take the place of the driver.
 fn software() -> String {
-    let text = match cuda::software() {
-        Ok(path) => format!("{}, --target cuda --device software", path.display()),
-        Err(e) => format!("none: {e}"),
-    };
-    line("software", &text)
+    line(
+        "software",
+        "part of this program, --target cuda --device software",
+    )
 }
 
 fn nvrtc() -> String {

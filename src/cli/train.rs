@@ -134,6 +134,9 @@ pub fn session(
             Session::on_gpu(&device, program, plan.parameters, data, config)?
         }
     };
+    for warning in session.gpu().map_or(&[][..], Engine::warnings) {
+        anstream::eprintln!("warning: {warning}");
+    }
     if let Some(log) = session.gpu().map(Engine::log).filter(|l| !l.is_empty()) {
         anstream::eprintln!("note: NVRTC says: {log}");
     }

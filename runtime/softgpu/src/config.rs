@@ -8,13 +8,15 @@
 //! | `compute` or `capability` | compute capability, as `8.0`, with its limits of threads, blocks and shared memory | 8.0 |
 //! | `multiprocessors` | how many the device has | 108 |
 //! | `memory` | bytes of a device | 4 GiB |
+//! | `pools` | 0 has no allocations in the order of a stream, as some virtual GPUs | 1 |
+//! | `spill` | 1 takes what is beyond a device's memory of the host's, as drivers of Windows do | 0 |
 //! | `shared` | bytes of shared memory that a block can have when it asks for them | 163 KiB |
 //! | `shared_multiprocessor` | bytes of shared memory of a multiprocessor | 164 KiB |
 //! | `name` | what the device is called | `lenetc software GPU` |
 //! | `devices` | number of devices | 1 |
 //! | `max_ptx` | newest PTX version that the driver takes | 8.8 |
 //! | `driver` | what `cuDriverGetVersion` says | 12090 |
-//! | `fault` | `SYMBOL:N:CODE`, several joined by `,`: the N-th call of SYMBOL from now on, counting from one, returns CODE; the symbol `launch` counts kernels executed, also those of graphs | none |
+//! | `fault` | `SYMBOL:N:CODE`, several joined by `,`: the N-th call of SYMBOL from now on, counting from one, returns CODE and does nothing: any number, whether a driver of today knows it or not, and 0 for a call that only says that it was done; the symbol `launch` counts kernels executed, also those of graphs, and `sleep` waits for events of `CU_EVENT_BLOCKING_SYNC` | none |
 //! | `count` | 1 counts instructions and accesses | 0 |
 //! | `pageable` | `sync`: copies into pageable host memory are complete when the call returns, as CUDA promises; `late`: they happen at the next synchronisation, like those into pinned memory | `sync` |
 //! | `simd` | `auto`, or the most that is used of the host's vector instructions: `base`, `avx2`, `avx512`; for modules loaded from now on | `auto` |
@@ -86,6 +88,10 @@ pub struct Config {
     pub faults: Vec<Injected>,
     pub count: bool,
     pub late_pageable: bool,
+    /// Whether the device says that memory can be allocated in the order of a stream.
+    pub pools: bool,
+    /// Whether allocations beyond the device's memory succeed.
+    pub spill: bool,
     pub watchdog: Option<Duration>,
     pub simd: Level,
 }
@@ -102,6 +108,8 @@ impl Default for Config {
             faults: Vec::new(),
             count: false,
             late_pageable: false,
+            pools: true,
+            spill: false,
             watchdog: None,
             simd: Level::detect(),
         }
@@ -115,8 +123,8 @@ pub struct Wanted {
 }
 
 impl Config {
-    /// Changes what the text names; all of it or, with an error, nothing. `is_code` knows which codes may be injected.
-    pub fn apply(&mut self, text: &str, is_code: impl Fn(u32) -> bool) -> Result<Wanted, String> {
+    /// Changes what the text names; all of it or, with an error, nothing.
+    pub fn apply(&mut self, text: &str) -> Result<Wanted, String> {
         let mut next = self.clone();
         let mut wanted = Wanted::default();
         let pairs = pairs(text)?;
@@ -130,7 +138,7 @@ impl Config {
         for (key, value) in pairs.iter().filter(others) {
             match key.as_str() {
                 "reset" => wanted.reset = flag(value)?,
-                "fault" => next.faults = faults(value, &is_code)?,
+                "fault" => next.faults = faults(value)?,
                 _ if next.set_card(key, value)? => {}
                 _ => next.set(key, value)?,
             }
@@ -197,6 +205,8 @@ impl Config {
             "max_ptx" => self.max_ptx = version(value)?,
             "driver" => self.driver_version = bounded(key, value, 1000, 999_990)? as i32,
             "count" => self.count = flag(value)?,
+            "pools" => self.pools = flag(value)?,
+            "spill" => self.spill = flag(value)?,
             "pageable" => {
                 self.late_pageable = match value {
                     "late" => true,
@@ -285,7 +295,7 @@ fn sanitize(text: &str) -> Result<Sanitize, String> {
     Ok(result)
 }
 
-fn faults(text: &str, is_code: impl Fn(u32) -> bool) -> Result<Vec<Injected>, String> {
+fn faults(text: &str) -> Result<Vec<Injected>, String> {
     let parts = text
         .split(',')
         .map(str::trim)
@@ -297,10 +307,8 @@ fn faults(text: &str, is_code: impl Fn(u32) -> bool) -> Result<Vec<Injected>, St
                 return Err(format!("`{part}` is not SYMBOL:N:CODE"));
             };
             let (remaining, code) = (number(call)?, number(code)?);
-            if remaining == 0 || !is_code(code) {
-                return Err(format!(
-                    "`{part}`: calls count from one, and the code must be one of CUresult"
-                ));
+            if remaining == 0 {
+                return Err(format!("`{part}`: calls count from one"));
             }
             Ok(Injected {
                 symbol: symbol.to_string(),

@@ -18,14 +18,19 @@
 //!
 //! # Use
 //!
-//! Load `liblenetc_softgpu.so` by its path before the program looks for `libcuda.so`: the library's SONAME is that name, so
-//! the loader then takes it for the driver. Its file is called otherwise, so it never stands in for a driver by accident.
-//! Settings come from the environment variable `LENETC_SOFTGPU`, read at the first call, and from
-//! `lenetc_softgpu_configure`; `config` lists them. `lenetc_softgpu_report` gives findings, counters and the last error as
-//! JSON, which `report` describes; `lenetc_softgpu_free` frees it; `lenetc_softgpu_reset_counters` sets counters to zero.
+//! A program that it is built into takes the driver's functions from [`symbol`] in the place of a library's, and calls
+//! [`configure`], [`report_json`], [`reset_counters`] and [`source`].
+//!
+//! Any other loads `liblenetc_softgpu.so` by its path before it looks for `libcuda.so`: the library's SONAME is that name,
+//! so the loader then takes it for the driver. Its file is called otherwise, so it never stands in for a driver by
+//! accident. The same calls are `lenetc_softgpu_configure`, `lenetc_softgpu_report`, whose text `lenetc_softgpu_free` frees,
+//! `lenetc_softgpu_reset_counters` and `lenetc_softgpu_source`.
+//!
+//! Settings come from the environment variable `LENETC_SOFTGPU`, read at the first call, and from `configure`; `config` lists
+//! them. The report gives findings, counters and the last error as JSON, which `report` describes.
 //!
 //! Machine code cannot be executed. A program hands the PTX of the same source over before it loads a CUBIN, by
-//! `lenetc_softgpu_source`; the CUBIN is then checked as a driver checks one, and against its PTX, which runs.
+//! `source`; the CUBIN is then checked as a driver checks one, and against its PTX, which runs.
 //!
 //! # Unlike a GPU
 //!
@@ -44,3 +49,6 @@ pub mod exec;
 pub mod ptx;
 pub mod report;
 pub mod sanitize;
+
+pub use driver::lenetc_softgpu_reset_counters as reset_counters;
+pub use driver::{configure, report_json, source, symbol};

@@ -354,7 +354,7 @@ fn wrong_handles_and_shapes_are_errors() {
         "`x` is not a number that fits"
     );
     assert!(
-        configure("sanitize=everything").is_err() && configure("fault=cuInit:1:12345").is_err()
+        configure("sanitize=everything").is_err() && configure("fault=cuInit:0:12345").is_err()
     );
 }
 
@@ -399,6 +399,13 @@ fn only_the_driver_api_is_exported() {
         !is_driver && !name.starts_with("lenetc_softgpu_")
     };
     assert_eq!(symbols.iter().find(foreign), None);
+    // A program that it is built into finds the same.
+    let driver = symbols.iter().filter(|s| s.starts_with("cu"));
+    let missing: Vec<_> = driver
+        .filter(|s| lenetc_softgpu::symbol(s).is_none())
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert_eq!(lenetc_softgpu::symbol("cuNothing"), None);
 }
 
 /// Names of the defined symbols of the dynamic symbol table of a 64-bit little-endian ELF file.

@@ -50,7 +50,41 @@ pub struct Attempt {
     pub arch: Arch,
 }
 
-/// Ways in the order in which to try them, the best first; never none.
+/// Ways in the order in which to try them. There is always one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempts {
+    pub best: Attempt,
+    pub others: Vec<Attempt>,
+}
+
+/// What came of a way.
+pub enum Outcome<T> {
+    Loaded(T),
+    /// The driver does not take such code; another way may do.
+    Refused(CudaError),
+}
+
+impl Attempts {
+    /// Goes one way after another until kernels are loaded. Where all are refused, why the best one was; any other error
+    /// ends it.
+    pub fn until_loaded<T>(
+        self,
+        mut go: impl FnMut(Attempt) -> Result<Outcome<T>, CudaError>,
+    ) -> Result<T, CudaError> {
+        let refusal = match go(self.best)? {
+            Outcome::Loaded(loaded) => return Ok(loaded),
+            Outcome::Refused(refusal) => refusal,
+        };
+        for other in self.others {
+            if let Outcome::Loaded(loaded) = go(other)? {
+                return Ok(loaded);
+            }
+        }
+        Err(refusal)
+    }
+}
+
+/// Ways of getting kernels onto a device.
 ///
 /// `driver` is `None` where it does not say its version; then everything is tried. Fails where no compiler's code can
 /// run: they are too new for the driver, or none knows the device.
@@ -58,7 +92,7 @@ pub fn attempts(
     driver: Option<Version>,
     capability: u32,
     compilers: &[Compiler],
-) -> Result<Vec<Attempt>, CudaError> {
+) -> Result<Attempts, CudaError> {
     let mut ranked: Vec<(Rank, Attempt)> = Vec::new();
     for (at, compiler) in compilers.iter().enumerate() {
         let loads = driver.is_none_or(|d| compiler.version.major <= d.major);
@@ -76,10 +110,14 @@ pub fn attempts(
         }
     }
     ranked.sort_by_key(|r| r.0);
-    if ranked.is_empty() {
-        return Err(mismatch(driver, capability, compilers));
+    let mut all = ranked.into_iter().map(|r| r.1);
+    match all.next() {
+        Some(best) => Ok(Attempts {
+            best,
+            others: all.collect(),
+        }),
+        None => Err(mismatch(driver, capability, compilers)),
     }
-    Ok(ranked.into_iter().map(|r| r.1).collect())
 }
 
 /// The form counts first, then the compiler's age.
@@ -164,8 +202,8 @@ mod tests {
         };
         match attempts(Some(driver), capability, &compilers) {
             Ok(found) => {
-                let version = compilers[found[0].compiler].version;
-                match found[0].arch {
+                let version = compilers[found.best.compiler].version;
+                match found.best.arch {
                     Arch::Real(n) => format!("{version} sm_{n}"),
                     Arch::Virtual(n) => format!("{version} compute_{n}"),
                 }
@@ -208,6 +246,37 @@ mod tests {
         }
     }
 
+    fn list(all: &Attempts) -> Vec<Attempt> {
+        [&[all.best], &*all.others].concat()
+    }
+
+    #[test]
+    fn ways_are_gone_until_one_leads_there() {
+        let way = |n| Attempt {
+            compiler: n,
+            arch: Arch::Real(80),
+        };
+        let ways = || Attempts {
+            best: way(0),
+            others: vec![way(1), way(2)],
+        };
+        let refused = |n| CudaError::OldDevice {
+            device: 0,
+            oldest: n,
+        };
+        let go = |good: usize, broken: usize| {
+            ways().until_loaded(|a| match a.compiler {
+                n if n == broken => Err(CudaError::NoDriver),
+                n if n == good => Ok(Outcome::Loaded(n)),
+                n => Ok(Outcome::Refused(refused(n as u32))),
+            })
+        };
+        assert_eq!(go(0, 9), Ok(0));
+        assert_eq!(go(2, 9), Ok(2));
+        assert_eq!(go(9, 9), Err(refused(0)), "the best way's refusal is told");
+        assert_eq!(go(2, 1), Err(CudaError::NoDriver));
+    }
+
     #[test]
     fn ptx_and_related_code_follow_where_a_driver_refuses_the_best() {
         let compilers = [compiler(12, 4), compiler(12, 9)];
@@ -216,7 +285,7 @@ mod tests {
             minor: 4,
         };
         let all = attempts(Some(driver), 89, &compilers).expect("there are ways");
-        let ways: Vec<(usize, Arch)> = all.iter().map(|a| (a.compiler, a.arch)).collect();
+        let ways: Vec<(usize, Arch)> = list(&all).iter().map(|a| (a.compiler, a.arch)).collect();
         assert_eq!(
             ways,
             [
@@ -229,7 +298,7 @@ mod tests {
         );
         let unknown = attempts(None, 90, &[compiler(13, 0)]).expect("there are ways");
         assert_eq!(
-            unknown.len(),
+            list(&unknown).len(),
             2,
             "a driver that does not say is tried with all"
         );
@@ -249,7 +318,7 @@ mod tests {
             minor: 0,
         };
         let all = attempts(Some(driver), 89, &[orin_only]).expect("there are ways");
-        let archs: Vec<Arch> = all.iter().map(|a| a.arch).collect();
+        let archs: Vec<Arch> = list(&all).iter().map(|a| a.arch).collect();
         assert_eq!(archs, [Arch::Virtual(87), Arch::Real(80)]);
     }
 

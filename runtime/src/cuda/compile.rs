@@ -81,9 +81,7 @@ impl Nvrtc {
     /// What it makes for devices of a compute capability, as 80 for 8.0, where a driver takes all that it can make. Fails
     /// where it makes nothing for them.
     pub fn arch_for(&self, capability: u32) -> Result<Arch, CudaError> {
-        let ways = attempts(None, capability, &[self.compiler()])?;
-        // There is never none.
-        Ok(ways[0].arch)
+        Ok(attempts(None, capability, &[self.compiler()])?.best.arch)
     }
 }
 

@@ -3,14 +3,13 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use cudarc::driver::result as driver;
 use cudarc::driver::sys::CUdevice_attribute_enum::{
     CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
     CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
 };
-use cudarc::driver::{CudaContext, CudaModule, DriverError};
 
 use super::compile::{Compiled, Image};
+use super::driver::{Context, DriverError, Gpu, Module, Table};
 use super::error::{CudaError, Phase, when};
 use super::libraries::{self, Driver};
 
@@ -40,8 +39,11 @@ impl FromStr for Choice {
 /// What a device says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// The driver's, which begins with the fastest; `nvidia-smi` has an order of its own.
     pub number: u32,
     pub name: String,
+    /// Where it stands, as `nvidia-smi` writes it: `00000000:01:00.0`.
+    pub pci_bus_id: String,
     /// Compute capability, as 80 for 8.0.
     pub capability: u32,
     pub memory_bytes: u64,
@@ -50,14 +52,16 @@ pub struct Found {
 
 /// A device that programs run on.
 pub struct Device {
-    pub(super) context: Arc<CudaContext>,
+    pub(super) context: Arc<Context>,
     pub found: Found,
 }
 
 /// The GPUs that NVIDIA's driver finds; the software GPU is not among them.
 pub fn devices() -> Result<Vec<Found>, CudaError> {
-    let count = start(Driver::Nvidia)?;
-    (0..count).map(describe).collect()
+    let started = start(Driver::Nvidia)?;
+    (0..started.count)
+        .map(|number| started.gpu(number)?.describe())
+        .collect()
 }
 
 impl Device {
@@ -67,27 +71,32 @@ impl Device {
             Choice::Number(n) => (Driver::Nvidia, n),
             Choice::Software => (Driver::Software, 0),
         };
-        let have = start(wanted)?;
-        if number >= have {
+        let started = start(wanted)?;
+        if number >= started.count {
             return Err(CudaError::DeviceNumber {
                 asked: number,
-                have,
+                have: started.count,
             });
         }
-        let context =
-            CudaContext::new(number as usize).map_err(when(Phase::Start, "opening the device"))?;
+        let gpu = started.gpu(number)?;
+        let context = Context::new(gpu.gpu);
         Ok(Self {
-            context,
-            found: describe(number)?,
+            context: context.map_err(when(Phase::Start, "opening the device"))?,
+            found: gpu.describe()?,
         })
     }
 
-    pub(super) fn module(&self, compiled: &Compiled) -> Result<Arc<CudaModule>, DriverError> {
+    pub(super) fn module(&self, compiled: &Compiled) -> Result<Arc<Module>, DriverError> {
+        let text;
         let image = match &compiled.image {
-            Image::Ptx(text) => cudarc::nvrtc::Ptx::from_src(text),
-            Image::Cubin(code) => cudarc::nvrtc::Ptx::from_binary(code.clone()),
+            Image::Ptx(ptx) => {
+                text = [ptx.as_bytes(), b"\0"].concat();
+                &text
+            }
+            Image::Cubin(code) => code,
         };
-        self.context.load_module(image)
+        // SAFETY: text ends with zero; machine code is as NVRTC made it, or as the cache's hash says that it was.
+        unsafe { Module::load(&self.context, image) }
     }
 
     /// A refused image with what the driver's own compiler says of it.
@@ -104,52 +113,80 @@ impl Device {
 
     /// Bytes of free memory, where the driver says.
     pub(super) fn free_bytes(&self) -> Option<u64> {
-        self.context
-            .mem_get_info()
-            .ok()
-            .map(|(free, _)| free as u64)
+        self.context.memory().ok().map(|m| m.free_bytes)
     }
 }
 
-/// Starts a driver; the number of its devices.
-fn start(driver: Driver) -> Result<u32, CudaError> {
-    libraries::load(driver)?;
-    let count = CudaContext::device_count();
-    let count = count.map_err(when(Phase::Start, "starting the driver"))?;
-    match u32::try_from(count) {
-        Ok(n) if n > 0 => Ok(n),
-        _ => Err(CudaError::no_device()),
+/// A driver that is started, with at least one device.
+struct Started {
+    table: &'static Table,
+    count: u32,
+}
+
+fn start(driver: Driver) -> Result<Started, CudaError> {
+    let loaded = libraries::load(driver)?;
+    let table = loaded.table;
+    let started = loaded.started.and_then(|()| table.init());
+    let count = started.and_then(|()| Gpu::count(table));
+    match count.map_err(when(Phase::Start, "starting the driver"))? {
+        0 => Err(CudaError::no_device()),
+        count => Ok(Started { table, count }),
     }
 }
 
-/// What a device says, without a context on it.
-fn describe(number: u32) -> Result<Found, CudaError> {
-    let device = driver::device::get(number as i32);
-    let device = device.map_err(when(Phase::Start, "opening the device"))?;
-    // SAFETY: the device is the driver's own.
-    let told = unsafe {
-        let attribute = |a| driver::device::get_attribute(device, a);
-        attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR).and_then(|major| {
-            let minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-            let processors = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
-            let memory = driver::device::total_mem(device)?;
-            Ok((10 * major + minor, memory, processors))
+/// A device with its number.
+struct Numbered {
+    gpu: Gpu,
+    number: u32,
+}
+
+impl Started {
+    fn gpu(&self, number: u32) -> Result<Numbered, CudaError> {
+        let gpu = Gpu::get(self.table, number);
+        let gpu = gpu.map_err(when(Phase::Start, "opening the device"))?;
+        Ok(Numbered { gpu, number })
+    }
+}
+
+impl Numbered {
+    /// What it says, without a context on it.
+    fn describe(&self) -> Result<Found, CudaError> {
+        self.ask().map_err(when(Phase::Start, "asking the device"))
+    }
+
+    fn ask(&self) -> Result<Found, DriverError> {
+        let gpu = self.gpu;
+        let major = gpu.attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = gpu.attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        Ok(Found {
+            number: self.number,
+            name: gpu.name()?,
+            pci_bus_id: with_whole_domain(&gpu.pci_bus_id()?),
+            capability: 10 * major + minor,
+            memory_bytes: gpu.memory_bytes()?,
+            multiprocessors: gpu.attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         })
-    };
-    let (capability, memory, multiprocessors) =
-        told.map_err(when(Phase::Start, "asking the device"))?;
-    Ok(Found {
-        number,
-        name: driver::device::get_name(device).map_err(when(Phase::Start, "asking the device"))?,
-        capability: capability.unsigned_abs(),
-        memory_bytes: memory as u64,
-        multiprocessors: multiprocessors.unsigned_abs(),
-    })
+    }
+}
+
+/// From the driver's `0000:01:00.0` to the eight digits of a domain that `nvidia-smi` shows; what looks otherwise stays.
+fn with_whole_domain(id: &str) -> String {
+    match id.split_once(':') {
+        Some((domain, rest)) => format!("{domain:0>8}:{rest}").to_uppercase(),
+        None => id.into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bus_id_is_written_as_nvidia_smi_does() {
+        assert_eq!(with_whole_domain("0000:0a:00.0"), "00000000:0A:00.0");
+        assert_eq!(with_whole_domain("00010000:3b:00.0"), "00010000:3B:00.0");
+        assert_eq!(with_whole_domain(""), "");
+    }
 
     #[test]
     fn a_choice_is_a_number_or_software() {

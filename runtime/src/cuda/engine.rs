@@ -4,17 +4,12 @@
 //! A step is one graph launch and nothing else: the kernels find the batch, the learning rate and the place of their
 //! sums in device memory and move them on. Does not know what the kernels compute.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{
-    CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig,
-    PushKernelArg, ValidAsZeroBits,
-};
+use std::time::{Duration, Instant};
 
 use super::device::{Device, Found};
+use super::driver::{Function, Graph, Memory as Region, Plain, Stream};
 use super::error::{CudaError, Phase, when};
 use super::step::{RING, Slot, Step};
 use super::{Launch, Place, Program};
@@ -23,13 +18,16 @@ use crate::exec::{Bytes, Examples, Mode, StepResult};
 /// A program with its memory on a device.
 pub struct Engine {
     /// A step of training and one of evaluation, once they are captured.
-    graphs: [Option<CudaGraph>; 2],
-    functions: BTreeMap<String, CudaFunction>,
+    graphs: [Option<Graph>; 2],
+    functions: BTreeMap<String, Function>,
     memory: Memory,
-    stream: Arc<CudaStream>,
+    stream: Arc<Stream>,
     program: Program,
     device: Found,
     log: String,
+    warnings: Vec<String>,
+    /// How long a step of each mode took, in its last round.
+    step_time: [Option<Duration>; 2],
     mode: Mode,
     /// Steps that the order still has.
     left: usize,
@@ -39,6 +37,15 @@ pub struct Engine {
     trained: u32,
     /// Whether a step of training has run.
     updated: bool,
+}
+
+/// The longest wait that keeps a core busy. To wake up from one that does not takes tens of microseconds.
+const LONGEST_BUSY_WAIT: Duration = Duration::from_millis(5);
+
+/// Whether the host sleeps while a round runs. How long a first round takes is not known.
+fn sleeps(step_time: Option<Duration>, steps: usize) -> bool {
+    let round = step_time.map(|t| t.saturating_mul(steps as u32));
+    round.is_some_and(|t| t > LONGEST_BUSY_WAIT)
 }
 
 /// Where a mode's graph stands.
@@ -53,27 +60,24 @@ fn slot(mode: Mode) -> usize {
 struct Memory {
     train: Resident,
     test: Option<Resident>,
-    order: CudaSlice<u32>,
-    step: CudaSlice<Step>,
-    results: CudaSlice<Slot>,
-    losses: CudaSlice<f32>,
-    correct: CudaSlice<f32>,
-    parameters: CudaSlice<f32>,
-    arena: CudaSlice<u8>,
-    partials: CudaSlice<u8>,
+    /// Positions, u32.
+    order: Region,
+    /// One [`Step`].
+    step: Region,
+    /// [`RING`] times a [`Slot`].
+    results: Region,
+    losses: Region,
+    correct: Region,
+    parameters: Region,
+    arena: Region,
+    partials: Region,
 }
 
 /// A data set on the device.
 struct Resident {
-    inputs: Buffer,
-    targets: Buffer,
+    inputs: Option<Region>,
+    targets: Option<Region>,
     len: usize,
-}
-
-/// Memory of any element type that is written once.
-struct Buffer {
-    address: u64,
-    _memory: Option<Box<dyn Any>>,
 }
 
 impl Engine {
@@ -86,19 +90,18 @@ impl Engine {
         test: Option<Examples>,
     ) -> Result<Self, CudaError> {
         let loaded = device.load(&program)?;
-        // SAFETY: all memory and all work of the context are on one stream, whose order is the program's.
-        unsafe { device.context.disable_event_tracking() };
-        let stream = device
-            .context
-            .new_stream()
-            .map_err(when(Phase::Start, "opening a stream"))?;
+        let stream = Stream::new(&device.context);
+        let stream = stream.map_err(when(Phase::Start, "opening a stream"))?;
         let mut functions = BTreeMap::new();
         for Launch { kernel, .. } in program.train.iter().chain(&program.eval) {
             if !functions.contains_key(kernel) {
                 functions.insert(kernel.clone(), loaded.function(kernel)?);
             }
         }
-        let memory = Memory::new(device, &stream, &program, train, test)?;
+        let need_bytes = need(&program, &train, test.as_ref());
+        let spill = spill_warning(need_bytes, device.free_bytes());
+        let memory = Memory::new(&stream, &program, train, test)
+            .map_err(|e| e.with_memory(need_bytes, device.free_bytes()))?;
         Ok(Self {
             graphs: [None, None],
             functions,
@@ -107,6 +110,8 @@ impl Engine {
             program,
             device: device.found.clone(),
             log: loaded.log,
+            warnings: spill.into_iter().collect(),
+            step_time: [None, None],
             mode: Mode::Train,
             left: 0,
             step: 0,
@@ -134,13 +139,16 @@ impl Engine {
         lines.join("\n").trim().to_string()
     }
 
+    /// What may make it slow, a sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// All parameters, as they lie in their region.
     pub fn parameters(&self) -> Result<Vec<f32>, CudaError> {
-        let copied = self.stream.clone_dtoh(&self.memory.parameters);
-        let mut values = copied.map_err(when(self.phase(), "reading the parameters"))?;
-        self.finish("reading the parameters")?;
-        values.truncate(self.program.parameter_bytes / 4);
-        Ok(values)
+        let len = self.program.parameter_bytes / 4;
+        let values = self.stream.read(&self.memory.parameters, len);
+        values.map_err(when(self.phase(), "reading the parameters"))
     }
 
     /// Sets all parameters. Panics where there are more or fewer than the region has.
@@ -150,13 +158,8 @@ impl Engine {
             self.program.parameter_bytes / 4,
             "the whole region is set"
         );
-        if values.is_empty() {
-            return Ok(());
-        }
-        let to = &mut self.memory.parameters;
-        let copied = self.stream.memcpy_htod(values, to);
-        copied.map_err(when(self.phase(), "writing the parameters"))?;
-        self.finish("writing the parameters")
+        let written = self.stream.write(values, &mut self.memory.parameters);
+        written.map_err(when(self.phase(), "writing the parameters"))
     }
 
     /// What is at stake when the driver fails: the weights, once a step has changed them.
@@ -185,26 +188,20 @@ impl Engine {
         if order.is_empty() {
             return Ok(());
         }
-        if order.len() > self.memory.order.len() {
+        if size_of_val(order) > self.memory.order.bytes() {
             // The graphs point to the old one.
             self.graphs = [None, None];
-            self.memory.order = reserve(&self.stream, order.len())
+            self.memory.order = reserve(&self.stream, size_of_val(order))
                 .map_err(|e| e.with_memory(4 * order.len() as u64, None))?;
         }
         let batch = self.program.batch as u32;
         let step = Step::first(order.len() as u32, batch, self.step, learning_rate);
         let starting = when(self.phase(), "starting an epoch");
         let (stream, memory) = (&self.stream, &mut self.memory);
-        stream
-            .memcpy_htod(order, &mut memory.order)
-            .map_err(&starting)?;
-        stream
-            .memcpy_htod(&[step], &mut memory.step)
-            .map_err(&starting)?;
-        // What is copied from may go only once it is there.
-        self.finish("starting an epoch")?;
+        stream.write(order, &mut memory.order).map_err(&starting)?;
+        stream.write(&[step], &mut memory.step).map_err(&starting)?;
         if self.graphs[slot(mode)].is_none() {
-            self.graphs[slot(mode)] = self.capture(mode)?;
+            self.graphs[slot(mode)] = Some(self.capture(mode)?);
         }
         self.left = order.len().div_ceil(self.program.batch);
         Ok(())
@@ -227,16 +224,22 @@ impl Engine {
             Mode::Train => "training",
             Mode::Eval => "evaluating",
         };
+        let begun = Instant::now();
         for step in 0..steps {
             // What fails behind a first step fails behind an update.
             self.updated |= self.mode == Mode::Train && step > 0;
             let mut graph = self.graphs[slot(self.mode)].iter();
-            let launched = graph.try_for_each(CudaGraph::launch);
+            // SAFETY: the program's places have the sizes that its kernels use, `Memory` allocated those, and it lives
+            // as long as the graph.
+            let launched = graph.try_for_each(|g| unsafe { g.launch() });
             launched.map_err(when(self.phase(), doing))?;
         }
-        let ring = self.stream.clone_dtoh(&self.memory.results);
+        if sleeps(self.step_time[slot(self.mode)], steps) {
+            self.stream.sleep().map_err(when(self.phase(), doing))?;
+        }
+        let ring: Result<Vec<Slot>, _> = self.stream.read(&self.memory.results, RING);
         let ring = ring.map_err(when(self.phase(), doing))?;
-        self.finish(doing)?;
+        self.step_time[slot(self.mode)] = Some(begun.elapsed() / steps as u32);
         let result = |k: u32| ring[self.step.wrapping_add(k) as usize % RING].into();
         let mut results: Vec<StepResult> = (0..steps as u32).map(result).collect();
         self.left -= steps;
@@ -256,84 +259,56 @@ impl Engine {
         self.stream.synchronize().map_err(when(self.phase(), doing))
     }
 
-    /// Records the launches of a step; nothing runs. `None` where there are none.
-    fn capture(&self, mode: Mode) -> Result<Option<CudaGraph>, CudaError> {
+    /// Records the launches of a step; nothing runs.
+    fn capture(&self, mode: Mode) -> Result<Graph, CudaError> {
         const DOING: &str = "capturing a step";
         let launches = match mode {
             Mode::Train => &self.program.train,
             Mode::Eval => &self.program.eval,
         };
         let failed = when(Phase::Load, DOING);
-        let thread = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        self.stream.begin_capture(thread).map_err(&failed)?;
-        let recorded = launches.iter().try_for_each(|l| self.launch(l, mode));
-        // The recording ends whether it went well or not: a stream that stays in it would record all that follows.
-        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
-        recorded?;
-        let graph = graph.map_err(&failed)?;
-        if let Some(graph) = &graph {
-            graph.upload().map_err(&failed)?;
-            self.finish(DOING)?;
-        }
+        let record = || launches.iter().try_for_each(|l| self.launch(l, mode));
+        let graph = Graph::record(&self.stream, record, &failed)?;
+        graph.upload().map_err(&failed)?;
+        self.finish(DOING)?;
         Ok(graph)
     }
 
     fn launch(&self, launch: &Launch, mode: Mode) -> Result<(), CudaError> {
-        let addresses: Vec<u64> = launch
-            .arguments
-            .iter()
-            .map(|&place| self.memory.address(place, mode, &self.stream))
-            .collect();
-        let mut builder = self.stream.launch_builder(&self.functions[&launch.kernel]);
-        for address in &addresses {
-            builder.arg(address);
-        }
-        let shape = LaunchConfig {
-            grid_dim: (launch.blocks, 1, 1),
-            block_dim: (launch.threads, 1, 1),
-            shared_mem_bytes: 0,
-        };
+        let places = launch.arguments.iter();
+        let addresses: Vec<u64> = places.map(|&p| self.memory.address(p, mode)).collect();
+        let function = &self.functions[&launch.kernel];
         // SAFETY: the program's places have the sizes that its kernels use, `Memory` allocated those, and it lives as
         // long as the graph.
-        unsafe { builder.launch(shape) }.map_err(when(Phase::Load, "launching a kernel"))?;
-        Ok(())
+        let launched =
+            unsafe { function.launch(&self.stream, launch.blocks, launch.threads, &addresses) };
+        launched.map_err(when(Phase::Load, "launching a kernel"))
     }
 }
 
 impl Memory {
     fn new(
-        device: &Device,
-        stream: &Arc<CudaStream>,
+        stream: &Arc<Stream>,
         p: &Program,
         train: Examples,
         test: Option<Examples>,
     ) -> Result<Self, CudaError> {
-        let order = train.len.max(test.map_or(0, |t| t.len));
-        let sets = [Some(train), test].into_iter().flatten();
-        let data: usize = sets
-            .map(|s| s.inputs.size_bytes() + s.targets.size_bytes())
-            .sum();
-        let kept = p.arena_bytes + p.parameter_bytes + p.partial_bytes;
-        let need = (kept + data + 4 * order + 8 * p.batch) as u64;
-        let build = || -> Result<Self, CudaError> {
-            Ok(Self {
-                arena: reserve(stream, p.arena_bytes)?,
-                partials: reserve(stream, p.partial_bytes)?,
-                // A loss without classes has no right answers, and they are counted all the same.
-                losses: cleared(stream, p.batch)?,
-                correct: cleared(stream, p.batch)?,
-                order: reserve(stream, order)?,
-                step: reserve(stream, 1)?,
-                train: Resident::new(stream, train)?,
-                test: test.map(|t| Resident::new(stream, t)).transpose()?,
-                parameters: cleared(stream, p.parameter_bytes / 4)?,
-                results: cleared(stream, RING)?,
-            })
+        let memory = Self {
+            arena: reserve(stream, p.arena_bytes)?,
+            partials: reserve(stream, p.partial_bytes)?,
+            // A loss without classes has no right answers, and they are counted all the same.
+            losses: cleared(stream, 4 * p.batch)?,
+            correct: cleared(stream, 4 * p.batch)?,
+            order: reserve(stream, 4 * longest(&train, test.as_ref()))?,
+            step: reserve(stream, size_of::<Step>())?,
+            train: Resident::new(stream, train)?,
+            test: test.map(|t| Resident::new(stream, t)).transpose()?,
+            parameters: cleared(stream, p.parameter_bytes)?,
+            results: cleared(stream, RING * size_of::<Slot>())?,
         };
-        let memory = build().map_err(|e| e.with_memory(need, device.free_bytes()))?;
-        stream
-            .synchronize()
-            .map_err(when(Phase::Start, "copying the data"))?;
+        // What was cleared is there before anything is timed.
+        let waited = stream.synchronize();
+        waited.map_err(when(Phase::Start, "copying the data"))?;
         Ok(memory)
     }
 
@@ -345,77 +320,106 @@ impl Memory {
         }
     }
 
-    fn address(&self, place: Place, mode: Mode, stream: &CudaStream) -> u64 {
-        fn start<T>(memory: &CudaSlice<T>, stream: &CudaStream) -> u64 {
-            memory.device_ptr(stream).0
-        }
+    fn address(&self, place: Place, mode: Mode) -> u64 {
+        // There is no memory where there are no values.
+        let start = |region: &Option<Region>| region.as_ref().map_or(0, Region::address);
         match place {
-            Place::Inputs => self.resident(mode).inputs.address,
-            Place::Targets => self.resident(mode).targets.address,
-            Place::Order => start(&self.order, stream),
-            Place::Losses => start(&self.losses, stream),
-            Place::Correct => start(&self.correct, stream),
-            Place::Results => start(&self.results, stream),
-            Place::Step => start(&self.step, stream),
-            Place::Arena(at) => start(&self.arena, stream) + at as u64,
-            Place::Parameters(at) => start(&self.parameters, stream) + at as u64,
-            Place::Partials(at) => start(&self.partials, stream) + at as u64,
+            Place::Inputs => start(&self.resident(mode).inputs),
+            Place::Targets => start(&self.resident(mode).targets),
+            Place::Order => self.order.address(),
+            Place::Losses => self.losses.address(),
+            Place::Correct => self.correct.address(),
+            Place::Results => self.results.address(),
+            Place::Step => self.step.address(),
+            Place::Arena(at) => self.arena.address() + at as u64,
+            Place::Parameters(at) => self.parameters.address() + at as u64,
+            Place::Partials(at) => self.partials.address() + at as u64,
         }
     }
 }
 
+/// Bytes that a program and its data take on a device.
+fn need(p: &Program, train: &Examples, test: Option<&Examples>) -> u64 {
+    let sets = [Some(train), test].into_iter().flatten();
+    let data: usize = sets
+        .map(|s| s.inputs.size_bytes() + s.targets.size_bytes())
+        .sum();
+    let kept = p.arena_bytes + p.parameter_bytes + p.partial_bytes;
+    (kept + data + 4 * longest(train, test) + 8 * p.batch) as u64
+}
+
+/// Positions of the longest order that goes over a set once.
+fn longest(train: &Examples, test: Option<&Examples>) -> usize {
+    train.len.max(test.map_or(0, |t| t.len))
+}
+
+/// Drivers of Windows, which WSL2 uses, take the host's memory where a device's is full, instead of failing.
+fn spill_warning(need_bytes: u64, free_bytes: Option<u64>) -> Option<String> {
+    let free_bytes = free_bytes.filter(|&free| need_bytes > free)?;
+    Some(format!(
+        "the program needs {} MiB of the GPU and {} MiB are free: the rest lies in the host's memory, which is far \
+         slower. Lower train.batch_size, or end what else runs on the GPU",
+        need_bytes.div_ceil(1 << 20),
+        free_bytes >> 20
+    ))
+}
+
 impl Resident {
-    fn new(stream: &Arc<CudaStream>, examples: Examples) -> Result<Self, CudaError> {
+    fn new(stream: &Arc<Stream>, examples: Examples) -> Result<Self, CudaError> {
         Ok(Self {
-            inputs: Buffer::of(stream, examples.inputs)?,
-            targets: Buffer::of(stream, examples.targets)?,
+            inputs: resident(stream, examples.inputs)?,
+            targets: resident(stream, examples.targets)?,
             len: examples.len,
         })
     }
 }
 
-impl Buffer {
-    fn of(stream: &Arc<CudaStream>, data: Bytes) -> Result<Self, CudaError> {
-        match data {
-            Bytes::U8(x) => Self::copy(stream, x),
-            Bytes::F32(x) => Self::copy(stream, x),
-            Bytes::I32(x) => Self::copy(stream, x),
-            Bytes::None => Ok(Self {
-                address: 0,
-                _memory: None,
-            }),
-        }
+/// Values as they are on the host, or nothing where there are none.
+fn resident(stream: &Arc<Stream>, data: Bytes) -> Result<Option<Region>, CudaError> {
+    fn copy<T: Plain>(stream: &Arc<Stream>, values: &[T]) -> Result<Option<Region>, CudaError> {
+        let mut region = reserve(stream, size_of_val(values))?;
+        let copied = stream.write(values, &mut region);
+        copied.map_err(when(Phase::Start, "copying the data"))?;
+        Ok(Some(region))
     }
-
-    fn copy<T: DeviceRepr + 'static>(
-        stream: &Arc<CudaStream>,
-        data: &[T],
-    ) -> Result<Self, CudaError> {
-        let mut memory = reserve::<T>(stream, data.len())?;
-        if !data.is_empty() {
-            stream
-                .memcpy_htod(data, &mut memory)
-                .map_err(when(Phase::Start, "copying the data"))?;
-        }
-        let address = memory.device_ptr(stream).0;
-        Ok(Self {
-            address,
-            _memory: Some(Box::new(memory)),
-        })
+    match data {
+        Bytes::U8(x) => copy(stream, x),
+        Bytes::F32(x) => copy(stream, x),
+        Bytes::I32(x) => copy(stream, x),
+        Bytes::None => Ok(None),
     }
 }
 
-/// Memory for `len` zeros.
-fn cleared<T: DeviceRepr + ValidAsZeroBits>(
-    stream: &Arc<CudaStream>,
-    len: usize,
-) -> Result<CudaSlice<T>, CudaError> {
-    let memory = stream.alloc_zeros(len.max(1));
-    memory.map_err(when(Phase::Start, "reserving memory"))
+/// Memory for so many bytes of zeros.
+fn cleared(stream: &Arc<Stream>, bytes: usize) -> Result<Region, CudaError> {
+    Region::zeros(stream, bytes).map_err(when(Phase::Start, "reserving memory"))
 }
 
-/// Memory for `len` elements, not cleared. The driver refuses an allocation of nothing.
-fn reserve<T: DeviceRepr>(stream: &Arc<CudaStream>, len: usize) -> Result<CudaSlice<T>, CudaError> {
-    // SAFETY: what a kernel or a copy has not written is read by no one.
-    unsafe { stream.alloc(len.max(1)) }.map_err(when(Phase::Start, "reserving memory"))
+/// Memory for so many bytes, not cleared.
+fn reserve(stream: &Arc<Stream>, bytes: usize) -> Result<Region, CudaError> {
+    Region::new(stream, bytes).map_err(when(Phase::Start, "reserving memory"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_rounds_that_are_known_to_be_long_are_slept_through() {
+        let step = |us| Some(Duration::from_micros(us));
+        assert!(!sleeps(None, RING));
+        assert!(!sleeps(step(80), 62));
+        assert!(sleeps(step(80), 63));
+        assert!(sleeps(step(6000), 1));
+    }
+
+    #[test]
+    fn memory_that_may_spill_is_told_with_what_to_do() {
+        assert_eq!(spill_warning(1 << 20, Some(1 << 20)), None);
+        assert_eq!(spill_warning(u64::MAX, None), None);
+        let said = spill_warning((1 << 20) + 1, Some(1 << 20)).expect("it is too much");
+        for part in ["needs 2 MiB", "1 MiB are free", "train.batch_size"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
 }

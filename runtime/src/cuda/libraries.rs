@@ -1,78 +1,52 @@
 //! Finds the CUDA driver, the software GPU and NVRTC, and loads them once for the process.
 //!
-//! cudarc opens `libcuda.so` by name at its first call and panics where it or a symbol is missing. So the library is
-//! opened here first, and every symbol that cudarc will ask for is looked up. The software GPU is named `libcuda.so`
-//! inside: once it is loaded by its path, cudarc's search by name yields it. It is loaded only when asked for.
+//! The software GPU is part of the program. A library is asked for every function before any is called but the first,
+//! so one that is too old is an error and not a surprise. NVIDIA's toolkit has a stub of the driver's library, for
+//! linking; where the loader finds that one, the search goes on.
 
 use std::env;
-use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
 use std::sync::{Mutex, OnceLock};
 
 use libloading::Library;
 
 use super::compile::Image;
-use super::error::CudaError;
+use super::driver::{self, DriverError, Table};
+use super::error::{CudaError, is_stub};
 use super::nvrtc::Nvrtc;
+use super::software;
 use crate::cache::{is_private_to_us, variable};
 
-/// What cudarc calls on the way of [`Engine`](super::Engine). CUDA 12.0 has them all.
-const SYMBOLS: [&str; 38] = [
-    "cuInit",
-    "cuDeviceGet",
-    "cuDeviceGetAttribute",
-    "cuDeviceGetCount",
-    "cuDeviceGetName",
-    "cuDeviceTotalMem_v2",
-    "cuDevicePrimaryCtxRetain",
-    "cuDevicePrimaryCtxRelease_v2",
-    "cuCtxGetCurrent",
-    "cuCtxSetCurrent",
-    "cuCtxSynchronize",
-    "cuMemAllocAsync",
-    "cuMemAlloc_v2",
-    "cuMemFreeAsync",
-    "cuMemFree_v2",
-    "cuMemGetInfo_v2",
-    "cuMemcpyDtoHAsync_v2",
-    "cuMemcpyHtoDAsync_v2",
-    "cuMemsetD8Async",
-    "cuModuleGetFunction",
-    "cuModuleLoadData",
-    "cuModuleUnload",
-    "cuLaunchKernel",
-    "cuStreamBeginCapture_v2",
-    "cuStreamCreate",
-    "cuStreamDestroy_v2",
-    "cuStreamEndCapture",
-    "cuStreamIsCapturing",
-    "cuStreamSynchronize",
-    "cuStreamWaitEvent",
-    "cuEventRecord",
-    "cuGraphDestroy",
-    "cuGraphExecDestroy",
-    "cuGraphInstantiateWithFlags",
-    "cuGraphLaunch",
-    "cuGraphUpload",
-    "cuGetErrorName",
-    "cuGetErrorString",
-];
-
-/// A driver that this process has loaded.
+/// A driver that this process can load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Driver {
     Nvidia,
     Software,
 }
 
-/// The driver of the process: cudarc keeps the first that it finds, so there is one.
-static LOADED: Mutex<Option<(Driver, &'static Library)>> = Mutex::new(None);
+/// A driver that is loaded, for as long as the process runs.
+#[derive(Clone, Copy)]
+pub(super) struct Loaded {
+    driver: Driver,
+    pub table: &'static Table,
+    /// What it said when it was first started.
+    pub started: Result<(), DriverError>,
+}
+
+/// The driver of the process. There is one, since errors are called as it calls them.
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+fn loaded() -> Option<Loaded> {
+    *LOADED.lock().unwrap_or_else(|e| e.into_inner())
+}
 
 /// Loads a driver, or says that it is loaded already.
-pub(super) fn load(wanted: Driver) -> Result<(), CudaError> {
+pub(super) fn load(wanted: Driver) -> Result<Loaded, CudaError> {
     let mut loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
     match *loaded {
-        Some((have, _)) if have == wanted => return Ok(()),
+        Some(have) if have.driver == wanted => return Ok(have),
         Some(_) => {
             let asked = match wanted {
                 Driver::Nvidia => "N",
@@ -84,211 +58,158 @@ pub(super) fn load(wanted: Driver) -> Result<(), CudaError> {
         }
         None => {}
     }
-    let library = match wanted {
-        Driver::Nvidia => nvidia()?,
-        Driver::Software => load_software()?,
+    let (table, started) = match wanted {
+        Driver::Nvidia => {
+            let opened = nvidia()?;
+            // Its functions are called until the process ends.
+            std::mem::forget(opened.library);
+            (opened.table, opened.started)
+        }
+        Driver::Software => (software::table()?, Ok(())),
     };
-    if let Some(missing) = SYMBOLS.iter().find(|name| !has(&library, name)) {
-        return Err(CudaError::OldDriver {
-            driver: version(&library),
-            reason: format!("it lacks {missing}"),
-        });
-    }
-    // cudarc keeps a handle of its own; this one keeps the name resolved until it has one.
-    *loaded = Some((wanted, Box::leak(Box::new(library))));
-    Ok(())
-}
-
-/// Tells the software GPU the PTX of the source that machine code was made from, since it runs that. False where none
-/// is loaded.
-pub(super) fn software_source(code: &[u8], ptx: &str) -> bool {
-    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
-    let (Some((Driver::Software, library)), Ok(text)) = (*loaded, CString::new(ptx)) else {
-        return false;
+    let new = Loaded {
+        driver: wanted,
+        table: Box::leak(Box::new(table)),
+        started,
     };
-    type Source = unsafe extern "C" fn(*const c_void, usize, *const c_char) -> c_int;
-    // SAFETY: the software GPU declares it so, and copies what it reads.
-    unsafe {
-        let source = library.get::<Source>("lenetc_softgpu_source");
-        source.is_ok_and(|f| f(code.as_ptr().cast(), code.len(), text.as_ptr()) == 0)
-    }
+    *loaded = Some(new);
+    Ok(new)
 }
 
 /// What the driver's compiler says when it translates PTX that it has refused; nothing for machine code.
 pub(super) fn translation_log(image: &Image) -> String {
-    /// `CU_JIT_ERROR_LOG_BUFFER` and its size in bytes.
-    const OPTIONS: [c_int; 2] = [5, 6];
-    const MOST_BYTES: usize = 4096;
-    type Load = unsafe extern "C" fn(
-        *mut *mut c_void,
-        *const c_void,
-        c_uint,
-        *const c_int,
-        *const *mut c_void,
-    ) -> u32;
-    let Image::Ptx(text) = image else {
-        return String::new();
-    };
-    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
-    let (Some((_, library)), Ok(text)) = (*loaded, CString::new(text.as_str())) else {
-        return String::new();
-    };
-    let mut log = vec![0u8; MOST_BYTES];
-    let values = [log.as_mut_ptr().cast(), MOST_BYTES as *mut c_void];
-    let mut module = std::ptr::null_mut();
-    // SAFETY: the driver interface declares it so; the text ends with zero, and the log has the size that is said. What
-    // was refused before is refused again, so there is no module to unload.
-    unsafe {
-        if let Ok(load) = library.get::<Load>("cuModuleLoadDataEx") {
-            let options = (OPTIONS.as_ptr(), values.as_ptr());
-            load(&mut module, text.as_ptr().cast(), 2, options.0, options.1);
-        }
+    match (image, loaded()) {
+        (Image::Ptx(text), Some(loaded)) => driver::translation_log(loaded.table, text),
+        _ => String::new(),
     }
-    let end = log.iter().position(|&b| b == 0).unwrap_or(log.len());
-    String::from_utf8_lossy(&log[..end]).trim().to_string()
 }
 
 /// Whether the software GPU is the driver of this process.
 pub(super) fn is_software() -> bool {
-    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
-    matches!(*loaded, Some((Driver::Software, _)))
+    loaded().is_some_and(|l| l.driver == Driver::Software)
 }
 
 /// The CUDA version that the loaded driver is made for, as 12090; 0 where it does not say.
 pub(super) fn driver_version() -> i32 {
-    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
-    loaded.map_or(0, |(_, library)| version(library))
+    loaded().map_or(0, |l| l.table.version())
 }
 
 /// The loaded driver's name of an error code.
 pub(super) fn error_name(code: u32) -> Option<String> {
-    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
-    let (_, library) = (*loaded)?;
-    let mut name = std::ptr::null();
-    // SAFETY: the driver interface declares it so; the name is static, ends with zero, and is not set for a code that
-    // the driver does not know.
-    unsafe {
-        let f =
-            library.get::<unsafe extern "C" fn(u32, *mut *const c_char) -> u32>("cuGetErrorName");
-        f.ok()?(code, &mut name);
-        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
-    }
+    loaded()?.table.error_name(code)
 }
 
-fn has(library: &Library, symbol: &str) -> bool {
-    // SAFETY: the symbol is only looked up.
-    unsafe { library.get::<unsafe extern "C" fn()>(symbol).is_ok() }
+/// The address of a function; `None` also where a symbol has none.
+fn find(library: &Library, symbol: &str) -> Option<NonNull<c_void>> {
+    // SAFETY: the symbol is only looked up; what it stands for is an address.
+    let address = unsafe { library.get::<*mut c_void>(symbol) };
+    NonNull::new(*address.ok()?)
+}
+
+/// The functions of a driver's library, which it must outlive.
+fn table(library: &Library) -> Result<Table, CudaError> {
+    // SAFETY: a library of the driver's name has the driver's functions under their names; the caller keeps it.
+    let table = unsafe { Table::new(|name| find(library, name)) };
+    table.map_err(|missing| CudaError::OldDriver {
+        driver: version(library),
+        reason: format!("it lacks {missing}"),
+    })
 }
 
 fn version(library: &Library) -> i32 {
-    let mut version = 0;
-    // SAFETY: the driver interface declares it so, and it may be called before cuInit.
-    unsafe {
-        if let Ok(f) = library.get::<unsafe extern "C" fn(*mut i32) -> u32>("cuDriverGetVersion") {
-            f(&mut version);
-        }
-    }
-    version
+    // SAFETY: the driver interface declares it so.
+    let get =
+        unsafe { library.get::<unsafe extern "C" fn(*mut c_int) -> u32>("cuDriverGetVersion") };
+    get.map_or(0, |get| driver::version(*get))
 }
+
+/// The name that programs load; `libcuda.so` is for linking, and mostly a stub where a toolkit has put it.
+const NAME: &str = "libcuda.so.1";
+const LINK_NAME: &str = "libcuda.so";
 
 /// Where the driver lies on systems that leave it out of the loader's path: NixOS, Kubernetes, WSL2.
 const ELSEWHERE: [&str; 3] = [
-    "/run/opengl-driver/lib/libcuda.so.1",
-    "/usr/local/nvidia/lib64/libcuda.so.1",
-    "/usr/lib/wsl/lib/libcuda.so.1",
+    "/run/opengl-driver/lib",
+    "/usr/local/nvidia/lib64",
+    "/usr/lib/wsl/lib",
 ];
 
-/// The driver: the library that cudarc will open, the same names in the same order; else one that lies elsewhere, which
-/// cudarc then finds by its name, since it is loaded.
-fn nvidia() -> Result<Library, CudaError> {
-    let named = ["cuda", "nvcuda"]
-        .into_iter()
-        .flat_map(cudarc::get_lib_name_candidates);
-    named
-        .chain(ELSEWHERE.map(String::from))
-        // SAFETY: a library of the driver's name in the loader's path, or where its packages put it, is the driver.
-        .find_map(|name| unsafe { Library::new(name) }.ok())
-        .ok_or(CudaError::NoDriver)
+/// A library of a driver with its functions, and what it says when it is started.
+struct Opened {
+    library: Library,
+    table: Table,
+    started: Result<(), DriverError>,
 }
 
-fn load_software() -> Result<Library, CudaError> {
-    let path = software()?;
-    let wrong = |reason: String| CudaError::Software {
-        path: path.clone(),
-        reason,
-    };
-    // SAFETY: the library is part of this project and runs no code when it is loaded.
-    let library = unsafe { Library::new(&path) }.map_err(|e| wrong(why(&e)))?;
-    Ok(library)
+/// NVIDIA's driver: the first library that is neither a stub nor too old.
+fn nvidia() -> Result<Opened, CudaError> {
+    let mut refused = Vec::new();
+    let elsewhere = ELSEWHERE.map(|f| Path::new(f).join(NAME));
+    let usual = [PathBuf::from(NAME)].into_iter().chain(elsewhere);
+    let usual = usual.chain([PathBuf::from(LINK_NAME)]);
+    if let Some(found) = first_driver(usual, &mut refused) {
+        return Ok(found);
+    }
+    // Where the loader finds a stub, it does not look further.
+    let behind = loader_folders().into_iter().map(|f| f.join(NAME));
+    let is_stub = |e: &CudaError| matches!(e, CudaError::Start { .. });
+    if refused.iter().any(is_stub)
+        && let Some(found) = first_driver(behind, &mut refused)
+    {
+        return Ok(found);
+    }
+    Err(refused.into_iter().next().unwrap_or(CudaError::NoDriver))
+}
+
+/// The first driver among libraries; why others are none goes to `refused`.
+fn first_driver(
+    mut paths: impl Iterator<Item = PathBuf>,
+    refused: &mut Vec<CudaError>,
+) -> Option<Opened> {
+    paths.find_map(|path| {
+        // SAFETY: a library of the driver's name in the loader's path, or where its packages put it, is the driver.
+        let library = unsafe { Library::new(path) }.ok()?;
+        let opened = open(library);
+        opened.map_err(|e| refused.push(e)).ok()
+    })
+}
+
+/// Starts a driver. An old toolkit's stub lacks functions too, so that it is one comes first.
+fn open(library: Library) -> Result<Opened, CudaError> {
+    // SAFETY: the driver interface declares it so.
+    let init = unsafe { library.get::<unsafe extern "C" fn(c_uint) -> c_uint>("cuInit") };
+    // SAFETY: there are no flags.
+    let started = init.map_or(Ok(()), |init| driver::done(unsafe { init(0) }));
+    if started.is_err_and(is_stub) {
+        return Err(CudaError::stub());
+    }
+    match table(&library) {
+        Ok(table) => Ok(Opened {
+            library,
+            table,
+            started,
+        }),
+        Err(e) => {
+            // What is started may have threads, so it stays.
+            std::mem::forget(library);
+            Err(e)
+        }
+    }
+}
+
+/// Where the loader looks for libraries, in its order: the variable's folders, and the usual ones of systems.
+fn loader_folders() -> Vec<PathBuf> {
+    let variable = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let named = env::split_paths(&variable).filter(|f| f.is_absolute());
+    let architecture = env::consts::ARCH;
+    let multiarch = format!("/usr/lib/{architecture}-linux-gnu");
+    let usual = [&multiarch, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+    named.chain(usual.map(PathBuf::from)).collect()
 }
 
 /// The loader's own words, which libloading has as the source of its error.
 pub(super) fn why(e: &libloading::Error) -> String {
     std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string)
-}
-
-/// Where the software GPU lies: `LENETC_SOFTGPU_LIB`, or beside this program.
-pub fn software() -> Result<PathBuf, CudaError> {
-    const NAME: &str = "liblenetc_softgpu.so";
-    if let Some(path) = variable("LENETC_SOFTGPU_LIB") {
-        // A path without a slash would be looked for in the loader's path.
-        return path.canonicalize().map_err(|_| CudaError::NoSoftware {
-            searched: vec![path],
-        });
-    }
-    let own = env::current_exe().ok();
-    let folder = own.as_deref().and_then(Path::parent);
-    let searched: Vec<PathBuf> = folder
-        .into_iter()
-        .flat_map(|f| [f.into(), f.join("deps")])
-        .collect();
-    let found = searched.iter().map(|f| f.join(NAME)).find(|p| p.is_file());
-    found.ok_or(CudaError::NoSoftware { searched })
-}
-
-/// Changes the software GPU's settings, as `key=value;key=value`; false where none is loaded or it refuses.
-pub fn software_configure(settings: &str) -> bool {
-    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
-    let (Some((Driver::Software, library)), Ok(text)) = (*loaded, CString::new(settings)) else {
-        return false;
-    };
-    // SAFETY: the software GPU declares it so, and reads a text that ends with zero.
-    unsafe {
-        type Configure = unsafe extern "C" fn(*const c_char) -> c_int;
-        let configure = library.get::<Configure>("lenetc_softgpu_configure");
-        configure.is_ok_and(|f| f(text.as_ptr()) == 0)
-    }
-}
-
-/// Sets the software GPU's counters to zero; false where none is loaded.
-pub fn software_reset_counters() -> bool {
-    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
-    let Some((Driver::Software, library)) = *loaded else {
-        return false;
-    };
-    // SAFETY: the software GPU declares it so.
-    unsafe {
-        let reset = library.get::<unsafe extern "C" fn()>("lenetc_softgpu_reset_counters");
-        reset.map(|f| f()).is_ok()
-    }
-}
-
-/// What the software GPU has found and counted, as JSON; `None` where none is loaded.
-pub fn software_report() -> Option<String> {
-    let loaded = LOADED.lock().unwrap_or_else(|e| e.into_inner());
-    let (Driver::Software, library) = (*loaded)? else {
-        return None;
-    };
-    // SAFETY: the software GPU declares both so; the text ends with zero, and is given back once.
-    unsafe {
-        let report = library.get::<unsafe extern "C" fn() -> *mut c_char>("lenetc_softgpu_report");
-        let free = library.get::<unsafe extern "C" fn(*mut c_char)>("lenetc_softgpu_free");
-        let (report, free) = (report.ok()?, free.ok()?);
-        let text = report();
-        let copy = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
-        free(text);
-        copy
-    }
 }
 
 /// The newest NVRTC.

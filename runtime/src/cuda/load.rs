@@ -10,15 +10,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, available_parallelism, scope};
 
-use cudarc::driver::{CudaFunction, CudaModule};
-
-use super::choose::{Compiler, Version, attempts};
+use super::choose::{Compiler, Outcome, Version, attempts};
 use super::compile::{self, Arch, Compiled, Image};
 use super::device::Device;
+use super::driver::{DriverError, Function, Module as Kernels};
 use super::error::{CudaError, Phase, is_refusal, when};
 use super::libraries;
 use super::nvrtc::{Identity, Nvrtc};
 use super::slow::{self, Compiling};
+use super::software::software_source;
 use super::{Module, Program};
 use crate::cache::{Cache, Key};
 
@@ -38,12 +38,12 @@ pub(super) struct Loaded {
 /// A module on a device.
 struct OnDevice {
     kernels: Vec<String>,
-    module: Arc<CudaModule>,
+    module: Arc<Kernels>,
 }
 
 /// What the driver has taken of one module.
 struct Taken {
-    module: Arc<CudaModule>,
+    module: Arc<Kernels>,
     log: String,
 }
 
@@ -57,11 +57,11 @@ impl Loaded {
     /// A kernel, of whichever module has it.
     ///
     /// Panics where the program has no text of it.
-    pub fn function(&self, kernel: &str) -> Result<CudaFunction, CudaError> {
+    pub fn function(&self, kernel: &str) -> Result<Function, CudaError> {
         let has = |m: &&OnDevice| m.kernels.iter().any(|k| k == kernel);
         let found = self.modules.iter().find(has);
         let found = found.unwrap_or_else(|| panic!("no module has a kernel {kernel}"));
-        let function = found.module.load_function(kernel);
+        let function = found.module.function(kernel);
         function.map_err(when(Phase::Load, "finding a kernel"))
     }
 
@@ -107,8 +107,8 @@ impl Device {
         let compilers = libraries::nvrtcs()?;
         let offers: Vec<Compiler> = compilers.iter().map(Nvrtc::compiler).collect();
         let driver = Version::of_driver(libraries::driver_version());
-        let mut refused = None;
-        for attempt in attempts(driver, self.found.capability, &offers)? {
+        let attempts = attempts(driver, self.found.capability, &offers)?;
+        attempts.until_loaded(|attempt| {
             let nvrtc = &compilers[attempt.compiler];
             let left = missing(taken, sources);
             let kernels = left.iter().map(|&k| program.modules[k].kernels.len());
@@ -127,25 +127,18 @@ impl Device {
                         }
                         taken[k] = Some(now);
                     }
-                    Err(e) if is_refusal(e.0 as u32) => {
-                        refused = refused.or(Some(self.refusal(e, &made.compiled)));
-                        // It would refuse the others too.
-                        break;
+                    // It would refuse the others too.
+                    Err(e) if is_refusal(e.0) => {
+                        return Ok(Outcome::Refused(self.refusal(e, &made.compiled)));
                     }
                     Err(e) => return Err(when(Phase::Load, "loading the kernels")(e)),
                 }
             }
-            if taken.iter().all(Option::is_some) {
-                return Ok(());
-            }
-        }
-        Err(refused.unwrap_or(CudaError::OldDevice {
-            device: self.found.capability,
-            oldest: 0,
-        }))
+            Ok(Outcome::Loaded(()))
+        })
     }
 
-    fn take(&self, made: &Made) -> Result<Taken, cudarc::driver::DriverError> {
+    fn take(&self, made: &Made) -> Result<Taken, DriverError> {
         share(made);
         Ok(Taken {
             module: self.module(&made.compiled)?,
@@ -200,7 +193,7 @@ fn made(nvrtc: &Nvrtc, cache: Option<&Cache>, source: &str, arch: Arch) -> Resul
 fn share(made: &Made) {
     let ptx = made.ptx.as_ref().map(|p| &p.image);
     if let (Image::Cubin(code), Some(Image::Ptx(text))) = (&made.compiled.image, ptx) {
-        libraries::software_source(code, text);
+        software_source(code, text);
     }
 }
 

@@ -7,6 +7,7 @@
 mod choose;
 mod compile;
 mod device;
+mod driver;
 mod engine;
 mod error;
 mod libraries;
@@ -16,6 +17,7 @@ mod nvrtc;
 mod philox;
 mod resources;
 mod slow;
+mod software;
 mod step;
 
 pub use choose::Version;
@@ -23,14 +25,13 @@ pub use compile::{Arch, Compiled, Image, compile};
 pub use device::{Choice, Device, Found, devices};
 pub use engine::Engine;
 pub use error::CudaError;
-pub use libraries::{
-    nvrtc, software, software_configure, software_report, software_reset_counters,
-};
+pub use libraries::nvrtc;
 pub use modules::{Kernel, Module};
 pub use nvrtc::Nvrtc;
 pub use philox::PHILOX;
 pub use resources::{Resources, resources};
 pub use slow::{Compiling, on_slow_compilation, watched_compilation};
+pub use software::{software_configure, software_report, software_reset_counters};
 pub use step::{PRELUDE, RING};
 
 /// A compiled program: CUDA C and the launches of a step.

@@ -3,8 +3,7 @@
 //! A captured graph has frozen arguments, so all that changes between steps lives in device memory and is moved on
 //! by the device. Knows no kernel of a program.
 
-use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
-
+use super::driver::Plain;
 use crate::exec::StepResult;
 
 /// Results that are kept: so many steps run between two looks of the host.
@@ -48,8 +47,8 @@ impl Step {
     }
 }
 
-// SAFETY: `repr(C)` with the fields of the device's struct, and no padding.
-unsafe impl DeviceRepr for Step {}
+// SAFETY: `repr(C)` with the fields of the device's struct, and no padding; its fields are numbers.
+unsafe impl Plain for Step {}
 
 /// The struct `Result` of [`PRELUDE`].
 #[repr(C)]
@@ -60,10 +59,8 @@ pub(super) struct Slot {
     examples: u64,
 }
 
-// SAFETY: `repr(C)` with the fields of the device's struct, and no padding.
-unsafe impl DeviceRepr for Slot {}
-// SAFETY: zeros are numbers.
-unsafe impl ValidAsZeroBits for Slot {}
+// SAFETY: `repr(C)` with the fields of the device's struct, and no padding; its fields are numbers.
+unsafe impl Plain for Slot {}
 
 impl From<Slot> for StepResult {
     fn from(s: Slot) -> Self {

@@ -1,13 +1,12 @@
 //! What is not CUDA's: settings, reports and counters, for tests in the same process.
 
-use super::errors;
 use super::state::{Gate, State, enter};
 use crate::report;
 use std::ffi::{CStr, CString, c_char, c_int};
 
 impl State {
     fn configure(&mut self, text: &str) -> bool {
-        match self.config.apply(text, errors::is_code) {
+        match self.config.apply(text) {
             Ok(wanted) => {
                 if wanted.reset {
                     self.reset();
@@ -22,7 +21,28 @@ impl State {
     }
 }
 
-/// Changes settings; `config` describes the text. Zero if all of it was understood; otherwise nothing is changed and the
+/// Changes settings; `config` describes the text. True if all of it was understood; otherwise nothing is changed and the
+/// report's `last_error` says why.
+pub fn configure(text: &str) -> bool {
+    let mut understood = false;
+    let code = enter("lenetc_softgpu_configure", Gate::Always, |state| {
+        understood = state.configure(text);
+        Ok(())
+    });
+    code == 0 && understood
+}
+
+/// Findings, counters and the last error as JSON, as `report` describes.
+pub fn report_json() -> String {
+    let mut text = String::new();
+    enter("lenetc_softgpu_report", Gate::Always, |state| {
+        text = report::json(&state.findings, &state.counters, &state.last_error);
+        Ok(())
+    });
+    text
+}
+
+/// Like [`configure`], for C. Zero if all of it was understood; otherwise nothing is changed and the
 /// report's `last_error` says why.
 ///
 /// # Safety
@@ -34,24 +54,14 @@ pub unsafe extern "C" fn lenetc_softgpu_configure(text: *const c_char) -> c_int 
     }
     // SAFETY: the caller's promise.
     let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
-    let mut understood = false;
-    let code = enter("lenetc_softgpu_configure", Gate::Always, |state| {
-        understood = state.configure(&text);
-        Ok(())
-    });
-    c_int::from(code != 0 || !understood)
+    c_int::from(!configure(&text))
 }
 
-/// Findings, counters and the last error as JSON, as `report` describes; to be freed by `lenetc_softgpu_free`.
+/// Like [`report_json`], for C; to be freed by `lenetc_softgpu_free`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lenetc_softgpu_report() -> *mut c_char {
-    let mut text = String::new();
-    enter("lenetc_softgpu_report", Gate::Always, |state| {
-        text = report::json(&state.findings, &state.counters, &state.last_error);
-        Ok(())
-    });
     // JSON escapes zero bytes.
-    CString::new(text).map_or(std::ptr::null_mut(), CString::into_raw)
+    CString::new(report_json()).map_or(std::ptr::null_mut(), CString::into_raw)
 }
 
 /// # Safety

@@ -35,7 +35,7 @@ impl State {
             12 | 82 => REGISTERS,
             13 => card.clock_khz as i32,
             14 => 512,
-            15 | 31 | 40 | 41 | 78..=80 | 90 | 115 => 1,
+            15 | 31 | 40 | 41 | 78..=80 | 90 => 1,
             16 => card.multiprocessors as i32,
             34 => 1,
             36 => card.memory_clock_khz as i32,
@@ -50,6 +50,7 @@ impl State {
             97 => limits.shared_block_bytes as i32,
             106 => limits.blocks as i32,
             111 => limits.shared_reserved_bytes as i32,
+            115 => i32::from(self.config.pools),
             _ => 0,
         }
     }
@@ -118,6 +119,24 @@ pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, device: 
             name.cast::<u8>().copy_from(text.as_ptr(), count);
             *name.add(count) = 0;
         }
+        Ok(())
+    })
+}
+
+/// # Safety
+/// `text` has room for `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetPCIBusId(text: *mut c_char, len: c_int, device: c_int) -> u32 {
+    enter("cuDeviceGetPCIBusId", Gate::Initialized, |state| {
+        state.device(device)?;
+        // Devices stand on buses of their own, from 1 on, in the driver's form: a domain of four digits.
+        let bus = device + 1;
+        let id = format!("{:04x}:{:02x}:00.0\0", bus >> 8, bus & 0xff);
+        if text.is_null() || len < id.len() as c_int {
+            return Err(INVALID_VALUE);
+        }
+        // SAFETY: the caller's promise, and there is room.
+        unsafe { text.cast::<u8>().copy_from(id.as_ptr(), id.len()) };
         Ok(())
     })
 }

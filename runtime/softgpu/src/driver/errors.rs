@@ -453,10 +453,6 @@ fn entry(code: u32) -> Option<&'static (u32, &'static CStr, &'static CStr)> {
     TABLE.iter().find(|(number, _, _)| *number == code)
 }
 
-pub fn is_code(code: u32) -> bool {
-    entry(code).is_some()
-}
-
 pub fn name(code: u32) -> String {
     entry(code).map_or_else(
         || format!("code {code}"),

@@ -8,6 +8,7 @@ use super::state::{Gate, Handle, State, enter, put};
 use super::stream::PATIENCE;
 use std::ffi::c_uint;
 
+const BLOCKING_SYNC: u32 = 1;
 const DISABLE_TIMING: u32 = 2;
 const CAPTURE_MERGE: Code = Code(902);
 
@@ -189,6 +190,10 @@ pub unsafe extern "C" fn cuEventSynchronize(event: Handle) -> u32 {
     enter("cuEventSynchronize", Gate::Context, |state| {
         let known = state.uncaptured(event)?;
         let (version, recorder) = (known.version, known.stream);
+        let sleeps = known.flags & BLOCKING_SYNC != 0;
+        if sleeps && let Some(code) = state.injected("sleep") {
+            return state.fail(code, "sleep: injected");
+        }
         state.run_until_recorded(event, version, recorder)
     })
 }

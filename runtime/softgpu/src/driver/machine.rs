@@ -161,7 +161,24 @@ pub fn compare(kernel: &CubinKernel, program: &Program) -> std::result::Result<(
 }
 
 /// Keeps the PTX that was compiled from the source of a CUBIN, until a reset; a CUBIN that is loaded later runs as its
-/// PTX. Zero if it was kept; otherwise the report's `last_error` says why not.
+/// PTX. True if it was kept; otherwise the report's `last_error` says why not.
+pub fn source(cubin: &[u8], ptx: &str) -> bool {
+    let code = enter("lenetc_softgpu_source", Gate::Always, |state| {
+        if !cubin.starts_with(ELF) {
+            return state.fail(INVALID_VALUE, "a CUBIN is an ELF file");
+        }
+        match ImageKey::of(cubin) {
+            Ok(key) => {
+                state.sources.insert(key, ptx.into());
+                Ok(())
+            }
+            Err(reason) => state.fail(INVALID_VALUE, reason),
+        }
+    });
+    code == 0
+}
+
+/// Like [`source`], for C. Zero if it was kept.
 ///
 /// # Safety
 /// `cubin` has `len` bytes; `ptx` is a text that ends with a zero byte. Both may be null.
@@ -171,25 +188,19 @@ pub unsafe extern "C" fn lenetc_softgpu_source(
     len: usize,
     ptx: *const c_char,
 ) -> c_int {
-    let code = enter("lenetc_softgpu_source", Gate::Always, |state| {
-        if cubin.is_null() || ptx.is_null() {
-            return state.fail(INVALID_VALUE, "a CUBIN and its PTX belong here");
-        }
-        // SAFETY: the caller's promise, here and below.
-        let bytes = unsafe { std::slice::from_raw_parts(cubin.cast::<u8>(), len) };
-        let Ok(text) = unsafe { CStr::from_ptr(ptx) }.to_str() else {
-            return state.fail(INVALID_VALUE, "the PTX is not text");
-        };
-        if !bytes.starts_with(ELF) {
-            return state.fail(INVALID_VALUE, "a CUBIN is an ELF file");
-        }
-        match ImageKey::of(bytes) {
-            Ok(key) => {
-                state.sources.insert(key, text.into());
-                Ok(())
-            }
-            Err(reason) => state.fail(INVALID_VALUE, reason),
-        }
-    });
-    c_int::from(code != 0)
+    let refuse = |reason: &str| {
+        enter("lenetc_softgpu_source", Gate::Always, |state| {
+            state.fail(INVALID_VALUE, reason)
+        });
+        1
+    };
+    if cubin.is_null() || ptx.is_null() {
+        return refuse("a CUBIN and its PTX belong here");
+    }
+    // SAFETY: the caller's promise, here and below.
+    let bytes = unsafe { std::slice::from_raw_parts(cubin.cast::<u8>(), len) };
+    match unsafe { CStr::from_ptr(ptx) }.to_str() {
+        Ok(text) => c_int::from(!source(bytes, text)),
+        Err(_) => refuse("the PTX is not text"),
+    }
 }

@@ -13,7 +13,10 @@ impl State {
             return Err(INVALID_VALUE);
         }
         let track = self.config.sanitize.init;
-        self.heap.limit_bytes = self.config.card.memory_bytes;
+        self.heap.limit_bytes = match self.config.spill {
+            false => self.config.card.memory_bytes,
+            true => u64::MAX,
+        };
         match self.heap.allocate(len as u64, "an allocation", track) {
             Some(start) => Ok(start),
             None => self.fail(OUT_OF_MEMORY, format!("{len} bytes do not fit")),

@@ -91,10 +91,7 @@ impl State {
         let mut config = Config::default();
         let mut error = String::new();
         if let Ok(text) = std::env::var("LENETC_SOFTGPU") {
-            error = config
-                .apply(&text, errors::is_code)
-                .err()
-                .unwrap_or_default();
+            error = config.apply(&text).err().unwrap_or_default();
         }
         let mut state = Self::new(config);
         if !error.is_empty() {
