@@ -1,6 +1,5 @@
 //! Devices: which there are, and one that is opened.
 
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -9,14 +8,10 @@ use cudarc::driver::sys::CUdevice_attribute_enum::{
     CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
 };
 
-use super::choose::{Compiler, Outcome, Version, attempts};
-use super::compile::{self, Arch, Compiled, Image};
+use super::compile::{Compiled, Image};
 use super::driver::{Context, DriverError, Gpu, Module, Table};
-use super::error::{CudaError, Phase, is_refusal, when};
+use super::error::{CudaError, Phase, when};
 use super::libraries::{self, Driver};
-use super::nvrtc::{Identity, Nvrtc};
-use super::software::software_source;
-use crate::cache::{Cache, Key};
 
 /// What `--device` can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +56,6 @@ pub struct Device {
     pub found: Found,
 }
 
-/// Kernels on a device.
-pub(super) struct Loaded {
-    pub module: Arc<Module>,
-    /// What NVRTC and ptxas say.
-    pub log: String,
-}
-
 /// The GPUs that NVIDIA's driver finds; the software GPU is not among them.
 pub fn devices() -> Result<Vec<Found>, CudaError> {
     let started = start(Driver::Nvidia)?;
@@ -98,73 +86,7 @@ impl Device {
         })
     }
 
-    /// Brings a whole source text onto the device: machine code for it where that can be, else PTX, each by the newest
-    /// NVRTC that the driver can take. What worked before is taken from the cache, and then no NVRTC is needed.
-    pub(super) fn load(&self, source: &str) -> Result<Loaded, CudaError> {
-        let cache = Cache::of_user();
-        let remembered = self.remembered(cache.as_ref(), source);
-        if let Some(loaded) = remembered {
-            return Ok(loaded);
-        }
-        let compilers = libraries::nvrtcs()?;
-        let offers: Vec<Compiler> = compilers.iter().map(Nvrtc::compiler).collect();
-        let driver = Version::of_driver(libraries::driver_version());
-        let attempts = attempts(driver, self.found.capability, &offers)?;
-        attempts.until_loaded(|attempt| {
-            let nvrtc = &compilers[attempt.compiler];
-            let compiled = compile::cached(nvrtc, cache.as_ref(), source, attempt.arch)?;
-            if libraries::is_software() {
-                share_source(nvrtc, cache.as_ref(), source, &compiled)?;
-            }
-            match self.module(&compiled) {
-                Ok(module) => {
-                    if let Some(cache) = &cache {
-                        let way = format!("{}\n{}", attempt.arch.name(), nvrtc.identity.text);
-                        cache.put(&self.key(source), way.as_bytes());
-                    }
-                    let log = compiled.log;
-                    Ok(Outcome::Loaded(Loaded { module, log }))
-                }
-                Err(e) if is_refusal(e.0) => Ok(Outcome::Refused(self.refusal(e, &compiled))),
-                Err(e) => Err(when(Phase::Load, "loading the kernels")(e)),
-            }
-        })
-    }
-
-    /// What was loaded for this source before, where the NVRTC that made it is as it was, or gone.
-    fn remembered(&self, cache: Option<&Cache>, source: &str) -> Option<Loaded> {
-        let cache = cache?;
-        let way = String::from_utf8(cache.get(&self.key(source))?).ok()?;
-        let (arch, identity) = way.split_once('\n')?;
-        let arch = Arch::of_name(arch)?;
-        let path = identity.rsplitn(3, ' ').nth(2)?;
-        let now = Identity::of(Path::new(path));
-        let unchanged = now.text == identity || !now.path.exists();
-        let compiled = compile::known(cache, identity, source, arch).filter(|_| unchanged)?;
-        if libraries::is_software() {
-            // The software GPU runs the PTX of the same source.
-            let (Arch::Real(number) | Arch::Virtual(number)) = arch;
-            let ptx = compile::known(cache, identity, source, Arch::Virtual(number))?;
-            if let (Image::Cubin(code), Image::Ptx(text)) = (&compiled.image, &ptx.image) {
-                software_source(code, text);
-            }
-        }
-        let module = self.module(&compiled).ok()?;
-        Some(Loaded {
-            module,
-            log: compiled.log,
-        })
-    }
-
-    /// By what one device with one driver remembers a source.
-    fn key(&self, source: &str) -> Key {
-        let driver = libraries::driver_version().to_string();
-        let chosen = std::env::var("LENETC_NVRTC").unwrap_or_default();
-        let capability = self.found.capability.to_string();
-        Key::of(&["way", &driver, &chosen, &capability, source])
-    }
-
-    fn module(&self, compiled: &Compiled) -> Result<Arc<Module>, DriverError> {
+    pub(super) fn module(&self, compiled: &Compiled) -> Result<Arc<Module>, DriverError> {
         let text;
         let image = match &compiled.image {
             Image::Ptx(ptx) => {
@@ -178,7 +100,7 @@ impl Device {
     }
 
     /// A refused image with what the driver's own compiler says of it.
-    fn refusal(&self, e: DriverError, compiled: &Compiled) -> CudaError {
+    pub(super) fn refusal(&self, e: DriverError, compiled: &Compiled) -> CudaError {
         match when(Phase::Load, "loading the kernels")(e) {
             CudaError::Refused { name, code, .. } => CudaError::Refused {
                 name,
@@ -253,26 +175,6 @@ fn with_whole_domain(id: &str) -> String {
         Some((domain, rest)) => format!("{domain:0>8}:{rest}").to_uppercase(),
         None => id.into(),
     }
-}
-
-/// Gives the software GPU the PTX of the source that machine code was made from.
-fn share_source(
-    nvrtc: &Nvrtc,
-    cache: Option<&Cache>,
-    source: &str,
-    compiled: &Compiled,
-) -> Result<(), CudaError> {
-    let Image::Cubin(code) = &compiled.image else {
-        return Ok(());
-    };
-    let Arch::Real(capability) = compiled.arch else {
-        return Ok(());
-    };
-    let ptx = compile::cached(nvrtc, cache, source, Arch::Virtual(capability))?;
-    if let Image::Ptx(text) = &ptx.image {
-        software_source(code, text);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

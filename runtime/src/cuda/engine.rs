@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::device::{Device, Found, Loaded};
+use super::device::{Device, Found};
 use super::driver::{Function, Graph, Memory as Region, Plain, Stream};
 use super::error::{CudaError, Phase, when};
 use super::step::{RING, Slot, Step};
-use super::{Launch, PRELUDE, Place, Program};
+use super::{Launch, Place, Program};
 use crate::exec::{Bytes, Examples, Mode, StepResult};
 
 /// A program with its memory on a device.
@@ -89,16 +89,13 @@ impl Engine {
         train: Examples,
         test: Option<Examples>,
     ) -> Result<Self, CudaError> {
-        let Loaded { module, log } = device.load(&format!("{PRELUDE}{}", program.source))?;
+        let loaded = device.load(&program)?;
         let stream = Stream::new(&device.context);
         let stream = stream.map_err(when(Phase::Start, "opening a stream"))?;
         let mut functions = BTreeMap::new();
         for Launch { kernel, .. } in program.train.iter().chain(&program.eval) {
             if !functions.contains_key(kernel) {
-                let f = module
-                    .function(kernel)
-                    .map_err(when(Phase::Load, "finding a kernel"))?;
-                functions.insert(kernel.clone(), f);
+                functions.insert(kernel.clone(), loaded.function(kernel)?);
             }
         }
         let need_bytes = need(&program, &train, test.as_ref());
@@ -112,7 +109,7 @@ impl Engine {
             stream,
             program,
             device: device.found.clone(),
-            log,
+            log: loaded.log,
             warnings: spill.into_iter().collect(),
             step_time: [None, None],
             mode: Mode::Train,
@@ -132,8 +129,14 @@ impl Engine {
     pub fn log(&self) -> String {
         let of_ptxas =
             |line: &&str| line.starts_with("ptxas info") || line.contains("bytes stack frame");
-        let lines = self.log.lines().filter(|line| !of_ptxas(line));
-        lines.collect::<Vec<_>>().join("\n").trim().to_string()
+        let mut lines: Vec<&str> = Vec::new();
+        for line in self.log.lines().filter(|line| !of_ptxas(line)) {
+            // What modules have in common is warned of in each.
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines.join("\n").trim().to_string()
     }
 
     /// What may make it slow, a sentence each.

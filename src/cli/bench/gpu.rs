@@ -24,7 +24,7 @@ pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     if a.run.device == Some(Choice::Software) {
         counters::choose_card(a)?;
     }
-    let mut session = train::session(&a.run, |_| ())?;
+    let mut session = train::session(&a.run, train::Purpose::Training, |_| ())?;
     let ready = start.elapsed().as_secs_f64() * 1e3;
     session.initialise()?;
     let device = session.gpu().map_or("", |e| &e.device().name).to_string();
