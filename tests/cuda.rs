@@ -136,6 +136,7 @@ impl Family {
             kernel,
             places,
             origin: lenetc::backend::Origin::default(),
+            rounds: vec![],
             extra: None,
             stops: false,
         });

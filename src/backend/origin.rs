@@ -2,6 +2,7 @@
 //!
 //! Does not know how a kernel computes, nor on what.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::ir::{NodeId, Operation};
@@ -54,11 +55,20 @@ impl Origin {
 
     /// Adds what another computes, but for what is here already.
     pub fn join(&mut self, other: &Self) {
-        for part in &other.parts {
-            if !self.parts.contains(part) {
-                self.parts.push(part.clone());
+        *self = Self::joined(&[std::mem::take(self), other.clone()]);
+    }
+
+    /// What all of these compute: the first, and of each other what is not there already.
+    pub fn joined(all: &[Self]) -> Self {
+        let mut known = BTreeSet::new();
+        let mut parts = Vec::new();
+        for (k, origin) in all.iter().enumerate() {
+            for part in &origin.parts {
+                let new = known.insert((part.operator, part.layer.as_str()));
+                parts.extend((new || k == 0).then(|| part.clone()));
             }
         }
+        Self { parts }
     }
 }
 
@@ -117,12 +127,11 @@ mod tests {
             operator,
             layer: layer.into(),
         };
-        let mut origin = Origin {
-            parts: vec![part("Linear", "b.2"), part("ReLU", "a"), part("Add", "")],
-        };
-        origin.join(&Origin {
-            parts: vec![part("ReLU", "a"), part("ReLUGrad", "a")],
-        });
+        let origins = [
+            vec![part("Linear", "b.2"), part("ReLU", "a"), part("Add", "")],
+            vec![part("ReLU", "a"), part("ReLUGrad", "a")],
+        ];
+        let origin = Origin::joined(&origins.map(|parts| Origin { parts }));
         assert_eq!(origin.layers(), ["b.2", "a"]);
         let text = "Linear (b.2) + ReLU (a) + Add + ReLUGrad (a)";
         assert_eq!(origin.to_string(), text);

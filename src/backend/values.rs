@@ -2,6 +2,8 @@
 //!
 //! Does not know targets.
 
+use std::collections::BTreeSet;
+
 use crate::backend::memory::ALIGNMENT_BYTES;
 use crate::ir::{Leading, NodeKind, Role, Source, Value};
 use crate::ops::Graph;
@@ -55,7 +57,7 @@ pub fn touches_batch(g: &Graph, group: &Group) -> bool {
 
 /// Which groups the loss, the count of right answers or the logits depend on.
 pub fn needed_for_eval(g: &Graph, groups: &[Group]) -> Vec<bool> {
-    let mut live: Vec<Value> = [Role::Loss, Role::Correct, Role::Logits]
+    let mut live: BTreeSet<Value> = [Role::Loss, Role::Correct, Role::Logits]
         .iter()
         .filter_map(|&r| g.output_for(r))
         .map(|v| storage(g, v))

@@ -108,10 +108,9 @@ pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<(Session
             let multiprocessors = device.found.multiprocessors;
             let batch = p.model.config.batch_size;
             let plan = driver::plan_cuda(p.graph(), a.opt > 0, batch, multiprocessors);
-            if let Some(kernel) = plan.too_large() {
+            if let Some(why) = plan.too_large() {
                 return Err(Stop::Message(format!(
-                    "{kernel} has a tensor of more than 2^31 elements for a batch of {batch}: \
-                     --set train.batch_size= makes it smaller"
+                    "{why} for a batch of {batch}: --set train.batch_size= makes it smaller"
                 )));
             }
             let (data, config) = (p.data, p.model.config);

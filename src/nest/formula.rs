@@ -148,7 +148,7 @@ pub enum Constraint {
 }
 
 /// One formula.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stage {
     /// Axes of the results, without the shared ones.
     pub own: Vec<AxisId>,
@@ -163,7 +163,7 @@ pub struct Stage {
 }
 
 /// The formulas of one operator, or of several fused ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Nest {
     pub name: String,
     pub tensors: Vec<Tensor>,

@@ -8,46 +8,27 @@
 //!
 //! Does not know schedules or memory.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::ir::{Leading, Value};
 use crate::nest::{self, Binary, Combine, Expr, ExprId, Index, Stage, TensorRole};
 use crate::ops::Graph;
 use crate::passes::fuse::{Group, MOST_WRITTEN_OUT, number, storage};
 
-use super::super::values::touches_batch;
+use super::chains;
+use super::segments::{Classes, Launch, MOST_BUFFERS, Work, pack};
+use crate::backend::values::touches_batch;
 
 /// Multiply-adds and elements of an image up to which a group is small.
 const SMALL_MACS: u64 = 16 << 10;
 const SMALL_ELEMENTS: u64 = 2 << 10;
 
-/// Groups that run together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Launch {
-    /// Each works on its images, and none waits for another.
-    Level(Vec<usize>),
-    /// A block takes its images through all, one after the other.
-    Chain(Vec<usize>),
-    /// Sums over images.
-    Gradients(Vec<usize>),
-    /// What runs once a step.
-    Update(Vec<usize>),
-}
-
-impl Launch {
-    pub fn groups(&self) -> &[usize] {
-        match self {
-            Self::Level(g) | Self::Chain(g) | Self::Gradients(g) | Self::Update(g) => g,
-        }
-    }
-}
-
 /// Computes what only fetches or fills the batch where it is read.
 pub fn inline_sources(g: &Graph, mut groups: Vec<Group>) -> Vec<Group> {
     let mut at = 0;
     while at < groups.len() {
-        let replaced = is_source(g, &groups[at]).then(|| without(&groups, at));
-        match replaced.flatten() {
-            Some(new) => groups = new,
-            None => at += 1,
+        if !is_source(g, &groups[at]) || !inline(&mut groups, at) {
+            at += 1;
         }
     }
     groups
@@ -59,34 +40,47 @@ fn is_source(g: &Graph, group: &Group) -> bool {
         let ty = g.ty(*v);
         ty.leading == Leading::Dataset || ty.dims.is_empty()
     };
-    let mut outputs = g.outputs.iter().map(|o| storage(g, o.value));
-    let named = outputs.any(|v| group.stores().contains(&v));
-    touches_batch(g, group) && group.reads().iter().all(cheap) && !named && group.outputs.len() == 1
+    let [output] = group.outputs[..] else {
+        return false;
+    };
+    let named = || g.outputs.iter().any(|o| storage(g, o.value) == output);
+    touches_batch(g, group) && group.reads().iter().all(cheap) && !named()
 }
 
-/// The groups without one, whose formula stands in all that read it; `None` where one of them cannot, or would become
-/// long.
-fn without(groups: &[Group], at: usize) -> Option<Vec<Group>> {
+/// Puts the formula of one group into all that read it, and takes the group out; does nothing where one of them cannot
+/// take it, or would become long.
+fn inline(groups: &mut Vec<Group>, at: usize) -> bool {
     let source = &groups[at];
-    let mut out = Vec::new();
-    for (k, group) in groups.iter().enumerate().filter(|(k, _)| *k != at) {
-        let mut group = group.clone();
-        // A join may read it as several of its operands.
-        while k > at && group.reads().contains(&source.outputs[0]) {
-            let operand = reading(&group, source.outputs[0])?;
-            let numbers: Vec<u32> = source
-                .inputs
-                .iter()
-                .map(|v| number(&mut group.inputs, *v))
-                .collect();
-            group.nest = nest::substitute(&group.nest, operand, &source.nest, &numbers)?;
-            if nest::written_out(&group.nest) > MOST_WRITTEN_OUT {
-                return None;
-            }
+    let mut changed = Vec::new();
+    for (k, group) in groups.iter().enumerate().skip(at + 1) {
+        if !group.reads().contains(&source.outputs[0]) {
+            continue;
         }
-        out.push(group);
+        let Some(group) = with_source(group, source) else {
+            return false;
+        };
+        changed.push((k, group));
     }
-    Some(out)
+    for (k, group) in changed {
+        groups[k] = group;
+    }
+    groups.remove(at);
+    true
+}
+
+/// A group with the formula of a source in place of its value. A join may read it as several of its operands.
+fn with_source(group: &Group, source: &Group) -> Option<Group> {
+    let mut group = group.clone();
+    while group.reads().contains(&source.outputs[0]) {
+        let operand = reading(&group, source.outputs[0])?;
+        let number = |v: &Value| number(&mut group.inputs, *v);
+        let numbers: Vec<u32> = source.inputs.iter().map(number).collect();
+        group.nest = nest::substitute(&group.nest, operand, &source.nest, &numbers)?;
+        if nest::written_out(&group.nest) > MOST_WRITTEN_OUT {
+            return None;
+        }
+    }
+    Some(group)
 }
 
 /// The first operand through which a group reads a value.
@@ -99,71 +93,93 @@ fn reading(group: &Group, v: Value) -> Option<u32> {
     operands.find(|&k| group.inputs.get(k as usize) == Some(&v))
 }
 
-/// The launches of these groups, in order.
-pub fn form(g: &Graph, groups: &[Group]) -> Vec<Launch> {
-    let all = 0..groups.len();
-    let once = |k: &usize| !touches_batch(g, &groups[*k]);
+/// The launches of a step over these groups, in order, but for what runs once a step.
+pub fn form(g: &Graph, groups: &[Group], classes: &Classes, batch: u32) -> Vec<Launch> {
+    let touching: Vec<usize> = (0..groups.len())
+        .filter(|&k| touches_batch(g, &groups[k]))
+        .collect();
     let summed = |k: &usize| groups[*k].stores().iter().all(|&v| !g.ty(v).is_batch());
-    let images: Vec<usize> = all.clone().filter(|k| !once(k) && !summed(k)).collect();
-    let gradients = all.clone().filter(|k| !once(k) && summed(k)).collect();
-    let mut out = chains(g, groups, levels(groups, &images));
-    out.push(Launch::Gradients(gradients));
-    out.push(Launch::Update(all.filter(once).collect()));
-    out.retain(|l| !l.groups().is_empty());
+    let (gradients, images): (Vec<usize>, Vec<usize>) = touching.into_iter().partition(summed);
+    let key = |round: &[usize]| classes.key(groups, round);
+    let level = |level: &[usize]| {
+        let rounds = level.iter().map(|&k| vec![k]).collect();
+        pack(g, groups, batch, Work::Level, rounds, key)
+    };
+    let small = |l: &Vec<usize>| l.iter().all(|&k| is_small(g, &groups[k]));
+    let levels = levels(groups, &images);
+    let mut out = Vec::new();
+    for run in levels.chunk_by(|a, b| small(a) && small(b)) {
+        match run {
+            [one] => out.extend(level(one)),
+            _ => out.extend(chains::cut(groups, classes, &run.concat())),
+        }
+    }
+    let rounds = beside(groups, &gradients);
+    out.extend(pack(g, groups, batch, Work::Gradients, rounds, key));
     out
+}
+
+/// What runs once a step, each group a round.
+pub fn once(g: &Graph, groups: &[Group]) -> Vec<Vec<usize>> {
+    let all = 0..groups.len();
+    let once = all.filter(|&k| !touches_batch(g, &groups[k]));
+    once.map(|k| vec![k]).collect()
 }
 
 /// Groups by the length of the longest path to them.
 fn levels(groups: &[Group], images: &[usize]) -> Vec<Vec<usize>> {
-    let mut level = vec![0; groups.len()];
+    let mut made: BTreeMap<Value, usize> = BTreeMap::new();
     let mut out: Vec<Vec<usize>> = Vec::new();
     for &k in images {
         let reads = groups[k].reads();
-        let behind = images.iter().take_while(|&&j| j < k);
-        let before = behind.filter(|&&j| groups[j].stores().iter().any(|v| reads.contains(v)));
-        level[k] = before.map(|&j| level[j] + 1).max().unwrap_or(0);
-        out.resize_with(out.len().max(level[k] + 1), Vec::new);
-        out[level[k]].push(k);
+        let behind = reads.iter().filter_map(|v| made.get(v));
+        let level = behind.map(|&l| l + 1).max().unwrap_or(0);
+        made.extend(groups[k].stores().into_iter().map(|v| (v, level)));
+        out.resize_with(out.len().max(level + 1), Vec::new);
+        out[level].push(k);
     }
     out
 }
 
-/// Joins neighbouring levels of little work.
-fn chains(g: &Graph, groups: &[Group], levels: Vec<Vec<usize>>) -> Vec<Launch> {
-    let small = |level: &Vec<usize>| level.iter().all(|&k| is_small(g, &groups[k]));
+/// The sums over images: each sum of products with the sum of its first factor's rows, where there is one, then the
+/// others.
+fn beside(groups: &[Group], gradients: &[usize]) -> Vec<Vec<usize>> {
+    let mut sums: BTreeMap<Value, Vec<usize>> = BTreeMap::new();
+    for &k in gradients {
+        for v in groups[k].reads() {
+            sums.entry(v).or_default().push(k);
+        }
+    }
+    let mut taken = BTreeSet::new();
     let mut out = Vec::new();
-    let mut open: Vec<Vec<usize>> = Vec::new();
-    let close = |open: &mut Vec<Vec<usize>>, out: &mut Vec<Launch>| {
-        let run = std::mem::take(open);
-        match run.len() {
-            0 => {}
-            1 => out.extend(run.into_iter().map(Launch::Level)),
-            _ => out.push(Launch::Chain(run.concat())),
-        }
-    };
-    for level in levels {
-        if small(&level) {
-            open.push(level);
-        } else {
-            close(&mut open, &mut out);
-            out.push(Launch::Level(level));
-        }
+    let product = |k: &usize| groups[*k].nest.macs().padded > 0;
+    for &at in gradients.iter().filter(|k| product(k)) {
+        taken.insert(at);
+        let reads = groups[at].reads();
+        let near = reads.iter().filter_map(|v| sums.get(v)).flatten();
+        let of = |k: &&usize| !taken.contains(*k) && sums_rows_of(&groups[**k], &groups[at]);
+        let rows = near.filter(of).min().copied();
+        taken.extend(rows);
+        out.push([Some(at), rows].into_iter().flatten().collect());
     }
-    close(&mut open, &mut out);
+    let left = gradients.iter().filter(|k| !taken.contains(k));
+    out.extend(left.map(|&k| vec![k]));
     out
 }
 
+/// Whether a group is worth no launch of its own.
 fn is_small(g: &Graph, group: &Group) -> bool {
     let elements = |v: Value| g.ty(v).elements();
     let stored: u64 = group.stores().into_iter().map(elements).sum();
     let temporary = |t: &nest::Tensor| t.role == TensorRole::Temp;
     let rows = group.nest.tensors.iter().any(temporary);
-    group.nest.macs().padded <= SMALL_MACS && (stored <= SMALL_ELEMENTS || rows)
+    let wide = group.values().len() > MOST_BUFFERS;
+    group.nest.macs().padded <= SMALL_MACS && (stored <= SMALL_ELEMENTS || rows) && !wide
 }
 
 /// Whether a group sums, over images and positions, just what is the first factor of another's products: a bias's
 /// gradient beside its weights'.
-pub fn sums_rows_of(sum: &Group, product: &Group) -> bool {
+fn sums_rows_of(sum: &Group, product: &Group) -> bool {
     let ([s], [p]) = (&sum.nest.stages[..], &product.nest.stages[..]) else {
         return false;
     };

@@ -2,12 +2,15 @@
 //!
 //! Does not know operators, nor how a program is compiled or launched.
 
+mod chains;
 mod launches;
+mod planner;
 mod print;
 mod program;
 pub mod ptx;
 mod schedule;
+mod segments;
 
 pub use print::FUNCTIONS;
-pub use program::{Extra, Plan, Printed, Unit, plan, single};
+pub use program::{Extra, Plan, Printed, Rounds, TooLarge, Unit, plan, single};
 pub use schedule::Options;

@@ -4,20 +4,22 @@
 //! `blockIdx`, a register array an array that unrolled loops index by constants. Multiply-adds are `fmaf`, so that
 //! the compiler is told to contract nothing else. Does not know nests, or what a kernel computes.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lenetc_runtime::cuda::Place;
 
-use super::program::{Extra, Unit};
-use crate::ir::DType;
+use super::program::{Extra, Rounds, Unit};
 use crate::lines;
 use crate::nest::loops::{BufId, Buffer, Dim, Kernel, Kind, Quotient, Space, Stmt};
 
 mod names;
+mod parameters;
+mod rounds;
 mod used;
 mod values;
 use names::Names;
-use used::{Used, stores};
+use used::Used;
 
 /// Blocks that a multiprocessor can hold at least. Where none are asked for, ptxas aims at more of them and stores
 /// what then has no register to memory.
@@ -63,8 +65,15 @@ pub fn is_taken(name: &str) -> bool {
 /// A kernel as CUDA C; its blocks, and its arguments in order.
 pub struct Printed {
     pub text: String,
-    pub blocks: u32,
+    pub blocks: u64,
     pub arguments: Vec<Place>,
+}
+
+/// Blocks of a launch.
+pub fn grid(unit: &Unit) -> u64 {
+    let parts = unit.kernel.body.iter().map(|s| blocks(&unit.kernel, s));
+    let all = parts.fold(0u64, u64::saturating_add);
+    all.saturating_add(u64::from(unit.extra.is_some()))
 }
 
 /// Prints a launch's kernel under a name.
@@ -72,6 +81,8 @@ pub fn run(unit: &Unit, name: &str) -> Printed {
     let k = &unit.kernel;
     let mut p = Printer {
         k,
+        rounds: &unit.rounds,
+        written: parameters::written(unit),
         names: Names::new(k),
         out: String::new(),
         order: None,
@@ -82,10 +93,9 @@ pub fn run(unit: &Unit, name: &str) -> Printed {
         .position(|p| *p == Place::Order)
         .and_then(|at| globals(k).nth(at))
         .map(|(b, _)| b);
-    let mut arguments = unit.places.clone();
-    let parts: Vec<u32> = k.body.iter().map(|s| blocks(k, s)).collect();
-    let mut total = parts.iter().sum();
-    p.head(unit, name, &mut arguments);
+    let arguments = p.head(unit, name);
+    let several = k.body.len() + usize::from(unit.extra.is_some()) > 1;
+    let total = grid(unit) - u64::from(unit.extra.is_some());
     if unit.stops {
         let _ = writeln!(
             p.out,
@@ -93,23 +103,18 @@ pub fn run(unit: &Unit, name: &str) -> Printed {
         );
     }
     let mut first = 0;
-    for (s, &n) in k.body.iter().zip(&parts) {
-        p.part(
-            s,
-            first,
-            n,
-            parts.len() + usize::from(unit.extra.is_some()) > 1,
-        );
+    for s in &k.body {
+        let n = blocks(k, s);
+        p.part(s, first, n, several);
         first += n;
     }
     if let Some(extra) = unit.extra {
         p.extra(extra, total);
-        total += 1;
     }
     p.out.push_str("}\n");
     Printed {
         text: p.out,
-        blocks: total,
+        blocks: grid(unit),
         arguments,
     }
 }
@@ -121,16 +126,16 @@ fn globals(k: &Kernel) -> impl Iterator<Item = (BufId, &Buffer)> {
 }
 
 /// Blocks that a part takes.
-fn blocks(k: &Kernel, s: &Stmt) -> u32 {
+fn blocks(k: &Kernel, s: &Stmt) -> u64 {
     let Stmt::For { dims, kind, .. } = s else {
         return 1;
     };
-    let points: i64 = dims.iter().map(trips).product();
-    let blocks = match kind {
-        Kind::Spread => (points + i64::from(k.threads) - 1) / i64::from(k.threads),
+    let trips = dims.iter().map(|d| u64::try_from(trips(d)).unwrap_or(0));
+    let points = trips.fold(1, u64::saturating_mul);
+    match kind {
+        Kind::Spread => points.div_ceil(u64::from(k.threads)),
         _ => points,
-    };
-    u32::try_from(blocks).expect("a grid has fewer than 2^31 blocks")
+    }
 }
 
 /// Values that a variable of a loop over blocks or threads takes: the bounds' difference is a constant.
@@ -157,6 +162,9 @@ fn only_value(d: &Dim) -> Option<i64> {
 
 struct Printer<'a> {
     k: &'a Kernel,
+    rounds: &'a [Rounds],
+    /// Buffers that it writes, in any round.
+    written: BTreeSet<BufId>,
     names: Names,
     out: String,
     /// The buffer of the examples' positions.
@@ -164,33 +172,10 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn head(&mut self, unit: &Unit, name: &str, arguments: &mut Vec<Place>) {
-        let written = stores(&self.k.body);
-        let mut list = Vec::new();
-        for ((id, b), place) in globals(self.k).zip(&unit.places) {
-            let ty = match b.dtype {
-                DType::F32 => "float",
-                DType::U8 => "u8",
-                DType::I32 if Some(id) == self.order => "u32",
-                DType::I32 => "int",
-            };
-            let constant = if written.contains(&id) { "" } else { "const " };
-            // The optimizer's next value lies where the last one was.
-            let twice = unit.places.iter().filter(|p| *p == place).count() > 1;
-            let restrict = if twice { "" } else { " __restrict__" };
-            list.push(format!(
-                "{constant}{ty}*{restrict} {}",
-                self.names.buffer(id)
-            ));
-        }
-        if matches!(unit.extra, Some(Extra::Account | Extra::Close)) {
-            list.push("const float* losses".into());
-            list.push("const float* correct".into());
-            list.push("Result* results".into());
-            arguments.extend([Place::Losses, Place::Correct, Place::Results]);
-        }
-        list.push("Step* step".into());
-        arguments.push(Place::Step);
+    /// The kernel's name and parameters, and what all parts use; the arguments.
+    fn head(&mut self, unit: &Unit, name: &str) -> Vec<Place> {
+        let parameters = self.parameters(unit);
+        let list: Vec<&str> = parameters.list.iter().map(|p| p.text.as_str()).collect();
         let threads = self.k.threads;
         let list = list.join(",\n    ");
         let _ = writeln!(
@@ -198,6 +183,9 @@ impl Printer<'_> {
             "extern \"C\" __global__ void __launch_bounds__({threads}, {BLOCKS}) {name}(\n    {list}\n) {{"
         );
         self.shared();
+        for line in &parameters.lines {
+            self.line(1, line);
+        }
         if !self.k.body.is_empty() {
             self.out.push_str("    const int thread = threadIdx.x;\n");
         }
@@ -209,6 +197,7 @@ impl Printer<'_> {
             let name = self.names.buffer(order);
             let _ = writeln!(self.out, "    {name} += step->position;");
         }
+        parameters.list.into_iter().map(|p| p.place).collect()
     }
 
     fn shared(&mut self) {
@@ -226,7 +215,7 @@ impl Printer<'_> {
     }
 
     /// A part of the launch: its blocks are numbered from `first` on.
-    fn part(&mut self, s: &Stmt, first: u32, blocks: u32, several: bool) {
+    fn part(&mut self, s: &Stmt, first: u64, blocks: u64, several: bool) {
         let Stmt::For { dims, kind, body } = s else {
             panic!("a part is a loop over blocks")
         };
@@ -272,7 +261,7 @@ impl Printer<'_> {
         }
     }
 
-    fn extra(&mut self, extra: Extra, block: u32) {
+    fn extra(&mut self, extra: Extra, block: u64) {
         let account = "account(step, losses, correct, results);";
         let lines: &[&str] = match extra {
             Extra::Account => &[account],
@@ -337,8 +326,12 @@ impl Printer<'_> {
                 place = format!("{lower} + {place}");
             }
             let name = self.names.bind(self.k, d.var);
-            if used.vars.contains(&d.var) {
+            let rounds = self.rounds_of(d.var);
+            if used.vars.contains(&d.var) || rounds.is_some() {
                 self.line(depth, &format!("const int {name} = {place};"));
+            }
+            if let Some(rounds) = rounds {
+                self.choose(&name, rounds, depth);
             }
         }
     }
@@ -412,8 +405,12 @@ impl Printer<'_> {
                     }
                     continue;
                 }
-                if kind == Kind::Unrolled {
-                    self.line(inner, "#pragma unroll");
+                let rounds = self.rounds_of(d.var);
+                match kind {
+                    Kind::Unrolled => self.line(inner, "#pragma unroll"),
+                    // One text for all rounds is the point of them.
+                    _ if rounds.is_some() => self.line(inner, "#pragma unroll 1"),
+                    _ => {}
                 }
                 // Bounds are those of the loops around: they do not know the new name.
                 let (lower, upper) = (self.bound(&d.lower, "max"), self.bound(&d.upper, "min"));
@@ -425,6 +422,9 @@ impl Printer<'_> {
                 let head = format!("for (int {name} = {lower}; {name} < {upper}; {step}) {{");
                 self.line(inner, &head);
                 inner += 1;
+                if let Some(rounds) = rounds {
+                    self.choose(&name, rounds, inner);
+                }
             }
             self.body(body, inner);
             while inner > depth {

@@ -5,26 +5,21 @@
 //! two launches that know each other: beside the sums the loss is accounted for, and the update moves on to the next
 //! batch. Does not know how a kernel computes, nor how it is launched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 
 use lenetc_runtime::cuda::{self as runtime, Place, Program};
 
-use super::launches::{self, Launch};
+use super::launches;
+use super::planner::Planner;
 use super::print;
-use super::schedule::{self, Home, Images, Options, THREADS};
-use crate::backend::memory::{self, Interval};
+use super::schedule::{self, Home, Options, THREADS};
 use crate::backend::origin::Origin;
 use crate::backend::values::{self, ParameterPlace, needed_for_eval};
-use crate::ir::{Leading, NodeId, NodeKind, Role, Source, Value};
-use crate::nest::loops::{BufId, Dim, Kernel, Kind, Space, Stmt};
-use crate::nest::{Affine, Nest, TensorRole};
+use crate::ir::Role;
+use crate::nest::loops::{BufId, Kernel, Space, Stmt, Var};
+use crate::nest::{Nest, TensorRole};
 use crate::ops::Graph;
-use crate::passes::fuse::{Group, storage};
-
-/// Images that a block of a chain has to itself, at most.
-const MOST_IMAGES: u32 = 8;
-/// Blocks of a chain, where the batch has enough images.
-const CHAIN_BLOCKS: u32 = 32;
+use crate::passes::fuse::Group;
 
 /// What a launch does beside its kernel's work, in a block of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +40,8 @@ pub struct Unit {
     pub places: Vec<Place>,
     /// What it computes.
     pub origin: Origin,
+    /// What rounds of equal formulas work on.
+    pub rounds: Vec<Rounds>,
     pub extra: Option<Extra>,
     /// Whether it does nothing once a loss was not finite.
     pub stops: bool,
@@ -66,9 +63,42 @@ impl Unit {
             kernel: kernel(name, options),
             places: vec![],
             origin: Origin::default(),
+            rounds: vec![],
             extra: Some(extra),
             stops: false,
         }
+    }
+}
+
+/// Buffers that change from round to round of a loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rounds {
+    /// The loop's variable, which counts the rounds.
+    pub var: Var,
+    /// The buffers of each round. The loop's body names those of the first.
+    pub buffers: Vec<Vec<BufId>>,
+}
+
+/// Why a kernel cannot be launched: what it works on is more than can be counted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooLarge {
+    /// Printed code counts elements, and points of a loop, in 32 bits.
+    #[error("{kernel} has a tensor of more than 2^31 elements")]
+    Elements { kernel: String },
+    /// A driver takes 2^31 - 1 blocks.
+    #[error("{kernel} has a grid of more than 2^31 - 1 blocks")]
+    Blocks { kernel: String, blocks: u64 },
+}
+
+impl TooLarge {
+    fn of(unit: &Unit) -> Option<Self> {
+        const MOST: u64 = i32::MAX as u64;
+        let kernel = unit.kernel.name.clone();
+        let blocks = print::grid(unit);
+        if unit.kernel.buffers.iter().any(|b| b.len > MOST) {
+            return Some(Self::Elements { kernel });
+        }
+        (blocks > MOST).then_some(Self::Blocks { kernel, blocks })
     }
 }
 
@@ -110,26 +140,26 @@ pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
 }
 
 impl Plan {
-    /// A kernel with a buffer whose elements 32 bits cannot count, as printed code counts them.
-    pub fn too_large(&self) -> Option<&str> {
-        let counts = |k: &Kernel| k.buffers.iter().all(|b| b.len <= i32::MAX as u64);
+    /// A kernel that works on more than printed code and a grid can count; its program is not to be run.
+    pub fn too_large(&self) -> Option<TooLarge> {
         let mut units = self.train.iter().chain(&self.eval);
-        let found = units.find(|u| !counts(&u.kernel));
-        found.map(|u| u.kernel.name.as_str())
+        units.find_map(TooLarge::of)
     }
 
     /// The kernels of both steps, each once, in the order of their launches; and the program of those of them that
     /// `keep` says.
     pub fn printed(&self, keep: impl Fn(usize, &Printed) -> bool) -> (Vec<Printed>, Program) {
-        let mut kernels = Vec::new();
+        let mut kernels = Kernels::default();
         let mut launches = |units: &[Unit]| -> Vec<runtime::Launch> {
-            units.iter().map(|u| launch(u, &mut kernels)).collect()
+            units.iter().map(|u| kernels.launch(u)).collect()
         };
         let (mut train, mut eval) = (launches(&self.train), launches(&self.eval));
+        let kernels = kernels.list();
         let kept = kernels.iter().enumerate().filter(|(at, k)| keep(*at, k));
         let kept: Vec<&Printed> = kept.map(|(_, k)| k).collect();
+        let names: BTreeSet<&str> = kept.iter().map(|k| k.name.as_str()).collect();
         for list in [&mut train, &mut eval] {
-            list.retain(|l| kept.iter().any(|k| k.name == l.kernel));
+            list.retain(|l| names.contains(l.kernel.as_str()));
         }
         let texts = kept.iter().map(|k| format!("\n{}", k.text));
         let program = Program {
@@ -159,35 +189,63 @@ pub struct Printed {
     pub origin: Origin,
 }
 
-/// A launch of a kernel, which joins the list unless one of the same text is there.
-fn launch(unit: &Unit, kernels: &mut Vec<Printed>) -> runtime::Launch {
-    let mut base = unit.kernel.name.clone();
-    if print::is_taken(&base) {
-        base.push_str("_each");
-    }
-    let mut name = base.clone();
-    let mut number = 1;
-    loop {
-        let printed = print::run(unit, &name);
-        match kernels.iter_mut().find(|k| k.name == name) {
-            Some(known) if known.text == printed.text => known.origin.join(&unit.origin),
-            Some(_) => {
-                number += 1;
-                name = format!("{base}_{number}");
-                continue;
-            }
-            None => kernels.push(Printed {
-                name: name.clone(),
-                text: printed.text,
-                origin: unit.origin.clone(),
-            }),
+/// The kernels of a plan as they are printed, each once.
+#[derive(Default)]
+struct Kernels {
+    list: Vec<Printed>,
+    /// What each kernel computes, launch by launch.
+    origins: Vec<Vec<Origin>>,
+    /// Kernels by what their text would be under the name that all of their kind start from.
+    known: HashMap<String, usize>,
+    /// How many texts there are of a name.
+    named: HashMap<String, u32>,
+}
+
+impl Kernels {
+    /// A launch of a kernel, which joins the list unless one of the same text is there.
+    fn launch(&mut self, unit: &Unit) -> runtime::Launch {
+        let mut base = unit.kernel.name.clone();
+        if print::is_taken(&base) {
+            base.push_str("_each");
         }
-        return runtime::Launch {
-            kernel: name,
-            blocks: printed.blocks,
+        let mut printed = print::run(unit, &base);
+        let at = match self.known.get(&printed.text) {
+            Some(&at) => at,
+            None => {
+                let number = self.named.entry(base.clone()).or_default();
+                *number += 1;
+                self.known.insert(printed.text.clone(), self.list.len());
+                let mut name = base.clone();
+                if *number > 1 {
+                    name = format!("{base}_{number}");
+                    printed = print::run(unit, &name);
+                }
+                self.list.push(Printed {
+                    name,
+                    text: printed.text,
+                    origin: Origin::default(),
+                });
+                self.origins.push(vec![]);
+                self.list.len() - 1
+            }
+        };
+        self.origins[at].push(unit.origin.clone());
+        runtime::Launch {
+            kernel: self.list[at].name.clone(),
+            blocks: printed.blocks.try_into().unwrap_or(u32::MAX),
             threads: unit.kernel.threads,
             arguments: printed.arguments,
-        };
+        }
+    }
+
+    /// The kernels with what they compute.
+    fn list(self) -> Vec<Printed> {
+        let all = self.list.into_iter().zip(self.origins);
+        all.map(|(k, origins)| Printed {
+            origin: Origin::joined(&origins),
+            ..k
+        })
+        .collect()
     }
 }
 
@@ -212,308 +270,17 @@ pub fn single(n: &Nest, options: Options) -> (Kernel, Vec<(crate::nest::TensorId
     (k, done.shards)
 }
 
-fn kernel(name: &str, options: Options) -> Kernel {
+pub(super) fn kernel(name: &str, options: Options) -> Kernel {
     let mut k = Kernel::new(name, 1);
     k.threads = THREADS;
     k.valid = Some((k.var("valid"), options.batch));
     k
 }
 
-fn part(p: schedule::Part) -> Stmt {
+pub(super) fn part(p: schedule::Part) -> Stmt {
     Stmt::For {
         dims: p.dims,
         kind: p.kind,
         body: p.body,
-    }
-}
-
-struct Planner<'a> {
-    g: &'a Graph,
-    groups: &'a [Group],
-    options: Options,
-    places: BTreeMap<Value, Place>,
-    shards: BTreeMap<Value, u32>,
-    units: Vec<Unit>,
-    arena_bytes: u64,
-    partial_bytes: u64,
-}
-
-impl<'a> Planner<'a> {
-    fn new(
-        g: &'a Graph,
-        groups: &'a [Group],
-        options: Options,
-        parameters: &[(Value, ParameterPlace)],
-    ) -> Self {
-        let mut places = BTreeMap::new();
-        for node in g.topological() {
-            let place = match &g.node(node).kind {
-                NodeKind::Source(Source::Images) => Place::Inputs,
-                NodeKind::Source(Source::Targets) => Place::Targets,
-                NodeKind::Source(Source::Indices) => Place::Order,
-                _ => continue,
-            };
-            places.insert(Value { node, output: 0 }, place);
-        }
-        for (v, p) in parameters {
-            places.insert(*v, Place::Parameters(p.offset_bytes));
-        }
-        for o in &g.outputs {
-            let place = match o.role {
-                Role::Loss => Place::Losses,
-                Role::Correct => Place::Correct,
-                Role::Logits => continue,
-                Role::Update(node) => places[&Value { node, output: 0 }],
-            };
-            places.insert(storage(g, o.value), place);
-        }
-        Self {
-            g,
-            groups,
-            options,
-            places,
-            shards: BTreeMap::new(),
-            units: vec![],
-            arena_bytes: 0,
-            partial_bytes: 0,
-        }
-    }
-
-    fn run(&mut self) {
-        let launches = launches::form(self.g, self.groups);
-        self.place_images(&launches);
-        for launch in &launches {
-            self.launch(launch);
-        }
-        // An update moves on to the next batch; where there is none, a launch of its own does.
-        if self.units.iter().all(|u| u.extra != Some(Extra::Advance)) {
-            self.units.push(match self.g.output_for(Role::Loss) {
-                Some(_) => Unit::close(self.options),
-                None => Unit::advance(self.options),
-            });
-        }
-    }
-
-    /// Places what has an entry for each image: alive from the launch that makes it to the last that reads it.
-    fn place_images(&mut self, launches: &[Launch]) {
-        let mut made: Vec<(Value, Interval)> = Vec::new();
-        for (step, launch) in launches.iter().enumerate() {
-            let groups = || launch.groups().iter().map(|&k| &self.groups[k]);
-            for v in groups().flat_map(Group::stores) {
-                if !self.g.ty(v).is_batch() || self.places.contains_key(&v) {
-                    continue;
-                }
-                let images = u64::from(self.options.batch);
-                let bytes = self.g.ty(v).elements().saturating_mul(4 * images);
-                let interval = Interval {
-                    bytes,
-                    born: step,
-                    dies: step,
-                };
-                made.push((v, interval));
-            }
-            for v in groups().flat_map(Group::reads) {
-                if let Some(m) = made.iter_mut().find(|m| m.0 == v) {
-                    m.1.dies = step;
-                }
-            }
-        }
-        let intervals: Vec<Interval> = made.iter().map(|m| m.1).collect();
-        let (offsets, total) = memory::place(&intervals);
-        let placed = made.iter().zip(offsets);
-        self.places
-            .extend(placed.map(|(m, at)| (m.0, Place::Arena(at as usize))));
-        self.arena_bytes = total;
-    }
-
-    fn launch(&mut self, launch: &Launch) {
-        let groups = launch.groups();
-        let name = match launch {
-            Launch::Level(_) => self.groups[groups[0]].nest.name.clone(),
-            Launch::Chain(_) => "chain".into(),
-            Launch::Gradients(_) => "gradients".into(),
-            Launch::Update(_) => "update".into(),
-        };
-        let mut w = Writer {
-            k: kernel(&name, self.options),
-            values: vec![],
-        };
-        match launch {
-            Launch::Chain(_) => self.chain(&mut w, groups),
-            Launch::Gradients(_) => self.gradients(&mut w, groups),
-            Launch::Level(_) | Launch::Update(_) => {
-                for &at in groups {
-                    let done = self.group(&mut w, at, None);
-                    w.k.body.extend(done.into_iter().map(part));
-                }
-            }
-        }
-        let places = w.values.iter().map(|v| self.places[v]).collect();
-        let extra = match launch {
-            Launch::Gradients(_) => Some(Extra::Account),
-            Launch::Update(_) => Some(Extra::Advance),
-            _ => None,
-        };
-        let nodes = groups.iter().flat_map(|&at| &self.groups[at].nodes);
-        let nodes: Vec<NodeId> = nodes.copied().collect();
-        self.units.push(Unit {
-            kernel: w.k,
-            places,
-            origin: Origin::of(self.g, &nodes),
-            extra,
-            stops: matches!(launch, Launch::Update(_)),
-        });
-    }
-
-    /// Sums over images. What sums the rows of another sum's first factor is computed beside that.
-    fn gradients(&mut self, w: &mut Writer, groups: &[usize]) {
-        let mut left: Vec<usize> = groups.to_vec();
-        let products = groups
-            .iter()
-            .copied()
-            .filter(|&at| self.groups[at].nest.macs().padded > 0);
-        for at in products.collect::<Vec<_>>() {
-            let of = |k: &usize| launches::sums_rows_of(&self.groups[*k], &self.groups[at]);
-            let beside = left.iter().copied().find(of);
-            let done = self.group_beside(w, at, beside);
-            left.retain(|k| *k != at && !(done.1 && Some(*k) == beside));
-            w.k.body.extend(done.0.into_iter().map(part));
-        }
-        for at in left {
-            let done = self.group(w, at, None);
-            w.k.body.extend(done.into_iter().map(part));
-        }
-    }
-
-    /// A block takes its images through all groups.
-    fn chain(&mut self, w: &mut Writer, groups: &[usize]) {
-        let batch = self.options.batch;
-        let count = i64::from((batch / CHAIN_BLOCKS).clamp(1, MOST_IMAGES));
-        let first = w.k.var("n0");
-        let mut body = Vec::new();
-        for &at in groups {
-            for p in self.group(w, at, Some(Images { first, count })) {
-                let kind = match p.kind {
-                    Kind::Grid => Kind::Serial,
-                    _ => Kind::Threads,
-                };
-                body.push(Stmt::For {
-                    dims: p.dims,
-                    kind,
-                    body: p.body,
-                });
-            }
-            body.push(Stmt::Barrier);
-        }
-        let (valid, _) = w.k.valid.expect("every kernel here knows the valid images");
-        let some = vec![Stmt::If {
-            conditions: vec![Affine::var(valid) - Affine::var(first) - 1],
-            body,
-        }];
-        w.k.body.push(Stmt::For {
-            dims: vec![Dim::range(first, 0, i64::from(batch), count)],
-            kind: Kind::Grid,
-            body: some,
-        });
-    }
-
-    /// Schedules a group into a kernel.
-    fn group(&mut self, w: &mut Writer, at: usize, images: Option<Images>) -> Vec<schedule::Part> {
-        let homes = self.homes(w, at);
-        let nest = &self.groups[at].nest;
-        let done = schedule::run(nest, &mut w.k, &homes, self.options, images, None);
-        self.sharded(at, &done);
-        done.parts
-    }
-
-    /// A sum of products over images, with the sum of its first factor's rows, which another group is, where that
-    /// can be.
-    fn group_beside(
-        &mut self,
-        w: &mut Writer,
-        at: usize,
-        beside: Option<usize>,
-    ) -> (Vec<schedule::Part>, bool) {
-        let homes = self.homes(w, at);
-        let rows = beside.map(|b| self.groups[b].outputs[0]);
-        let to = rows.map(|v| w.buffer(self.g, v, "db", self.options.batch, None));
-        let nest = &self.groups[at].nest;
-        let done = schedule::run(nest, &mut w.k, &homes, self.options, None, to);
-        self.sharded(at, &done);
-        if let (Some(shards), Some(v), Some(to)) = (done.rows, rows, to) {
-            w.k.buffers[to.0 as usize].len = self.g.ty(v).elements() * u64::from(shards);
-            self.in_shards(v, shards);
-            return (done.parts, true);
-        }
-        (done.parts, false)
-    }
-
-    /// Where each tensor of a group lives.
-    fn homes(&self, w: &mut Writer, at: usize) -> Vec<Home> {
-        let group = &self.groups[at];
-        let mut values = group.values().into_iter();
-        let tensors = group.nest.tensors.iter();
-        tensors
-            .map(|t| match t.role {
-                TensorRole::Temp => Home::Register(w.k.reg(&t.name, &[])),
-                _ => {
-                    let v = values
-                        .next()
-                        .expect("a tensor that is not temporary has a value");
-                    let shards = self.shards.get(&v).copied();
-                    let buf = w.buffer(self.g, v, &t.name, self.options.batch, shards);
-                    shards.map_or(Home::Memory(buf), |s| Home::Shards(buf, s))
-                }
-            })
-            .collect()
-    }
-
-    /// Places the sums that a group left in shards.
-    fn sharded(&mut self, at: usize, done: &schedule::Scheduled) {
-        let group = &self.groups[at];
-        for &(tensor, shards) in &done.shards {
-            if let TensorRole::Output(k) = group.nest.tensors[tensor.0 as usize].role {
-                self.in_shards(group.outputs[k as usize], shards);
-            }
-        }
-    }
-
-    fn in_shards(&mut self, v: Value, shards: u32) {
-        let at = self.partial_bytes as usize;
-        self.partial_bytes += values::padded_bytes(self.g, v) * u64::from(shards);
-        self.places.insert(v, Place::Partials(at));
-        self.shards.insert(v, shards);
-    }
-}
-
-/// A kernel that is being written, and the value of each of its global buffers.
-struct Writer {
-    k: Kernel,
-    values: Vec<Value>,
-}
-
-impl Writer {
-    fn buffer(
-        &mut self,
-        g: &Graph,
-        v: Value,
-        name: &str,
-        batch: u32,
-        shards: Option<u32>,
-    ) -> BufId {
-        let global = |b: &crate::nest::loops::Buffer| b.space == Space::Global;
-        let known = self.values.iter().position(|&x| x == v);
-        let mut listed = (0..).zip(&self.k.buffers).filter(|b| global(b.1));
-        if let Some((at, _)) = known.and_then(|at| listed.nth(at)) {
-            return BufId(at);
-        }
-        let ty = g.ty(v);
-        let copies = match ty.leading {
-            Leading::Batch => batch,
-            _ => shards.unwrap_or(1),
-        };
-        let len = ty.elements() * u64::from(copies);
-        self.values.push(v);
-        self.k.buffer(name, ty.dtype, len, Space::Global)
     }
 }

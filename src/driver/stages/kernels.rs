@@ -163,7 +163,12 @@ impl Compilation<'_> {
     /// The program for a GPU of the kernels that are asked for, and these kernels.
     fn on_gpu(&self) -> Result<(Program, Vec<cuda::Printed>), NoStage> {
         let wants = |at: usize, k: &cuda::Printed| self.pick.wants(Some(at), &k.name, &k.origin);
-        let (mut all, program) = self.plan_on_gpu().printed(wants);
+        let plan = self.plan_on_gpu();
+        if let Some(why) = plan.too_large() {
+            let batch = self.batch();
+            return Err(format!("{why} for a batch of {batch}").into());
+        }
+        let (mut all, program) = plan.printed(wants);
         self.pick
             .check_kernel(all.iter().map(|k| k.name.as_str()))?;
         let mut number = 0..;

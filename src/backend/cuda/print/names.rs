@@ -39,9 +39,19 @@ const TAKEN: [&str; 29] = [
     "float4",
 ];
 
+/// What was known where a scope starts.
+pub struct Scope {
+    taken: usize,
+    renamed: usize,
+}
+
 pub struct Names {
     /// Names in scope, in the order in which they came.
     taken: Vec<String>,
+    /// The kernel's own names of global buffers.
+    parameters: BTreeMap<BufId, String>,
+    /// What buffers were called before, in the order in which that changed.
+    renamed: Vec<(BufId, String)>,
     buffers: BTreeMap<BufId, String>,
     regs: BTreeMap<RegId, String>,
     vars: BTreeMap<Var, String>,
@@ -52,6 +62,8 @@ impl Names {
     pub fn new(k: &Kernel) -> Self {
         let mut names = Self {
             taken: TAKEN.map(String::from).into(),
+            parameters: BTreeMap::new(),
+            renamed: vec![],
             buffers: BTreeMap::new(),
             regs: BTreeMap::new(),
             vars: BTreeMap::new(),
@@ -62,6 +74,7 @@ impl Names {
                 names.buffers.insert(id, name);
             }
         }
+        names.parameters = names.buffers.clone();
         names
     }
 
@@ -76,12 +89,29 @@ impl Names {
         name
     }
 
-    /// Where a scope starts; names taken from here on end with it.
-    pub fn open(&self) -> usize {
-        self.taken.len()
+    /// Where a scope starts; names taken from here on end with it, and so do other names of buffers.
+    pub fn open(&self) -> Scope {
+        Scope {
+            taken: self.taken.len(),
+            renamed: self.renamed.len(),
+        }
     }
-    pub fn close(&mut self, scope: usize) {
-        self.taken.truncate(scope);
+    pub fn close(&mut self, scope: Scope) {
+        self.taken.truncate(scope.taken);
+        while self.renamed.len() > scope.renamed {
+            let last = self.renamed.pop();
+            self.buffers.extend(last);
+        }
+    }
+
+    /// Calls a global buffer otherwise in this scope.
+    pub fn rename(&mut self, b: BufId, name: String) {
+        self.renamed
+            .extend(self.buffers.insert(b, name).map(|old| (b, old)));
+    }
+    /// The name that a global buffer has as a parameter.
+    pub fn parameter(&self, b: BufId) -> &str {
+        &self.parameters[&b]
     }
 
     pub fn bind(&mut self, k: &Kernel, v: Var) -> String {
