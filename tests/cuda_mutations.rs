@@ -250,16 +250,12 @@ fn replace(
     (text, place): (&str, usize),
     by: &str,
 ) -> Result<(), String> {
-    let start = p.source.find(&format!(" {kernel}("));
-    let start = start.ok_or_else(|| format!("there is no kernel {kernel}"))?;
-    let end = p.source[start..].find("extern \"C\"");
-    let end = end.map_or(p.source.len(), |end| start + end);
-    let mut places = p.source[start..end].match_indices(text);
-    let Some((at, _)) = places.nth(place) else {
+    let source = p.kernel_mut(kernel);
+    let source = source.ok_or_else(|| format!("there is no kernel {kernel}"))?;
+    let Some((at, _)) = source.match_indices(text).nth(place) else {
         return Err(format!("there is no `{text}` in {kernel}"));
     };
-    let place = start + at..start + at + text.len();
-    p.source.replace_range(place, by);
+    source.replace_range(at..at + text.len(), by);
     Ok(())
 }
 
@@ -308,8 +304,10 @@ fn without_accounts_barrier(mut p: Program) -> Program {
     let function = PRELUDE[start..end].replacen("account", "hasty", 1);
     assert!(function.contains(BARRIER));
     let function = function.replacen(BARRIER, "", 1);
-    assert!(p.source.contains("account(step,"));
-    p.source = function + &p.source.replace("account(step,", "hasty(step,");
+    let gradients = p.kernel_mut("gradients").expect("it trains");
+    assert!(gradients.contains("account(step,"));
+    *gradients = gradients.replace("account(step,", "hasty(step,");
+    p.functions = function + &p.functions;
     p
 }
 

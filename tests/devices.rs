@@ -364,8 +364,9 @@ fn each_error_on_the_way_through_a_run_is_a_diagnostic() {
             ["the program needs 1 MiB", "train.batch_size"],
         ),
         (
-            // What the cache remembers, machine code, PTX.
-            "fault=cuModuleLoadData:1:209,cuModuleLoadData:2:209,cuModuleLoadData:3:218",
+            // Three modules that the cache remembers, machine code, PTX.
+            "fault=cuModuleLoadData:1:209,cuModuleLoadData:2:209,cuModuleLoadData:3:209,\
+             cuModuleLoadData:4:209,cuModuleLoadData:5:218",
             ["takes none of the code", "LENETC_NVRTC"],
         ),
         (

@@ -11,7 +11,7 @@ use lenetc::backend::cpu::Isa;
 use lenetc::diag::Source;
 use lenetc::driver::{self, Model};
 use lenetc::train::{self, Doing, Epoch, Loaded, Metrics, Options, RunError, Session, Watcher};
-use lenetc_runtime::cuda::{Choice, Device, Launch, Place, Program};
+use lenetc_runtime::cuda::{Choice, Device, Kernel, Launch, Module, Place, Program};
 use lenetc_runtime::exec::Mode;
 
 const EXAMPLES: usize = 50;
@@ -53,6 +53,21 @@ extern "C" __global__ void onward(Step* step) {
 }
 "#;
 
+/// The functions before the kernels of a text, and each kernel in a module of its own.
+fn modules(text: &str) -> (String, Vec<Module>) {
+    const HEAD: &str = "extern \"C\" __global__ void ";
+    let mut parts = text.split(HEAD);
+    let functions = parts.next().unwrap_or("").to_string();
+    let module = |part: &str| {
+        let name = part.split('(').next().unwrap_or("").to_string();
+        let text = format!("{HEAD}{part}");
+        Module {
+            kernels: vec![Kernel { name, text }],
+        }
+    };
+    (functions, parts.map(module).collect())
+}
+
 fn program(batch: usize) -> (Program, Vec<ParameterPlace>) {
     use Place::*;
     let launch = |kernel: &str, threads, arguments: &[Place]| Launch {
@@ -61,6 +76,7 @@ fn program(batch: usize) -> (Program, Vec<ParameterPlace>) {
         threads,
         arguments: arguments.to_vec(),
     };
+    let (functions, modules) = modules(KERNELS);
     let (weight, bias) = (Parameters(0), Parameters(BIAS_BYTES));
     let forward = [
         Inputs,
@@ -85,7 +101,8 @@ fn program(batch: usize) -> (Program, Vec<ParameterPlace>) {
     };
     (
         Program {
-            source: KERNELS.into(),
+            functions,
+            modules,
             train: vec![forward.clone(), sums.clone(), update],
             eval: vec![forward, sums, onward],
             batch,

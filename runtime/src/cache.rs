@@ -4,10 +4,18 @@
 //! An entry is named by the hash of everything that it depends on, and starts with the hash of what it holds: one
 //! that was cut short or changed is not used and is written anew. The folder is the user's alone. A cache that
 //! cannot be used is passed by: nothing here is an error.
+//!
+//! The folder stays below a bound: what was not read for the longest time goes first, its time being the file's time of
+//! change, which reading sets. Processes need no lock among them for that. An entry that goes while another process
+//! reads it is read to its end, one that is gone before is worked out again, and two that make room at a time agree on
+//! what is oldest.
 
-use std::fs;
+use std::fs::{self, DirEntry, File, FileTimes};
+use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -15,10 +23,24 @@ use crate::files;
 
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;
+/// What all entries together may take: some thousand models.
+const MOST_BYTES: u64 = 512 << 20;
+/// A file takes a multiple of this of most disks.
+const BLOCK_BYTES: u64 = 4096;
 
 /// A folder of entries.
 pub struct Cache {
     folder: PathBuf,
+    most_bytes: u64,
+    /// Bytes of the folder as far as this process knows; none before it has looked.
+    bytes: Mutex<Option<u64>>,
+}
+
+/// An entry's file.
+struct Stored {
+    path: PathBuf,
+    bytes: u64,
+    used: SystemTime,
 }
 
 /// The name of an entry.
@@ -57,26 +79,103 @@ impl Cache {
         let usable = made.is_ok() && is_private_to_us(folder, 0o077);
         usable.then(|| Self {
             folder: folder.into(),
+            most_bytes: MOST_BYTES,
+            bytes: Mutex::new(None),
         })
     }
 
-    /// What was stored under a key, if it is whole.
+    /// What was stored under a key, if it is whole. It counts as used now.
     pub fn get(&self, key: &Key) -> Option<Vec<u8>> {
-        let bytes = fs::read(self.path(key)).ok()?;
+        let mut file = File::open(self.path(key)).ok()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
         let (hash, content) = bytes.split_at_checked(HASH_BYTES)?;
-        (hash == seal(key, content)).then(|| content.to_vec())
+        if hash != seal(key, content) {
+            return None;
+        }
+        // Where that cannot be written, the entry goes earlier than it might.
+        let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
+        Some(content.to_vec())
     }
 
-    /// Stores an entry, as a whole or not at all: other processes see the old file or the new one.
+    /// Stores an entry, as a whole or not at all: other processes see the old file or the new one. Makes room where the
+    /// folder has grown beyond its bound.
     pub fn put(&self, key: &Key, content: &[u8]) {
         let stored = files::replace_entry(&self.path(key), &[&seal(key, content), content]);
         // Where nothing can be written, the next run works it out again.
-        drop(stored);
+        if stored.is_ok() {
+            self.grown(on_disk((HASH_BYTES + content.len()) as u64));
+        }
+    }
+
+    /// Counts an entry. The folder is looked through at this process's first one, and again where it has become too
+    /// large.
+    fn grown(&self, bytes: u64) {
+        let mut known = self.bytes.lock().unwrap_or_else(|e| e.into_inner());
+        *known = match known.map(|k| k + bytes) {
+            Some(all) if all <= self.most_bytes => Some(all),
+            _ => Some(self.make_room()),
+        };
+    }
+
+    /// Removes what was not used for the longest time, where there is too much: down to three quarters, so that the next
+    /// entries need not look again. What is left, in bytes.
+    fn make_room(&self) -> u64 {
+        let mut all = self.entries();
+        let mut left = all.iter().map(|e| e.bytes).sum();
+        if left <= self.most_bytes {
+            return left;
+        }
+        all.sort_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));
+        for entry in all {
+            if left <= self.most_bytes / 4 * 3 {
+                break;
+            }
+            // Another process may have removed it.
+            let _ = fs::remove_file(&entry.path);
+            left -= entry.bytes;
+        }
+        left
+    }
+
+    /// The entries. Files that are being written, or were when a process crashed, are not among them: those that nobody
+    /// writes any more are removed.
+    fn entries(&self) -> Vec<Stored> {
+        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        files.filter_map(|file| self.entry(&file)).collect()
+    }
+
+    fn entry(&self, file: &DirEntry) -> Option<Stored> {
+        let (name, path) = (file.file_name(), file.path());
+        let name = name.to_str()?;
+        if !is_key(name) {
+            if files::temporary_of(name).is_some_and(is_key) {
+                files::remove_stale(&path);
+            }
+            return None;
+        }
+        let about = fs::symlink_metadata(&path).ok().filter(|m| m.is_file())?;
+        Some(Stored {
+            path,
+            bytes: on_disk(about.len()),
+            used: about.modified().ok()?,
+        })
     }
 
     fn path(&self, key: &Key) -> PathBuf {
         self.folder.join(key.name())
     }
+}
+
+/// Whether a file's name is that of an entry: nothing else in the folder is ours.
+fn is_key(name: &str) -> bool {
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    name.len() == 2 * HASH_BYTES && name.bytes().all(digit)
+}
+
+/// What a file of so many bytes takes.
+fn on_disk(bytes: u64) -> u64 {
+    bytes.next_multiple_of(BLOCK_BYTES)
 }
 
 /// The hash of an entry with its key, so that an entry under another's name does not count.
@@ -102,91 +201,4 @@ pub(crate) fn is_private_to_us(path: &Path, forbidden: u32) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn cache() -> (tempfile::TempDir, Cache) {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let cache = Cache::at(&dir.path().join("a/lenetc")).expect("the folder is ours");
-        (dir, cache)
-    }
-
-    #[test]
-    fn what_was_stored_is_read_again() {
-        let (_dir, cache) = cache();
-        let key = Key::of(&["a", "b"]);
-        assert_eq!(cache.get(&key), None);
-        cache.put(&key, b"content");
-        assert_eq!(cache.get(&key).as_deref(), Some(b"content".as_slice()));
-        assert_eq!(cache.get(&Key::of(&["ab", ""])), None);
-        let files = fs::read_dir(&cache.folder).expect("readable").count();
-        assert_eq!(files, 1, "no temporary file is left");
-        let mode = cache.path(&key).metadata().expect("stored").permissions();
-        assert_eq!(mode.mode() & 0o077, 0);
-    }
-
-    #[test]
-    fn a_changed_entry_is_not_used_and_is_written_anew() {
-        let (_dir, cache) = cache();
-        let (key, other) = (Key::of(&["a"]), Key::of(&["b"]));
-        cache.put(&key, b"content");
-        let whole = fs::read(cache.path(&key)).expect("stored");
-        for k in 0..whole.len() {
-            let mut changed = whole.clone();
-            changed[k] ^= 1;
-            fs::write(cache.path(&key), &changed).expect("writable");
-            assert_eq!(cache.get(&key), None, "byte {k} changed");
-            fs::write(cache.path(&key), &whole[..k]).expect("writable");
-            assert_eq!(cache.get(&key), None, "cut at byte {k}");
-        }
-        fs::write(cache.path(&other), &whole).expect("writable");
-        assert_eq!(cache.get(&other), None, "an entry under another's name");
-        cache.put(&key, b"content");
-        assert!(cache.get(&key).is_some());
-    }
-
-    #[test]
-    fn a_folder_that_others_can_enter_is_not_used() {
-        let (_dir, cache) = cache();
-        let set = |mode| fs::set_permissions(&cache.folder, fs::Permissions::from_mode(mode));
-        set(0o755).expect("it is ours");
-        assert!(Cache::at(&cache.folder).is_none());
-        set(0o700).expect("it is ours");
-        assert!(Cache::at(&cache.folder).is_some());
-        let link = cache.folder.with_file_name("link");
-        std::os::unix::fs::symlink(&cache.folder, &link).expect("writable");
-        assert!(
-            Cache::at(&link).is_none(),
-            "a link may be changed to lead elsewhere"
-        );
-    }
-
-    #[test]
-    fn a_cache_that_cannot_be_used_is_passed_by() {
-        assert!(Cache::at(Path::new("/dev/null/lenetc")).is_none());
-        let (dir, cache) = cache();
-        drop(dir);
-        cache.put(&Key::of(&["a"]), b"content");
-        assert_eq!(cache.get(&Key::of(&["a"])), None);
-    }
-
-    #[test]
-    fn threads_that_write_one_entry_leave_a_whole_one() {
-        let (_dir, cache) = cache();
-        let key = Key::of(&["a"]);
-        std::thread::scope(|s| {
-            for n in 0..8u8 {
-                let (cache, key) = (&cache, &key);
-                s.spawn(move || {
-                    for _ in 0..50 {
-                        cache.put(key, &vec![n; 5000]);
-                        let read = cache.get(key).expect("always whole");
-                        assert!(read.len() == 5000 && read.iter().all(|&b| b == read[0]));
-                    }
-                });
-            }
-        });
-    }
-}
+mod tests;

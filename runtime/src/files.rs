@@ -324,10 +324,25 @@ fn sweep(path: &Path) {
         let ours = bytes.len() == len
             && bytes.starts_with(prefix.as_bytes())
             && bytes.ends_with(SUFFIX.as_bytes());
-        if ours && is_stale(&entry.path()) {
-            // What cannot be removed does no harm.
-            let _ = fs::remove_file(entry.path());
+        if ours {
+            remove_stale(&entry.path());
         }
+    }
+}
+
+/// The name of the file that a temporary file of this name was written for; none where it is no temporary file, or
+/// that name is too long to be kept whole.
+pub(crate) fn temporary_of(name: &str) -> Option<&str> {
+    let name = name.strip_prefix('.')?.strip_suffix(SUFFIX)?;
+    let (name, letters) = name.rsplit_once('.')?;
+    (letters.len() == RANDOM_LETTERS && name.len() < MOST_NAME_BYTES).then_some(name)
+}
+
+/// Removes a temporary file that nobody writes any more.
+pub(crate) fn remove_stale(temporary: &Path) {
+    if is_stale(temporary) {
+        // What cannot be removed does no harm.
+        let _ = fs::remove_file(temporary);
     }
 }
 

@@ -6,7 +6,8 @@
 use std::process::{Command, Output};
 
 use lenetc_runtime::cuda::{
-    Choice, CudaError, Device, Engine, Launch, PHILOX, Place, Program, RING, software_report,
+    Choice, CudaError, Device, Engine, Kernel, Launch, Module, PHILOX, Place, Program, RING,
+    software_report,
 };
 use lenetc_runtime::exec::{Bytes, Examples, Mode, StepResult};
 use lenetc_runtime::rng;
@@ -66,6 +67,21 @@ extern "C" __global__ void onward(Step* step) {
 }
 "#;
 
+/// The functions before the kernels of a text, and each kernel in a module of its own.
+fn modules(text: &str) -> (String, Vec<Module>) {
+    const HEAD: &str = "extern \"C\" __global__ void ";
+    let mut parts = text.split(HEAD);
+    let functions = parts.next().unwrap_or("").to_string();
+    let module = |part: &str| {
+        let name = part.split('(').next().unwrap_or("").to_string();
+        let text = format!("{HEAD}{part}");
+        Module {
+            kernels: vec![Kernel { name, text }],
+        }
+    };
+    (functions, parts.map(module).collect())
+}
+
 fn program(batch: usize) -> Program {
     use Place::*;
     let launch = |kernel: &str, blocks, threads, arguments: &[Place]| Launch {
@@ -105,8 +121,10 @@ fn program(batch: usize) -> Program {
     let update = launch("update", 1, 32, &[Step, weight, bias, Partials(0)]);
     let count = launch("count", 1, 96, &[Step, Losses, Correct, Results]);
     let onward = launch("onward", 1, 1, &[Step]);
+    let (functions, modules) = modules(KERNELS);
     Program {
-        source: KERNELS.into(),
+        functions,
+        modules,
         train: vec![forward.clone(), backward, update],
         eval: vec![forward, count, onward],
         batch,
@@ -322,8 +340,10 @@ fn random_numbers_are_those_of_the_host() {
         threads: 128,
         arguments: vec![Place::Parameters(0), Place::Step],
     };
+    let (functions, modules) = modules(&format!("{PHILOX}{DRAW}"));
     let program = Program {
-        source: format!("{PHILOX}{DRAW}"),
+        functions,
+        modules,
         train: vec![draw.clone()],
         eval: vec![draw],
         batch: 1,
@@ -462,8 +482,8 @@ fn a_second_run_compiles_nothing() {
         files.count()
     };
     let first = run("");
-    // Machine code, the PTX that the software GPU runs for it, and which of them worked.
-    assert_eq!(first, 3);
+    // Of each module machine code, the PTX that the software GPU runs for it, and which of them worked.
+    assert_eq!(first, 3 * program(1).modules.len());
     assert_eq!(run(""), first);
     assert_eq!(
         run("fault=cuModuleLoadData:1:209"),

@@ -23,6 +23,7 @@ use lenetc::diag::{self, Diagnostic, Source};
 use lenetc::driver::{self, Failure, Model};
 use lenetc::syntax;
 use lenetc::train::RunError;
+use lenetc_runtime::cuda::{self, Compiling};
 use lenetc_runtime::files;
 use serde_json::Value;
 
@@ -85,6 +86,9 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(e) => e.exit(),
     };
+    if !matches!(&cli.command, Command::Train(a) if a.quiet) {
+        cuda::on_slow_compilation(compiling);
+    }
     let result = match &cli.command {
         Command::Train(a) => train::run(a),
         Command::Eval(a) => train::eval(a),
@@ -101,6 +105,14 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// A word to whoever waits for kernels.
+fn compiling(what: &Compiling) {
+    let kernels = diag::count(what.kernels as u64, "kernel");
+    // Where stderr is closed there is nobody to tell.
+    let mut err = anstream::stderr().lock();
+    let _ = writeln!(err, "note: compiling {kernels} for {} …", what.target);
 }
 
 fn report(stop: &Stop) {

@@ -93,8 +93,20 @@ fn no_data(model: &Model) -> String {
     }
 }
 
+/// What a session is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Training,
+    /// Nothing is trained: what only that needs is not made ready on a GPU.
+    Evaluation,
+}
+
 /// A session for the model, and what it was built from.
-pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<(Session, Built), Stop> {
+pub fn session(
+    a: &RunArgs,
+    purpose: Purpose,
+    adjust: impl FnOnce(&mut Config),
+) -> Result<(Session, Built), Stop> {
     let p = Prepared::new(a, adjust)?;
     let session = match a.target {
         Target::Cpu => {
@@ -113,8 +125,12 @@ pub fn session(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<(Session
                     "{why} for a batch of {batch}: --set train.batch_size= makes it smaller"
                 )));
             }
+            let program = match purpose {
+                Purpose::Training => plan.program(),
+                Purpose::Evaluation => plan.program().evaluation(),
+            };
             let (data, config) = (p.data, p.model.config);
-            Session::on_gpu(&device, plan.program(), plan.parameters, data, config)?
+            Session::on_gpu(&device, program, plan.parameters, data, config)?
         }
     };
     if let Some(log) = session.gpu().map(Engine::log).filter(|l| !l.is_empty()) {
@@ -138,7 +154,7 @@ fn notes(notes: &[String]) {
 
 /// Trains.
 pub fn run(a: &TrainArgs) -> Result<u8, Stop> {
-    let (mut session, built) = session(&a.run, |c| {
+    let (mut session, built) = session(&a.run, Purpose::Training, |c| {
         c.epochs = a.epochs.unwrap_or(c.epochs);
         c.seed = a.seed.unwrap_or(c.seed);
         c.shuffle &= !a.no_shuffle;
@@ -200,7 +216,7 @@ fn close(
 
 /// Evaluates.
 pub fn eval(a: &EvalArgs) -> Result<u8, Stop> {
-    let (mut session, _) = session(&a.run, |_| ())?;
+    let (mut session, _) = session(&a.run, Purpose::Evaluation, |_| ())?;
     match &a.weights {
         Some(path) => notes(&session.load_weights(path)?),
         None if session.parameters.is_empty() => {}

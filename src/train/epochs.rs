@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lenetc_runtime::exec::{Mode, StepResult};
-use lenetc_runtime::rng;
 
 use super::executor::Executor;
+use super::order::Orders;
 use super::{Doing, Epoch, Loaded, Metrics, RunError, Summary, Watcher, accuracy};
 use crate::passes::config::{Config, Loss};
 
@@ -96,6 +96,9 @@ pub(super) struct Loop<'a> {
     metrics: Option<&'a Metrics>,
     watcher: &'a mut (dyn Watcher + Send),
     summary: Summary,
+    orders: Orders,
+    /// The order of the next epoch, where it is made already.
+    next: Option<Vec<u32>>,
     /// Time in steps, and the examples that they used.
     spent: Duration,
     used: usize,
@@ -132,6 +135,8 @@ impl<'a> Loop<'a> {
             metrics,
             watcher,
             summary: Summary::default(),
+            orders: Orders::new(data, config),
+            next: None,
             spent: Duration::ZERO,
             used: 0,
         }
@@ -172,14 +177,21 @@ impl<'a> Loop<'a> {
         let all = self.data.train.len() * self.data.permutations;
         let started = (Instant::now(), self.spent, self.used);
         let mut sums = Sums::default();
-        let order = self.order(epoch);
+        let order = self.next.take();
+        let order = order.unwrap_or_else(|| self.orders.of(epoch));
         self.watcher.doing(Doing::Steps);
         self.executor
             .begin(Mode::Train, order, self.config.learning_rate)?;
-        let mut ran = Ok(());
-        while ran.is_ok() && sums.covered < all && !self.ends(steps) {
-            ran = self.round(epoch, steps, &mut sums);
-        }
+        let ran = match self.executor.leaves_the_processor() {
+            true => {
+                let orders = self.orders;
+                let rounds = || self.rounds(epoch, steps, &mut sums);
+                let (ran, next) = orders.next_beside(epoch, rounds);
+                self.next = next;
+                ran
+            }
+            false => self.rounds(epoch, steps, &mut sums),
+        };
         if sums.covered > 0 {
             let mean = |x: f64| x / sums.covered as f64;
             let time = (self.spent - started.1).as_secs_f64().max(1e-9);
@@ -211,17 +223,14 @@ impl<'a> Loop<'a> {
         test(self.executor, self.data, self.config, Some(self.stop), last)
     }
 
-    /// The examples of an epoch. Batches run on from one permutation into the next: a small rest after each would be a
-    /// noisy step.
-    fn order(&self, epoch: u32) -> Vec<u32> {
-        let (n, repeats) = (self.data.train.len() as u32, self.data.permutations as u32);
-        let permutations = (0..repeats).map(|k| (epoch - 1) * repeats + k);
-        permutations
-            .flat_map(|p| match self.config.shuffle {
-                true => rng::permutation(self.config.seed, p, n),
-                false => (0..n).collect(),
-            })
-            .collect()
+    /// The updates of an epoch, or those before the run ends.
+    fn rounds(&mut self, epoch: u32, steps: u64, sums: &mut Sums) -> Result<(), RunError> {
+        let all = self.data.train.len() * self.data.permutations;
+        let mut ran = Ok(());
+        while ran.is_ok() && sums.covered < all && !self.ends(steps) {
+            ran = self.round(epoch, steps, sums);
+        }
+        ran
     }
 
     /// Some updates: as many as the target runs in one go.

@@ -22,6 +22,8 @@ pub(super) trait Executor {
     /// Runs some of the batches that are left, at least one and at most `most`; none where none is left. Training
     /// ends at a loss that is not finite: it is the last result.
     fn run(&mut self, most: u64) -> Result<Vec<StepResult>, RunError>;
+    /// Whether the processor is idle while batches run, so that other work costs nothing meanwhile.
+    fn leaves_the_processor(&self) -> bool;
 }
 
 /// The processor's threads. Call it from inside their pool.
@@ -76,6 +78,10 @@ impl Executor for Processor<'_> {
             examples: batch.len(),
         }])
     }
+
+    fn leaves_the_processor(&self) -> bool {
+        false
+    }
 }
 
 fn sum(x: &[f32]) -> f64 {
@@ -118,6 +124,10 @@ impl Executor for Gpu<'_> {
         let results = self.engine.run(steps)?;
         *next = paced(results.len(), start.elapsed());
         Ok(results)
+    }
+
+    fn leaves_the_processor(&self) -> bool {
+        true
     }
 }
 

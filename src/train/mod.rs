@@ -10,6 +10,7 @@ mod executor;
 mod failed;
 mod initial;
 mod metrics;
+mod order;
 mod rate;
 mod source;
 

@@ -1,11 +1,12 @@
 //! From CUDA C to what a driver loads, through NVRTC and the cache.
 
+use super::choose::attempts;
 use super::error::CudaError;
 use super::nvrtc::Nvrtc;
 use crate::cache::{Cache, Key};
 
 /// Changes when entries of the cache mean something else.
-const CACHE_FORMAT: &str = "2";
+const CACHE_FORMAT: &str = "3";
 
 /// What to compile for; numbers are compute capabilities, as 80 for 8.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +67,24 @@ impl Arch {
     }
 }
 
-/// Compiles a whole source text, prelude included, or takes the result from the user's cache.
+/// Compiles a whole source text, prelude included, by the newest NVRTC, or takes the result from the user's cache.
 pub fn compile(source: &str, arch: Arch) -> Result<Compiled, CudaError> {
-    let cache = Cache::of_user();
-    cached(super::libraries::nvrtc()?, cache.as_ref(), source, arch)
+    super::libraries::nvrtc()?.compile(source, arch)
+}
+
+impl Nvrtc {
+    /// Compiles a whole source text, prelude included, or takes the result from the user's cache.
+    pub fn compile(&self, source: &str, arch: Arch) -> Result<Compiled, CudaError> {
+        cached(self, Cache::of_user().as_ref(), source, arch)
+    }
+
+    /// What it makes for devices of a compute capability, as 80 for 8.0, where a driver takes all that it can make. Fails
+    /// where it makes nothing for them.
+    pub fn arch_for(&self, capability: u32) -> Result<Arch, CudaError> {
+        let ways = attempts(None, capability, &[self.compiler()])?;
+        // There is never none.
+        Ok(ways[0].arch)
+    }
 }
 
 /// What [`cached`] has on the disk, for an NVRTC that need not be loaded.
@@ -95,6 +110,7 @@ pub(super) fn cached(
     }
     let cubin = matches!(arch, Arch::Real(_));
     let (bytes, log) = nvrtc.run(source, &options, cubin)?;
+    let log = without_deprecation(&log);
     if let Some(cache) = cache {
         cache.put(&key(identity, source, arch), &encode(&bytes, &log));
     }
@@ -108,6 +124,13 @@ pub(super) fn cached(
         log,
         cached: false,
     })
+}
+
+/// What NVRTC says of a source. That a later NVRTC may not know the device is no matter of this one.
+fn without_deprecation(log: &str) -> String {
+    const DEPRECATION: &str = "nvrtc: warning: Architectures prior to";
+    let lines = log.split_inclusive('\n');
+    lines.filter(|l| !l.starts_with(DEPRECATION)).collect()
 }
 
 /// PTX without the zero byte that NVRTC ends it with.
@@ -162,7 +185,7 @@ extern \"C\" __global__ void whole(Step* step, const float* losses, const float*
     #[test]
     fn the_prelude_compiles_without_a_warning_for_every_architecture() {
         let source = format!("{PRELUDE}{KERNEL}");
-        for &a in nvrtc().architectures.iter().filter(|&&a| a >= 75) {
+        for &a in &nvrtc().architectures {
             let c = compiled(&source, Arch::Virtual(a));
             assert_eq!(c.log, "", "compute_{a}");
             assert!(matches!(c.image, Image::Ptx(t) if t.contains(".entry whole")));

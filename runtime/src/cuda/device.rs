@@ -1,6 +1,5 @@
 //! Devices: which there are, and one that is opened.
 
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -11,12 +10,9 @@ use cudarc::driver::sys::CUdevice_attribute_enum::{
 };
 use cudarc::driver::{CudaContext, CudaModule, DriverError};
 
-use super::choose::{Compiler, Version, attempts};
-use super::compile::{self, Arch, Compiled, Image};
-use super::error::{CudaError, Phase, is_refusal, when};
+use super::compile::{Compiled, Image};
+use super::error::{CudaError, Phase, when};
 use super::libraries::{self, Driver};
-use super::nvrtc::{Identity, Nvrtc};
-use crate::cache::{Cache, Key};
 
 /// What `--device` can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +54,6 @@ pub struct Device {
     pub found: Found,
 }
 
-/// Kernels on a device.
-pub(super) struct Loaded {
-    pub module: Arc<CudaModule>,
-    /// What NVRTC and ptxas say.
-    pub log: String,
-}
-
 /// The GPUs that NVIDIA's driver finds; the software GPU is not among them.
 pub fn devices() -> Result<Vec<Found>, CudaError> {
     let count = start(Driver::Nvidia)?;
@@ -93,81 +82,7 @@ impl Device {
         })
     }
 
-    /// Brings a whole source text onto the device: machine code for it where that can be, else PTX, each by the newest
-    /// NVRTC that the driver can take. What worked before is taken from the cache, and then no NVRTC is needed.
-    pub(super) fn load(&self, source: &str) -> Result<Loaded, CudaError> {
-        let cache = Cache::of_user();
-        let remembered = self.remembered(cache.as_ref(), source);
-        if let Some(loaded) = remembered {
-            return Ok(loaded);
-        }
-        let compilers = libraries::nvrtcs()?;
-        let offers: Vec<Compiler> = compilers.iter().map(Nvrtc::compiler).collect();
-        let driver = Version::of_driver(libraries::driver_version());
-        let mut refused = None;
-        for attempt in attempts(driver, self.found.capability, &offers)? {
-            let nvrtc = &compilers[attempt.compiler];
-            let compiled = compile::cached(nvrtc, cache.as_ref(), source, attempt.arch)?;
-            if libraries::is_software() {
-                share_source(nvrtc, cache.as_ref(), source, &compiled)?;
-            }
-            match self.module(&compiled) {
-                Ok(module) => {
-                    if let Some(cache) = &cache {
-                        let way = format!("{}\n{}", attempt.arch.name(), nvrtc.identity.text);
-                        cache.put(&self.key(source), way.as_bytes());
-                    }
-                    return Ok(Loaded {
-                        module,
-                        log: compiled.log,
-                    });
-                }
-                Err(e) if is_refusal(e.0 as u32) => {
-                    refused = refused.or(Some(self.refusal(e, &compiled)));
-                }
-                Err(e) => return Err(when(Phase::Load, "loading the kernels")(e)),
-            }
-        }
-        Err(refused.unwrap_or(CudaError::OldDevice {
-            device: self.found.capability,
-            oldest: 0,
-        }))
-    }
-
-    /// What was loaded for this source before, where the NVRTC that made it is as it was, or gone.
-    fn remembered(&self, cache: Option<&Cache>, source: &str) -> Option<Loaded> {
-        let cache = cache?;
-        let way = String::from_utf8(cache.get(&self.key(source))?).ok()?;
-        let (arch, identity) = way.split_once('\n')?;
-        let arch = Arch::of_name(arch)?;
-        let path = identity.rsplitn(3, ' ').nth(2)?;
-        let now = Identity::of(Path::new(path));
-        let unchanged = now.text == identity || !now.path.exists();
-        let compiled = compile::known(cache, identity, source, arch).filter(|_| unchanged)?;
-        if libraries::is_software() {
-            // The software GPU runs the PTX of the same source.
-            let (Arch::Real(number) | Arch::Virtual(number)) = arch;
-            let ptx = compile::known(cache, identity, source, Arch::Virtual(number))?;
-            if let (Image::Cubin(code), Image::Ptx(text)) = (&compiled.image, &ptx.image) {
-                libraries::software_source(code, text);
-            }
-        }
-        let module = self.module(&compiled).ok()?;
-        Some(Loaded {
-            module,
-            log: compiled.log,
-        })
-    }
-
-    /// By what one device with one driver remembers a source.
-    fn key(&self, source: &str) -> Key {
-        let driver = libraries::driver_version().to_string();
-        let chosen = std::env::var("LENETC_NVRTC").unwrap_or_default();
-        let capability = self.found.capability.to_string();
-        Key::of(&["way", &driver, &chosen, &capability, source])
-    }
-
-    fn module(&self, compiled: &Compiled) -> Result<Arc<CudaModule>, DriverError> {
+    pub(super) fn module(&self, compiled: &Compiled) -> Result<Arc<CudaModule>, DriverError> {
         let image = match &compiled.image {
             Image::Ptx(text) => cudarc::nvrtc::Ptx::from_src(text),
             Image::Cubin(code) => cudarc::nvrtc::Ptx::from_binary(code.clone()),
@@ -176,7 +91,7 @@ impl Device {
     }
 
     /// A refused image with what the driver's own compiler says of it.
-    fn refusal(&self, e: DriverError, compiled: &Compiled) -> CudaError {
+    pub(super) fn refusal(&self, e: DriverError, compiled: &Compiled) -> CudaError {
         match when(Phase::Load, "loading the kernels")(e) {
             CudaError::Refused { name, code, .. } => CudaError::Refused {
                 name,
@@ -230,26 +145,6 @@ fn describe(number: u32) -> Result<Found, CudaError> {
         memory_bytes: memory as u64,
         multiprocessors: multiprocessors.unsigned_abs(),
     })
-}
-
-/// Gives the software GPU the PTX of the source that machine code was made from.
-fn share_source(
-    nvrtc: &Nvrtc,
-    cache: Option<&Cache>,
-    source: &str,
-    compiled: &Compiled,
-) -> Result<(), CudaError> {
-    let Image::Cubin(code) = &compiled.image else {
-        return Ok(());
-    };
-    let Arch::Real(capability) = compiled.arch else {
-        return Ok(());
-    };
-    let ptx = compile::cached(nvrtc, cache, source, Arch::Virtual(capability))?;
-    if let Image::Ptx(text) = &ptx.image {
-        libraries::software_source(code, text);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

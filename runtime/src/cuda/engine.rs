@@ -14,10 +14,10 @@ use cudarc::driver::{
     PushKernelArg, ValidAsZeroBits,
 };
 
-use super::device::{Device, Found, Loaded};
+use super::device::{Device, Found};
 use super::error::{CudaError, Phase, when};
 use super::step::{RING, Slot, Step};
-use super::{Launch, PRELUDE, Place, Program};
+use super::{Launch, Place, Program};
 use crate::exec::{Bytes, Examples, Mode, StepResult};
 
 /// A program with its memory on a device.
@@ -85,7 +85,7 @@ impl Engine {
         train: Examples,
         test: Option<Examples>,
     ) -> Result<Self, CudaError> {
-        let Loaded { module, log } = device.load(&format!("{PRELUDE}{}", program.source))?;
+        let loaded = device.load(&program)?;
         // SAFETY: all memory and all work of the context are on one stream, whose order is the program's.
         unsafe { device.context.disable_event_tracking() };
         let stream = device
@@ -95,10 +95,7 @@ impl Engine {
         let mut functions = BTreeMap::new();
         for Launch { kernel, .. } in program.train.iter().chain(&program.eval) {
             if !functions.contains_key(kernel) {
-                let f = module
-                    .load_function(kernel)
-                    .map_err(when(Phase::Load, "finding a kernel"))?;
-                functions.insert(kernel.clone(), f);
+                functions.insert(kernel.clone(), loaded.function(kernel)?);
             }
         }
         let memory = Memory::new(device, &stream, &program, train, test)?;
@@ -109,7 +106,7 @@ impl Engine {
             stream,
             program,
             device: device.found.clone(),
-            log,
+            log: loaded.log,
             mode: Mode::Train,
             left: 0,
             step: 0,
@@ -127,8 +124,14 @@ impl Engine {
     pub fn log(&self) -> String {
         let of_ptxas =
             |line: &&str| line.starts_with("ptxas info") || line.contains("bytes stack frame");
-        let lines = self.log.lines().filter(|line| !of_ptxas(line));
-        lines.collect::<Vec<_>>().join("\n").trim().to_string()
+        let mut lines: Vec<&str> = Vec::new();
+        for line in self.log.lines().filter(|line| !of_ptxas(line)) {
+            // What modules have in common is warned of in each.
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines.join("\n").trim().to_string()
     }
 
     /// What ptxas says that each kernel takes; nothing where the driver made the machine code from PTX.

@@ -2,7 +2,7 @@
 //!
 //! Nothing of NVIDIA's is needed to build or to run on the processor: the driver and NVRTC are looked for when a
 //! device is opened, and what is missing becomes a [`CudaError`] that says what to do. This module does not know
-//! operators or graphs of them: a program is a source text, launches and places.
+//! operators or graphs of them: a program is the text of kernels, launches and places.
 
 mod choose;
 mod compile;
@@ -10,10 +10,13 @@ mod device;
 mod engine;
 mod error;
 mod libraries;
+mod load;
+mod modules;
 mod nvrtc;
 mod occupancy;
 mod philox;
 mod resources;
+mod slow;
 mod step;
 
 pub use choose::Version;
@@ -24,17 +27,21 @@ pub use error::CudaError;
 pub use libraries::{
     nvrtc, software, software_configure, software_report, software_reset_counters,
 };
+pub use modules::{Kernel, Module};
 pub use nvrtc::Nvrtc;
 pub use occupancy::{Bound, Occupancy, Shape, occupancy};
 pub use philox::PHILOX;
 pub use resources::{Resources, resources};
+pub use slow::{Compiling, on_slow_compilation, watched_compilation};
 pub use step::{PRELUDE, RING};
 
 /// A compiled program: CUDA C and the launches of a step.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The kernels, without [`PRELUDE`].
-    pub source: String,
+    /// CUDA C that kernels may call, without [`PRELUDE`].
+    pub functions: String,
+    /// The kernels, each once.
+    pub modules: Vec<Module>,
     /// A step of training: an [`account`](PRELUDE) before the update, an `advance` in the last launch.
     pub train: Vec<Launch>,
     /// Loss and correctness alone, with the same two calls.

@@ -99,8 +99,8 @@ impl Drop for Compilation<'_> {
 }
 
 impl Nvrtc {
-    /// Loads a library. [`CudaError::NoNvrtc`] where there is none at `path`.
-    pub(super) fn open(path: &Path) -> Result<Self, CudaError> {
+    /// Loads a library, which goes with the value. [`CudaError::NoNvrtc`] where there is none at `path`.
+    pub fn open(path: &Path) -> Result<Self, CudaError> {
         let wrong = |reason: String| CudaError::Nvrtc {
             path: path.into(),
             reason,

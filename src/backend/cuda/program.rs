@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use lenetc_runtime::cuda::{self as runtime, Place, Program};
+use lenetc_runtime::cuda::{self as runtime, Module, Place, Program};
 
 use super::launches;
 use super::planner::Planner;
@@ -161,9 +161,13 @@ impl Plan {
         for list in [&mut train, &mut eval] {
             list.retain(|l| names.contains(l.kernel.as_str()));
         }
-        let texts = kept.iter().map(|k| format!("\n{}", k.text));
+        let texts = kept.iter().map(|k| runtime::Kernel {
+            name: k.name.clone(),
+            text: k.text.clone(),
+        });
         let program = Program {
-            source: print::FUNCTIONS.to_string() + &texts.collect::<String>(),
+            functions: print::FUNCTIONS.into(),
+            modules: Module::group(texts.collect(), &train, &eval),
             train,
             eval,
             batch: self.options.batch as usize,

@@ -4,7 +4,8 @@
 //! kernels compute, nor how they are launched.
 
 use lenetc_runtime::cuda::{
-    Arch, CudaError, Image, PRELUDE, Program, Resources, Version, compile, nvrtc, resources,
+    Arch, Compiling, CudaError, Image, Program, Resources, Version, compile, nvrtc, resources,
+    watched_compilation,
 };
 
 /// The compute capability that text is made for where none is asked for.
@@ -45,9 +46,16 @@ pub fn text(p: &Program, capability: u32) -> Result<String, NoPtx> {
             known: nvrtc.architectures.clone(),
         });
     }
-    let source = format!("{PRELUDE}{}", p.source);
-    let machine_code = compile(&source, Arch::Real(capability))?;
-    let ptx = compile(&source, Arch::Virtual(capability))?;
+    let source = p.source();
+    let what = Compiling {
+        kernels: p.kernels().count(),
+        target: format!("compute capability {}.{}", capability / 10, capability % 10),
+    };
+    let (machine_code, ptx) = watched_compilation(&what, || {
+        let machine_code = compile(&source, Arch::Real(capability))?;
+        let ptx = compile(&source, Arch::Virtual(capability))?;
+        Ok::<_, CudaError>((machine_code, ptx))
+    })?;
     let Image::Ptx(ptx) = ptx.image else {
         unreachable!("a virtual architecture gives PTX")
     };

@@ -238,7 +238,8 @@ pub mod tests {
 
     fn program() -> Program {
         Program {
-            source: String::new(),
+            functions: String::new(),
+            modules: vec![],
             train: vec![launch(300)],
             eval: vec![launch(20)],
             batch: 8,
