@@ -120,6 +120,11 @@ impl Engine {
         &self.device
     }
 
+    /// What ptxas says that each kernel takes; nothing where the driver made the machine code from PTX.
+    pub fn resources(&self) -> Vec<super::Resources> {
+        super::resources(&self.log)
+    }
+
     /// What NVRTC said about the program: nothing, or warnings. What ptxas says of each kernel's resources is not in it.
     pub fn log(&self) -> String {
         let of_ptxas =
@@ -132,11 +137,6 @@ impl Engine {
             }
         }
         lines.join("\n").trim().to_string()
-    }
-
-    /// What ptxas says that each kernel takes; nothing where the driver made the machine code from PTX.
-    pub fn resources(&self) -> Vec<super::Resources> {
-        super::resources(&self.log)
     }
 
     /// All parameters, as they lie in their region.
