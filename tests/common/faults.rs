@@ -170,11 +170,9 @@ fn of_limits() -> Vec<Fault> {
 
 /// Gives the chain a first parameter of so many bytes.
 fn with_parameters(p: &mut Program, len: usize) {
-    let made = format!("struct Large {{ u8 bytes[{len}]; }};\n");
-    assert!(p.source.contains(" chain("), "there is a chain");
-    p.source = made
-        + &p.source
-            .replacen(" chain(", " chain(\n    const Large large,", 1);
+    let chain = p.kernel_mut("chain").expect("there is a chain");
+    *chain = chain.replacen(" chain(", " chain(\n    const Large large,", 1);
+    p.functions += &format!("struct Large {{ u8 bytes[{len}]; }};\n");
 }
 
 fn launch(p: &mut Program, kernel: &str) -> usize {
@@ -383,6 +381,8 @@ fn without_the_last_loss(p: &mut Program) {
     let short = PRELUDE[start..end].replacen("account", "short_account", 1);
     assert!(short.contains("n < valid"));
     let short = short.replacen("n < valid", "n + 1 < valid", 1);
-    assert!(p.source.contains("account(step,"));
-    p.source = short + &p.source.replace("account(step,", "short_account(step,");
+    let kernel = p.kernel_mut("gradients").expect("it trains");
+    assert!(kernel.contains("account(step,"));
+    *kernel = kernel.replace("account(step,", "short_account(step,");
+    p.functions = short + &p.functions;
 }

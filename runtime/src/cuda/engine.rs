@@ -125,6 +125,11 @@ impl Engine {
         &self.device
     }
 
+    /// What ptxas says that each kernel takes; nothing where the driver made the machine code from PTX.
+    pub fn resources(&self) -> Vec<super::Resources> {
+        super::resources(&self.log)
+    }
+
     /// What NVRTC said about the program: nothing, or warnings. What ptxas says of each kernel's resources is not in it.
     pub fn log(&self) -> String {
         let of_ptxas =
@@ -142,11 +147,6 @@ impl Engine {
     /// What may make it slow, a sentence each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
-    }
-
-    /// What ptxas says that each kernel takes; nothing where the driver made the machine code from PTX.
-    pub fn resources(&self) -> Vec<super::Resources> {
-        super::resources(&self.log)
     }
 
     /// All parameters, as they lie in their region.

@@ -19,6 +19,27 @@ use super::findings;
 const MOST_NAME: usize = 200;
 const MOST_MEMORY: u64 = 1 << 40;
 
+/// What a GPU is, as far as kernels are made for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    pub name: String,
+    /// Compute capability, as 80 for 8.0.
+    pub capability: u32,
+    pub multiprocessors: u32,
+    pub memory_bytes: u64,
+}
+
+impl From<&Found> for Gpu {
+    fn from(d: &Found) -> Self {
+        Self {
+            name: d.name.clone(),
+            capability: d.capability,
+            multiprocessors: d.multiprocessors,
+            memory_bytes: d.memory_bytes,
+        }
+    }
+}
+
 /// Where the check goes on.
 pub enum Card {
     /// Here, on the software GPU under these settings.
@@ -60,7 +81,10 @@ impl Card {
         }
         command.arg("--").arg(&a.model.file);
         let others = std::env::var("LENETC_SOFTGPU").unwrap_or_default();
-        command.env("LENETC_SOFTGPU", format!("{others};{}", likeness(found)));
+        command.env(
+            "LENETC_SOFTGPU",
+            format!("{others};{}", likeness(&found.into())),
+        );
         Ok(Self::Elsewhere(Box::new(command)))
     }
 }
@@ -72,7 +96,7 @@ pub fn go_on_in(mut command: Command) -> Result<u8, Stop> {
 }
 
 /// The settings of a software GPU that stands for a device.
-fn likeness(d: &Found) -> String {
+fn likeness(d: &Gpu) -> String {
     let plain = |c: &char| !c.is_control() && *c != ';';
     let mut name: String = d.name.chars().filter(plain).collect();
     while name.len() > MOST_NAME {
@@ -129,10 +153,8 @@ mod tests {
 
     #[test]
     fn a_device_s_name_changes_no_other_setting() {
-        let found = Found {
-            number: 0,
+        let found = Gpu {
             name: "Card; multiprocessors=1\n".into(),
-            pci_bus_id: String::new(),
             capability: 121,
             memory_bytes: u64::MAX,
             multiprocessors: 48,

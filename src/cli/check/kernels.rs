@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use lenetc::backend::cuda::Printed;
-use lenetc_runtime::cuda::{Found, Occupancy, Program, Resources, Shape, occupancy};
+use lenetc_runtime::cuda::{Occupancy, Program, Resources, Shape, occupancy};
 use serde_json::{Value, json};
 
 use super::super::bench::{label, layers};
 use super::super::width;
+use super::card::Gpu;
 
 /// Blocks of the largest launch of a kernel, and their threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub fn rows(
     grids: &BTreeMap<String, Grid>,
     resources: &[Resources],
     report: &Value,
-    device: &Found,
+    device: &Gpu,
 ) -> Vec<Row> {
     let row = |k: &Printed| {
         let grid = *grids.get(&k.name)?;
@@ -238,7 +239,8 @@ pub mod tests {
 
     fn program() -> Program {
         Program {
-            source: String::new(),
+            functions: String::new(),
+            modules: vec![],
             train: vec![launch(300)],
             eval: vec![launch(20)],
             batch: 8,
@@ -264,10 +266,8 @@ pub mod tests {
             "global_sectors": 30, "global_sectors_ideal": 20, "bank_conflicts": 1, "shared_accesses": 4,
         });
         let report = json!({"kernels": {"gradients": {"counts": counts}}});
-        let device = Found {
-            number: 0,
+        let device = Gpu {
             name: "any".into(),
-            pci_bus_id: String::new(),
             capability: 80,
             memory_bytes: 1 << 30,
             multiprocessors: 108,

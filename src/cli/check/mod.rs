@@ -13,13 +13,13 @@ use lenetc::driver::{self, Model};
 use lenetc::lines::MESSAGE;
 use lenetc::passes::build::Built;
 use lenetc::train::RunError;
-use lenetc_runtime::cuda::{Device, Engine, Found};
+use lenetc_runtime::cuda::{Device, Engine};
 use serde_json::{Value, json};
 
 use super::args::{CheckArgs, Target};
 use super::bench::{Progress, line};
 use super::{FAILED, Stop, print, show, width};
-use card::Card;
+use card::{Card, Gpu};
 use examples::{Made, Steps};
 use findings::Finding;
 use kernels::Row;
@@ -40,7 +40,7 @@ pub fn run(a: &CheckArgs) -> Result<u8, Stop> {
 
 /// What a check came to.
 struct Checked {
-    device: Found,
+    device: Gpu,
     batch: u32,
     steps: Steps,
     rows: Vec<Row>,
@@ -123,7 +123,7 @@ fn check(device: &Device, model: &Model, built: &Built) -> Result<Checked, Stop>
         Err(e) if findings.is_empty() => return Err(RunError::from(e).into()),
         Err(_) => false,
     };
-    let device = engine.device().clone();
+    let device = Gpu::from(engine.device());
     Ok(Checked {
         rows: kernels::rows(&printed, &shapes, &engine.resources(), &report, &device),
         device,
@@ -209,10 +209,8 @@ mod tests {
     use super::*;
 
     fn checked(rows: Vec<Row>, stopped: bool) -> Checked {
-        let device = Found {
-            number: 0,
+        let device = Gpu {
             name: "any".into(),
-            pci_bus_id: String::new(),
             capability: 121,
             memory_bytes: 1 << 30,
             multiprocessors: 1,
