@@ -4,6 +4,7 @@
 //! device is opened, and what is missing becomes a [`CudaError`] that says what to do. This module does not know
 //! operators or graphs of them: a program is a source text, launches and places.
 
+mod card;
 mod choose;
 mod compile;
 mod device;
@@ -13,9 +14,9 @@ mod libraries;
 mod nvrtc;
 mod philox;
 mod resources;
-mod software;
 mod step;
 
+pub use card::software_card;
 pub use choose::Version;
 pub use compile::{Arch, Compiled, Image, compile};
 pub use device::{Choice, Device, Found, devices};
@@ -27,7 +28,6 @@ pub use libraries::{
 pub use nvrtc::Nvrtc;
 pub use philox::PHILOX;
 pub use resources::{Resources, resources};
-pub use software::software_card;
 pub use step::{PRELUDE, RING};
 
 /// A compiled program: CUDA C and the launches of a step.
