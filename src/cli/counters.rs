@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use lenetc::diag;
 use lenetc::train::Session;
 use lenetc_runtime::cuda::{
-    Engine, Found, software_card, software_configure, software_report, software_reset_counters,
+    Choice, Engine, Found, software_card, software_configure, software_report,
+    software_reset_counters,
 };
 
 use super::args::BenchArgs;
@@ -48,6 +49,9 @@ fn set_by_user() -> Vec<String> {
 /// Makes the software GPU stand for the card to be estimated, before it is opened. What the environment says of a card
 /// counts where the command line names none.
 pub fn choose_card(a: &BenchArgs) -> Result<(), Stop> {
+    if a.run.device != Some(Choice::Software) {
+        return Ok(());
+    }
     let set = set_by_user();
     let Some(card) = &a.estimate else {
         return match set.is_empty() {
@@ -63,7 +67,13 @@ pub fn choose_card(a: &BenchArgs) -> Result<(), Stop> {
 }
 
 fn stand_for(card: &str) -> Result<(), Stop> {
-    software_card(card).map_err(|e| Stop::Message(e.to_string()))
+    match software_card(card) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Stop::Message(format!(
+            "the software GPU does not know the card {card}"
+        ))),
+        Err(e) => Err(Stop::Message(e.to_string())),
+    }
 }
 
 /// What one kernel did in a step.

@@ -21,9 +21,6 @@ use super::setting::{Setting, Target, line};
 /// Rates of a GPU. The first figure is from the source text to the loaded kernels, data and the driver's start included.
 pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     let start = Instant::now();
-    if a.run.device == Some(Choice::Software) {
-        counters::choose_card(a)?;
-    }
     let mut session = train::session(&a.run, train::Purpose::Training, |_| ())?;
     let ready = start.elapsed().as_secs_f64() * 1e3;
     session.initialise()?;

@@ -24,7 +24,7 @@ use serde_json::json;
 
 use super::args::{self, BenchArgs, RunArgs};
 use super::train::Prepared;
-use super::{Stop, print, width};
+use super::{Stop, counters, print, width};
 use figures::{Limits, Table, contents};
 use latency::{Batches, Latency};
 use load::{Load, Watch};
@@ -47,7 +47,10 @@ pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     }
     match a.run.target {
         args::Target::Cpu => on_cpu(&a),
-        args::Target::Cuda => gpu::run(&a),
+        args::Target::Cuda => {
+            counters::choose_card(&a)?;
+            gpu::run(&a)
+        }
     }
 }
 

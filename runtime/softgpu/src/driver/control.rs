@@ -6,13 +6,8 @@ use std::ffi::{CStr, CString, c_char, c_int};
 
 impl State {
     fn configure(&mut self, text: &str) -> bool {
-        let l2_bytes = self.config.card.l2_bytes;
         match self.config.apply(text) {
             Ok(wanted) => {
-                // A cache of another card has another size.
-                if self.config.card.l2_bytes != l2_bytes {
-                    self.l2 = None;
-                }
                 if wanted.reset {
                     self.reset();
                 }

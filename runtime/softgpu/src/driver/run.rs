@@ -253,6 +253,9 @@ impl State {
         let fitting = self.active_blocks(&spec.kernel, threads as i32, dynamic);
         let resident = fitting.unwrap_or(1).max(1).unsigned_abs();
         let rates = Rates::of(card.capability);
+        // A cache of another card has another size.
+        let l2_bytes = u64::from(card.l2_bytes);
+        let fits = |l2: &L2| l2.capacity() == l2_bytes;
         let shared = spec.kernel.program.shared_static
             + spec.dynamic_shared
             + card.limits.shared_reserved_bytes;
@@ -267,7 +270,8 @@ impl State {
             l2: self
                 .l2
                 .take()
-                .unwrap_or_else(|| L2::new(u64::from(card.l2_bytes))),
+                .filter(fits)
+                .unwrap_or_else(|| L2::new(l2_bytes)),
         }
     }
 

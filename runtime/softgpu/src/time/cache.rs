@@ -120,6 +120,11 @@ impl L2 {
         }
     }
 
+    /// Bytes.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
     pub fn start_wave(&mut self) {
         self.waves.push(Wave {
             before: self.bytes,
