@@ -33,14 +33,10 @@ pub fn software_configure(settings: &str) -> bool {
 }
 
 /// Makes it stand for a card from now on, as for a program that has not opened it yet: what was on it is gone. Loads it
-/// where it is not loaded.
-pub fn software_card(card: &str) -> Result<(), CudaError> {
+/// where it is not loaded. False where it does not know the card.
+pub fn software_card(card: &str) -> Result<bool, CudaError> {
     libraries::load(Driver::Software)?;
-    if software_configure(&format!("card={card};reset=1")) {
-        return Ok(());
-    }
-    let reason = format!("it does not know the card {card}");
-    Err(CudaError::Software { reason })
+    Ok(software_configure(&format!("card={card};reset=1")))
 }
 
 /// Sets its counters to zero; false where it is not the driver.
