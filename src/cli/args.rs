@@ -87,17 +87,12 @@ pub struct CheckArgs {
     #[arg(long, value_name = "N|software")]
     pub device: Option<Choice>,
     /// The card that the software GPU stands for
-    #[arg(long, value_parser = PossibleValuesParser::new(CARDS))]
+    #[arg(long, value_parser = PossibleValuesParser::new(super::counters::CARDS))]
     pub card: Option<String>,
     /// The compute capability that is compiled for, as 90 for 9.0
     #[arg(long, value_name = "NUMBER")]
     pub arch: Option<u32>,
 }
-
-/// What the software GPU can stand for.
-const CARDS: [&str; 9] = [
-    "a100", "gtx1660", "h100", "l4", "p100", "rtx4090", "rtx5090", "t4", "v100",
-];
 
 #[derive(Args, Debug, Clone)]
 pub struct RunArgs {
