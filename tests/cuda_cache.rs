@@ -98,7 +98,9 @@ fn evaluating_compiles_what_it_needs_and_training_the_rest() {
 
     let eval = ["eval", &model, "--weights", &weights];
     let on_processor = fresh.run(&eval);
-    assert_eq!(fresh.on_gpu(&eval), on_processor);
+    // A word about the compilation may follow.
+    let on_gpu = fresh.on_gpu(&eval);
+    assert!(on_gpu.starts_with(&on_processor), "{on_gpu}");
     assert_eq!(fresh.kernels(), set(&["chain_2", "close"]));
     let of_eval = fresh.files().len();
 
