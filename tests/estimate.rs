@@ -90,10 +90,11 @@ fn the_plan_is_the_cards() {
     let blocks = |multiprocessors: u32| -> BTreeMap<String, u64> {
         let model = gpu::named("lenet", &["batch_size=64".into()]);
         let program = gpu::plan(&model, multiprocessors).program();
-        let launches = program.train.iter();
-        launches
-            .map(|launch| (launch.kernel.clone(), u64::from(launch.blocks)))
-            .collect()
+        let mut blocks = BTreeMap::new();
+        for launch in &program.train {
+            *blocks.entry(launch.kernel.clone()).or_insert(0) += u64::from(launch.blocks);
+        }
+        blocks
     };
     for (card, multiprocessors, capability) in [("h100", 132, 90), ("gtx1660", 22, 75)] {
         let found = json(
