@@ -17,7 +17,10 @@ fn bench(args: &[&str]) -> String {
         "{args:?}: {}",
         String::from_utf8_lossy(&o.stderr)
     );
-    assert!(o.stderr.is_empty(), "progress is for terminals");
+    // On a busy machine NVRTC takes more than the second that it is told after.
+    let stderr = String::from_utf8_lossy(&o.stderr);
+    let mut told = stderr.lines().filter(|l| !l.starts_with("note: compiling"));
+    assert_eq!(told.next(), None, "progress is for terminals");
     String::from_utf8_lossy(&o.stdout).into_owned()
 }
 

@@ -236,20 +236,28 @@ impl Frame {
     }
 
     fn call(&self, c: &Call, u: &Uniforms) {
+        let places = c.buffers.iter().map(|&place| self.resolve(place));
         // Clearing all of it would take as long as a small kernel.
-        let mut table = [const { MaybeUninit::uninit() }; MOST_BUFFERS];
-        for (slot, &place) in table.iter_mut().zip(&c.buffers) {
-            slot.write(self.resolve(place));
-        }
+        let mut few = [const { MaybeUninit::uninit() }; FEW_BUFFERS];
+        let many: Vec<*mut u8>;
+        let table: *const *mut u8 = if c.buffers.len() <= FEW_BUFFERS {
+            for (slot, place) in few.iter_mut().zip(places) {
+                slot.write(place);
+            }
+            few.as_ptr().cast()
+        } else {
+            many = places.collect();
+            many.as_ptr()
+        };
         // SAFETY: the memory plan gave every buffer a place of its kernel's size, `Machine` allocated those
         // sizes and checked the data's, and frames of concurrent blocks do not overlap where they write. A kernel
         // reads as many entries of the table as it has buffers, which are written.
-        unsafe { (c.entry)(table.as_ptr().cast(), u, 0) }
+        unsafe { (c.entry)(table, u, 0) }
     }
 }
 
-/// A kernel has at most so many buffers; a program with more is refused when it is bound.
-pub const MOST_BUFFERS: usize = 64;
+/// Pointers to so many buffers stand on the stack; a join of more branches has them on the heap.
+const FEW_BUFFERS: usize = 64;
 
 /// How many shards a batch of so many blocks has.
 pub fn shards(blocks: usize, shard_bytes: usize) -> usize {
@@ -259,20 +267,7 @@ pub fn shards(blocks: usize, shard_bytes: usize) -> usize {
 
 impl Machine {
     /// Allocates a program's memory for a pool of `threads`. Parameters are zero.
-    ///
-    /// Panics where a call has more than [`MOST_BUFFERS`] buffers.
     pub fn new(program: Program, threads: usize) -> Self {
-        let calls = program
-            .train
-            .iter()
-            .chain(&program.eval)
-            .flat_map(|p| match p {
-                Phase::Blocks(c) | Phase::Once(c) => c.as_slice(),
-                Phase::Reduce => &[],
-            });
-        for c in calls {
-            assert!(c.buffers.len() <= MOST_BUFFERS, "{} has too many", c.name);
-        }
         Self {
             parameters: Region::zeroed(program.parameter_bytes),
             arenas: (0..threads)

@@ -63,28 +63,28 @@ impl Printer<'_> {
     }
 
     fn passed(&self, unit: &Unit) -> Vec<Passed> {
-        let mixed = self.mixed();
+        let chosen = self.chosen_and_written();
         let all = globals(self.k).zip(&unit.places);
         all.map(|((id, b), &place)| Passed {
             ty: self.element_type(b, id),
             name: self.names.buffer(id).to_string(),
             place,
             written: self.written.contains(&id),
-            shared: mixed.contains(&id) || unit.places.iter().filter(|p| **p == place).count() > 1,
+            shared: chosen.contains(&id) || unit.places.iter().filter(|p| **p == place).count() > 1,
         })
         .collect()
     }
 
-    /// Buffers that a round reads where another one reads what this launch writes. NVRTC takes what is read through a
-    /// choice of pointers for read-only as soon as one of them is.
-    fn mixed(&self) -> BTreeSet<BufId> {
+    /// Buffers that pointers are chosen among of which one is written. NVRTC does not see that what is read through such a
+    /// choice may be what is written, and would read it as read-only.
+    fn chosen_and_written(&self) -> BTreeSet<BufId> {
         let mut out = BTreeSet::new();
         for Rounds { buffers, .. } in self.rounds {
             for slot in 0..buffers[0].len() {
-                let all = buffers.iter().map(|round| round[slot]);
-                let (written, read): (Vec<BufId>, Vec<BufId>) =
-                    all.partition(|id| self.written.contains(id));
-                out.extend(read.into_iter().filter(|_| !written.is_empty()));
+                let all = || buffers.iter().map(|round| round[slot]);
+                if all().any(|id| self.written.contains(&id)) {
+                    out.extend(all());
+                }
             }
         }
         out
