@@ -329,12 +329,16 @@ fn trained(mut session: Session) -> (Vec<Tensor>, Vec<f64>, Vec<Tensor>) {
 
 /// Holds a net on the software GPU, under all sanitizers and in several orders, to the processor.
 fn trains_as_on_the_processor(name: &str, text: &str, batch: usize, gradients: Gradients) {
+    trains_in_orders(name, text, batch, gradients, &[0, 1, 5]);
+}
+
+fn trains_in_orders(name: &str, text: &str, batch: usize, gradients: Gradients, orders: &[u32]) {
     let data = tempfile::tempdir().expect("a temporary folder");
     gpu::first_images(data.path(), 2 * batch + batch / 2, batch);
     let model = || gpu::read(name, text.into(), &[]);
     let (start, losses, end) = trained(gpu::session(model(), data.path(), None));
     assert_ne!(start, end, "{name} learns");
-    for order in [0, 1, 5] {
+    for order in orders {
         let device = gpu::device(&format!("sanitize=all;warp_order={order}"));
         let session = gpu::session(model(), data.path(), Some(&device));
         let (same, on_gpu, on_gpu_end) = trained(session);
@@ -404,6 +408,53 @@ fn joins_of_more_operands_than_a_kernel_has_parameters_train_as_on_the_processor
             l.arguments.iter().filter(|p| start(p)).count() == 2
         }));
         trains_as_on_the_processor(join, &text, 4, Gradients::Vanish);
+    }
+}
+
+/// Formulas that repeat in one order, and read one value in one round and two in another.
+#[test]
+fn layers_that_are_joined_otherwise_are_no_rounds() {
+    let _one = gpu::alone();
+    let within = "Linear(12); Sigmoid; Linear(8)";
+    let dense = format!(
+        "Flatten; Linear(8); Sigmoid; \
+         Add {{ {{ Add {{ {{ {within} }} {{ Identity }} }}; {within} }} {{ Identity }} }}"
+    );
+    let within = "Conv2d(2, kernel_size=3, padding=1); Tanh; MaxPool2d(3, stride=1, padding=1); \
+                  Conv2d(1, kernel_size=1)";
+    let windows =
+        format!("Add {{ {{ Add {{ {{ {within} }} {{ Identity }} }}; {within} }} {{ Identity }} }}");
+    let branch = "{ Linear(8); Sigmoid; Linear(8); Sigmoid } { Identity } { Linear(8); Linear(8) }";
+    let branches = vec![format!("{{ Add {{ {branch} }} }}"); 3].join(" ");
+    let branches = format!("Flatten; Linear(8); Tanh; Add {{ {branches} }}");
+    for layers in [dense, windows, branches] {
+        let text = deep::of_layers(std::slice::from_ref(&layers), 8);
+        trains_in_orders(&layers, &text, 8, Gradients::Reach, &[0]);
+    }
+}
+
+#[test]
+fn random_joins_of_equal_layers_train_as_on_the_processor() {
+    let _one = gpu::alone();
+    let mut state = 7u64;
+    let mut draw = |n: usize| {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 33) as usize % n
+    };
+    for k in 0..400 {
+        let layers = [
+            vec!["Flatten; Linear(8)".to_string()],
+            deep::joined(2, &mut draw),
+        ]
+        .concat();
+        let text = deep::of_layers(&layers, 8);
+        // The plan holds that rounds read their values alike.
+        planned(text.clone());
+        if k % 40 == 0 {
+            trains_in_orders(&layers.join("; "), &text, 8, Gradients::Vanish, &[0]);
+        }
     }
 }
 

@@ -119,10 +119,10 @@ pub fn open(path: &Path) -> Result<File, WriteError> {
     })
 }
 
-/// Replaces an entry of a folder that is ours alone: other processes see the old content or the new. After a crash of
+/// Replaces an entry of a folder that is ours alone, whose owner removes what crashed writers have left there: other
+/// processes see the old content or the new. After a crash of
 /// the machine it may be cut short: the reader must notice that. Follows no link.
 pub fn replace_entry(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    sweep(path);
     let mut file = temporary(path, 0o600)?;
     for part in parts {
         file.write_all(part)?;

@@ -27,6 +27,21 @@ pub fn of_layers(layers: &[String], batch: u32) -> String {
     out + "    Flatten; Linear(10)\n}\n" + &train("fashion_mnist", batch)
 }
 
+/// Joins within joins of layers that are few in kind and one in width, so that formulas repeat which read different
+/// values. `draw(n)` gives a number below n.
+pub fn joined(depth: u32, draw: &mut impl FnMut(usize) -> usize) -> Vec<String> {
+    let layers = (0..1 + draw(3)).map(|_| {
+        if depth == 0 || draw(5) < 2 {
+            return ["Linear(8)", "Linear(8); Sigmoid", "Linear(8); Tanh"][draw(3)].to_string();
+        }
+        let within = joined(depth - 1, draw).join("; ");
+        let mut branches = vec![format!("{{ {within} }}"); 1 + draw(2)];
+        branches.push("{ Identity }".into());
+        format!("Add {{ {} }}", branches.join(" "))
+    });
+    layers.collect()
+}
+
 /// A join of so many branches, over maps of 7 × 7.
 pub fn wide(join: &str, branches: usize, batch: u32) -> String {
     let branch = "{ Conv2d(2, kernel_size=1); Tanh }";

@@ -233,10 +233,11 @@ impl Engine {
         for step in 0..steps {
             // What fails behind a first step fails behind an update.
             self.updated |= self.mode == Mode::Train && step > 0;
-            let mut graph = self.graphs[slot(self.mode)].iter();
+            let graph = self.graphs[slot(self.mode)].as_ref();
+            let graph = graph.expect("steps are left only where `begin` has captured one");
             // SAFETY: the program's places have the sizes that its kernels use, `Memory` allocated those, and it lives
             // as long as the graph.
-            let launched = graph.try_for_each(|g| unsafe { g.launch() });
+            let launched = unsafe { graph.launch() };
             launched.map_err(when(self.phase(), doing))?;
         }
         if sleeps(self.step_time[slot(self.mode)], steps) {
@@ -288,6 +289,13 @@ impl Engine {
         let launched =
             unsafe { function.launch(&self.stream, launch.blocks, launch.threads, &addresses) };
         launched.map_err(when(Phase::Load, "launching a kernel"))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Where a call failed within a round, what was launched before it may still run.
+        let _ = self.stream.synchronize();
     }
 }
 

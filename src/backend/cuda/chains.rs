@@ -22,6 +22,10 @@ pub fn cut(groups: &[Group], classes: &Classes, run: &[usize]) -> Vec<Launch> {
     let mut at = 0;
     while at < run.len() {
         let (period, repeats) = repetition(ahead(at));
+        // Formulas that repeat are rounds of one text only where they use each other's values alike.
+        let round = |r: usize| classes.key(groups, &run[at + r * period..at + (r + 1) * period]);
+        let first = round(0);
+        let repeats = 1 + (1..repeats).take_while(|&r| round(r) == first).count();
         let left = &run[at..at + period * repeats];
         let taken = match repeats {
             1 => open.one(groups, left[0]),

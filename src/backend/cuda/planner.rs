@@ -255,6 +255,13 @@ impl<'a> Planner<'a> {
         if others.is_empty() {
             return None;
         }
+        // Values that are one in the first round have one pointer in all.
+        let like = self.classes.key(self.groups, first);
+        let alike = |round: &Vec<usize>| self.classes.key(self.groups, round) == like;
+        assert!(
+            others.iter().all(alike),
+            "a bug in lenetc: rounds differ in what they read"
+        );
         let of = |round| values(self.groups, round);
         let mut distinct = Numbers::default();
         let mut slots: Vec<(usize, BufId)> = Vec::new();

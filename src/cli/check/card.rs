@@ -64,6 +64,14 @@ impl Card {
     }
 
     fn elsewhere(a: &CheckArgs, number: u32) -> Result<Self, Stop> {
+        let file = &a.model.file;
+        if !file.is_file() {
+            return Err(Stop::Message(format!(
+                "{} is read again for a GPU of this machine, and can be read once: \
+                 save it as a file, or name a card, as --card h100",
+                file.display()
+            )));
+        }
         let all = devices().map_err(RunError::from)?;
         let found = all.get(number as usize).ok_or_else(|| {
             RunError::from(CudaError::DeviceNumber {

@@ -95,10 +95,9 @@ fn check(device: &Device, model: &Model, built: &Built) -> Result<Checked, Stop>
     let batch = model.config.batch_size;
     let graph = model.differentiate(built.graph.clone());
     let plan = driver::plan_cuda(graph, true, batch, device.found.multiprocessors);
-    if plan.too_large().is_some() {
+    if let Some(why) = plan.too_large() {
         return Err(Stop::Message(format!(
-            "a kernel works on more elements than 2^31 for a batch of {batch}: \
-             --set train.batch_size= makes it smaller"
+            "{why} for a batch of {batch}: --set train.batch_size= makes it smaller"
         )));
     }
     let steps = Steps::new(batch, model.trained);
