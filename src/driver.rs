@@ -13,7 +13,7 @@ use crate::backend::cpu::{self, Isa};
 use crate::backend::cuda;
 use crate::diag::{self, Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
-use crate::nest::loops::{self, Dialect, Kernel};
+use crate::nest::loops::Dialect;
 use crate::ops;
 use crate::ops::Graph;
 use crate::passes::build::{self, Built};
@@ -226,8 +226,7 @@ pub fn group(g: &mut Graph, passes: impl Into<Passes>) -> Vec<Group> {
 pub fn plan(mut g: Graph, passes: impl Into<Passes>, batch: u32, isa: Isa) -> cpu::Plan {
     let groups = group(&mut g, passes);
     let plan = cpu::plan(&g, &groups, batch, isa);
-    verified_kernels(plan.steps.iter().map(cpu::Step::kernel), Dialect::Processor);
-    plan
+    held(plan)
 }
 
 /// The same with the tiles that are the fastest on this machine, as the cache or a measurement has them, and what was
@@ -243,8 +242,7 @@ pub fn tuned_plan(
     let mut plan = cpu::plan(&g, &groups, batch, isa);
     let nests: Vec<_> = groups.iter().map(|group| &group.nest).collect();
     let tuned = tune::run(&mut plan, &nests, cache);
-    verified_kernels(plan.steps.iter().map(cpu::Step::kernel), Dialect::Processor);
-    (plan, tuned)
+    (held(plan), tuned)
 }
 
 /// The plan of [`plan`] for a GPU; `multiprocessors` is what the device has.
@@ -256,7 +254,14 @@ pub fn plan_cuda(mut g: Graph, optimise: bool, batch: u32, multiprocessors: u32)
     };
     let plan = cuda::plan(&g, &groups, options);
     let units = plan.train.iter().chain(&plan.eval);
-    verified_kernels(units.map(|unit| &unit.kernel), Dialect::Gpu);
+    units.for_each(|unit| Dialect::Gpu.hold(&unit.kernel));
+    plan
+}
+
+/// A plan whose kernels are all the processor's.
+fn held(plan: cpu::Plan) -> cpu::Plan {
+    let kernels = plan.steps.iter().map(cpu::Step::kernel);
+    kernels.for_each(|kernel| Dialect::Processor.hold(kernel));
     plan
 }
 
@@ -264,14 +269,5 @@ pub fn plan_cuda(mut g: Graph, optimise: bool, batch: u32, multiprocessors: u32)
 fn verified(g: &Graph, pass: &str) {
     if let Err(e) = ir::verify(g).and_then(|()| ops::verify(g)) {
         panic!("a bug in lenetc: after {pass} the graph is wrong: {e}");
-    }
-}
-
-/// A kernel that leaves its memory, or says what its target cannot do, is a bug of its schedule.
-fn verified_kernels<'a>(kernels: impl Iterator<Item = &'a Kernel>, dialect: Dialect) {
-    for kernel in kernels {
-        if let Err(e) = loops::verify(kernel).and_then(|()| dialect.verify(kernel)) {
-            panic!("a bug in lenetc: a schedule made a wrong kernel: {e}");
-        }
     }
 }

@@ -17,6 +17,7 @@ use super::program::Plan;
 use super::schedule::TileSize;
 use super::trial::Trial;
 use crate::diag;
+use crate::nest::loops::Dialect;
 use crate::nest::{self, Nest};
 
 /// Changes when entries of the cache mean something else.
@@ -178,6 +179,8 @@ fn fastest(all: Vec<Chosen>, block: u32) -> Option<TileSize> {
     if kernels.len() < 2 {
         return None;
     }
+    // A trial runs them all, whether they win or not.
+    kernels.iter().for_each(|k| Dialect::Processor.hold(k));
     let mut trial = Trial::new(&kernels, &code, block).ok()?;
     let everyone: Vec<usize> = (0..kernels.len()).collect();
     let best = winner(&mut trial, &everyone)?;

@@ -15,6 +15,16 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Holds a kernel to all that [`verify`](super::verify) proves and to the target's part of the language, before
+    /// anything is made of it.
+    ///
+    /// Panics where the kernel breaks either: that is a bug of the schedule that made it.
+    pub fn hold(self, kernel: &Kernel) {
+        if let Err(e) = super::verify(kernel).and_then(|()| self.verify(kernel)) {
+            panic!("a bug in lenetc: a schedule made a wrong kernel: {e}");
+        }
+    }
+
     /// The first construct of a kernel that the target does not have, if there is one.
     pub fn verify(self, kernel: &Kernel) -> Result<(), String> {
         let lacks = |what: &str| Err(format!("kernel {}: {self:?} has no {what}", kernel.name));
