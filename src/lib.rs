@@ -12,6 +12,12 @@
 //!
 //! Imports run one way: `lines ← diag ← syntax ← ir ← nest ← ops ← passes ← backend ← driver ← train ← main`.
 
+#![warn(
+    clippy::undocumented_unsafe_blocks,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
 // Tests within share the list of cases with those outside.
 #[cfg(test)]
 extern crate self as lenetc;

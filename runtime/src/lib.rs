@@ -1,5 +1,11 @@
 //! What a compiled program needs while it runs. Imports nothing of the compiler.
 
+#![warn(
+    clippy::undocumented_unsafe_blocks,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
 pub mod cache;
 pub mod code;
 pub mod cuda;

@@ -39,6 +39,12 @@
 //! tensor cores, cooperative launches, clusters, managed memory and allocations inside graphs are refused. `cp.async`
 //! copies at once, so a missing wait does not show. Kernels do not reach host memory. All devices share one memory.
 
+#![warn(
+    clippy::undocumented_unsafe_blocks,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
 pub mod card;
 pub mod config;
 pub mod count;

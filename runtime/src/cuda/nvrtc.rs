@@ -127,6 +127,7 @@ impl Nvrtc {
     unsafe fn bind(path: &Path, library: Library) -> Result<Self, &'static str> {
         macro_rules! symbol {
             ($name:literal) => {
+                // SAFETY: the caller promises that the library has NVRTC's functions under their names.
                 *unsafe { library.get($name) }.map_err(|_| $name)?
             };
         }
@@ -137,6 +138,7 @@ impl Nvrtc {
             symbol!("nvrtcGetSupportedArchs"),
         );
         let (mut major, mut minor, mut len) = (0, 0, 0);
+        // SAFETY: they are NVRTC's, each writes one number through its pointer, and the list has as many as `count` says.
         let architectures = unsafe {
             version(&mut major, &mut minor);
             count(&mut len);
@@ -235,8 +237,8 @@ impl Compilation<'_> {
         // SAFETY: the handle is alive.
         let code = unsafe { size(self.handle, &mut len) };
         let mut out = vec![0u8; len];
-        // SAFETY: `out` has the size that NVRTC asked for.
         let code = if code == SUCCESS {
+            // SAFETY: `out` has the size that NVRTC asked for.
             unsafe { get(self.handle, out.as_mut_ptr().cast()) }
         } else {
             code

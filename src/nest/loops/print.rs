@@ -1,4 +1,4 @@
-//! Prints a kernel as the loops that it is: a text that [`super::parse`] reads back.
+//! Prints a kernel as the loops that it is: a text that [`super::parse()`] reads back.
 //!
 //! A loop of one trip reads `at i = 0`, a value that several read is named by a `let`, and long lines go on eight
 //! columns further in. `docs/stages.md` has the grammar.

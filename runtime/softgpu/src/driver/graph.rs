@@ -349,14 +349,17 @@ pub unsafe extern "C" fn cuGraphGetNodes(
             return Err(INVALID_VALUE);
         }
         if nodes.is_null() {
-            // SAFETY: the caller's promise, here and below.
+            // SAFETY: the caller's promise.
             return unsafe { put(count, known.handles.len()) };
         }
+        // SAFETY: the caller's promise.
         let room = unsafe { count.read_unaligned() };
         for k in 0..room {
             let handle = known.handles.get(k).copied().unwrap_or(0);
+            // SAFETY: the caller has room for so many.
             unsafe { nodes.add(k).write_unaligned(handle) };
         }
+        // SAFETY: the caller's promise.
         unsafe { put(count, known.handles.len().min(room)) }
     })
 }

@@ -197,9 +197,11 @@ pub unsafe extern "C" fn lenetc_softgpu_source(
     if cubin.is_null() || ptx.is_null() {
         return refuse("a CUBIN and its PTX belong here");
     }
-    // SAFETY: the caller's promise, here and below.
+    // SAFETY: the caller's promise.
     let bytes = unsafe { std::slice::from_raw_parts(cubin.cast::<u8>(), len) };
-    match unsafe { CStr::from_ptr(ptx) }.to_str() {
+    // SAFETY: the caller's promise.
+    let ptx = unsafe { CStr::from_ptr(ptx) };
+    match ptx.to_str() {
         Ok(text) => c_int::from(!source(bytes, text)),
         Err(_) => refuse("the PTX is not text"),
     }

@@ -263,17 +263,19 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
     values: *const *mut c_void,
 ) -> u32 {
     enter("cuModuleLoadDataEx", Gate::Context, |state| {
-        // SAFETY: the caller's promise, here and below.
+        // SAFETY: the caller's promise.
         let result = unsafe { load_text(state, module, image) };
         if result.is_err() && count > 0 && !options.is_null() && !values.is_null() {
             let option = |wanted: u32| {
-                (0..count as usize)
-                    .find_map(|k| unsafe { (*options.add(k) == wanted).then(|| *values.add(k)) })
+                // SAFETY: the caller has so many options and values.
+                let value = |k| unsafe { (*options.add(k) == wanted).then(|| *values.add(k)) };
+                (0..count as usize).find_map(value)
             };
             if let (Some(buffer), Some(size)) = (
                 option(JIT_ERROR_LOG_BUFFER),
                 option(JIT_ERROR_LOG_BUFFER_SIZE_BYTES),
             ) {
+                // SAFETY: the caller's buffer has that size.
                 unsafe { write_log(buffer.cast(), size as usize, &state.last_error) };
             }
         }

@@ -156,9 +156,10 @@ fn potential(
 ) -> u32 {
     enter(symbol, Gate::Context, |state| {
         let kernel = state.function(function)?;
-        // SAFETY: the caller's promise, here and below.
+        // SAFETY: the caller's promise.
         let (grid_size, block_size) =
             unsafe { state.best_block(&kernel, shared_of, fixed, limit) }?;
+        // SAFETY: the caller's promise.
         unsafe {
             put(grid, grid_size)?;
             put(block, block_size)

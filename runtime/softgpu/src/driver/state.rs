@@ -91,6 +91,10 @@ impl State {
         state
     }
 
+    #[expect(
+        clippy::print_stderr,
+        reason = "a program that loads the library has no other way to be told"
+    )]
     fn from_environment() -> Self {
         let mut config = Config::default();
         let mut error = String::new();
