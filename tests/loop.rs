@@ -3,6 +3,9 @@
 //! A model of one linear layer is compiled for the processor, and by hand for the software GPU; both sessions train
 //! on the same data from the same weights. So this test is about the loop and not about the compiler.
 
+#[path = "../runtime/tests/common/modules.rs"]
+mod modules;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,8 +15,10 @@ use lenetc::diag::Source;
 use lenetc::driver::{self, Model};
 use lenetc::ir::{Distribution, StateInfo, StateKind, TensorType};
 use lenetc::train::{self, Doing, Epoch, Loaded, Metrics, Options, RunError, Session, Watcher};
-use lenetc_runtime::cuda::{Choice, Device, Kernel, Launch, Module, Place, Program};
+use lenetc_runtime::cuda::{Choice, Device, Launch, Place, Program};
 use lenetc_runtime::exec::Mode;
+
+use modules::modules;
 
 const EXAMPLES: usize = 50;
 const BIAS_BYTES: usize = 64;
@@ -53,21 +58,6 @@ extern "C" __global__ void onward(Step* step) {
     advance(step);
 }
 "#;
-
-/// The functions before the kernels of a text, and each kernel in a module of its own.
-fn modules(text: &str) -> (String, Vec<Module>) {
-    const HEAD: &str = "extern \"C\" __global__ void ";
-    let mut parts = text.split(HEAD);
-    let functions = parts.next().unwrap_or("").to_string();
-    let module = |part: &str| {
-        let name = part.split('(').next().unwrap_or("").to_string();
-        let text = format!("{HEAD}{part}");
-        Module {
-            kernels: vec![Kernel { name, text }],
-        }
-    };
-    (functions, parts.map(module).collect())
-}
 
 fn program(batch: usize) -> (Program, Vec<StatePlace>) {
     use Place::*;

@@ -3,14 +3,18 @@
 //! The program is written by hand: a linear layer on bytes with the mean squared error and SGD. Its results are
 //! compared with the same steps in f64. Errors of the driver are injected in processes of their own.
 
+#[path = "common/modules.rs"]
+mod modules;
+
 use std::process::{Command, Output};
 
 use lenetc_runtime::cuda::{
-    Choice, CudaError, Device, Engine, Kernel, Launch, Module, PHILOX, Place, Program, RING,
-    software_configure, software_report,
+    Choice, CudaError, Device, Engine, Launch, PHILOX, Place, Program, RING, software_configure,
+    software_report,
 };
 use lenetc_runtime::exec::{Bytes, Examples, Mode, StepResult};
 use lenetc_runtime::rng;
+use modules::modules;
 
 const FEATURES: usize = 3;
 /// Where the bias lies among the parameters, in bytes: regions of values are aligned.
@@ -66,21 +70,6 @@ extern "C" __global__ void onward(Step* step) {
     advance(step);
 }
 "#;
-
-/// The functions before the kernels of a text, and each kernel in a module of its own.
-fn modules(text: &str) -> (String, Vec<Module>) {
-    const HEAD: &str = "extern \"C\" __global__ void ";
-    let mut parts = text.split(HEAD);
-    let functions = parts.next().unwrap_or("").to_string();
-    let module = |part: &str| {
-        let name = part.split('(').next().unwrap_or("").to_string();
-        let text = format!("{HEAD}{part}");
-        Module {
-            kernels: vec![Kernel { name, text }],
-        }
-    };
-    (functions, parts.map(module).collect())
-}
 
 fn program(batch: usize) -> Program {
     use Place::*;

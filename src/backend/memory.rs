@@ -73,16 +73,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// From bytes, the first step and how many follow it, by their first steps.
+    fn intervals(mut list: Vec<(u64, usize, usize)>) -> Vec<Interval> {
+        list.sort_by_key(|l| l.1);
+        let interval = |(bytes, born, length)| Interval {
+            bytes,
+            born,
+            dies: born + length,
+        };
+        list.into_iter().map(interval).collect()
+    }
+
     proptest! {
         #[test]
         fn values_alive_together_lie_apart(
-            mut list in proptest::collection::vec((1u64..5000, 0usize..20, 0usize..6), 1..40)
+            list in proptest::collection::vec((1u64..5000, 0usize..20, 0usize..6), 1..40)
         ) {
-            list.sort_by_key(|l| l.1);
-            let intervals: Vec<Interval> = list
-                .iter()
-                .map(|&(bytes, born, length)| Interval { bytes, born, dies: born + length })
-                .collect();
+            let intervals = intervals(list);
             let (at, total) = place(&intervals);
             for (a, x) in intervals.iter().enumerate() {
                 prop_assert!(at[a] + x.bytes <= total && at[a] % ALIGNMENT_BYTES == 0);
@@ -99,13 +106,9 @@ mod tests {
         /// The lowest place at which a value meets no other that is alive.
         #[test]
         fn each_value_lies_as_low_as_it_can(
-            mut list in proptest::collection::vec((0u64..500, 0usize..20, 0usize..6), 1..40)
+            list in proptest::collection::vec((0u64..500, 0usize..20, 0usize..6), 1..40)
         ) {
-            list.sort_by_key(|l| l.1);
-            let intervals: Vec<Interval> = list
-                .iter()
-                .map(|&(bytes, born, length)| Interval { bytes, born, dies: born + length })
-                .collect();
+            let intervals = intervals(list);
             let (at, _) = place(&intervals);
             let padded = |i: &Interval| i.bytes.next_multiple_of(ALIGNMENT_BYTES);
             for (k, i) in intervals.iter().enumerate() {

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lenetc::backend::cpu::Isa;
 use lenetc::backend::cuda::ptx;
 use lenetc::driver::Stage;
-use lenetc_runtime::cuda::Choice;
+use lenetc_runtime::cuda::{Choice, software_cards};
 
 use super::{Stop, outputs};
 
@@ -87,7 +87,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "N|software")]
     pub device: Option<Choice>,
     /// The card that the software GPU stands for
-    #[arg(long, value_parser = PossibleValuesParser::new(super::counters::CARDS))]
+    #[arg(long, value_parser = PossibleValuesParser::new(software_cards()))]
     pub card: Option<String>,
     /// The compute capability that is compiled for, as 90 for 9.0
     #[arg(long, value_name = "NUMBER")]
@@ -204,7 +204,7 @@ pub struct BenchArgs {
     #[arg(long)]
     pub wide: bool,
     /// The GPU that --device software stands for, to estimate its time [default: h100]
-    #[arg(long, value_name = "GPU", value_parser = PossibleValuesParser::new(super::counters::CARDS))]
+    #[arg(long, value_name = "GPU", value_parser = PossibleValuesParser::new(software_cards()))]
     pub estimate: Option<String>,
 }
 

@@ -17,11 +17,6 @@ use super::args::BenchArgs;
 use super::bench::{Setting, label, layers, line, origins};
 use super::{Stop, print, width};
 
-/// The cards that the software GPU can stand for.
-pub const CARDS: [&str; 10] = [
-    "h100", "a100", "a6000", "rtx5090", "rtx4090", "l4", "t4", "gtx1660", "v100", "p100",
-];
-
 /// What is meant where nobody says.
 const CARD: &str = "h100";
 

@@ -64,6 +64,13 @@ impl Limits {
         })
     }
 
+    /// Those of a capability; of one that is not known those of the nearest below, or of the first.
+    pub fn nearest(capability: Capability) -> Self {
+        let below = LIMITS.iter().rev().find(|(known, _)| *known <= capability);
+        let (known, _) = below.unwrap_or(&LIMITS[0]);
+        Self::of(*known).expect("it is in the table")
+    }
+
     /// All capabilities, as `5.0, 6.0`.
     pub fn known() -> String {
         let names = LIMITS.map(|((major, minor), _)| format!("{major}.{minor}"));
@@ -138,16 +145,21 @@ const SHEETS: [Sheet; 11] = [
     sheet("h100",     "NVIDIA H100 SXM (software)",        (9, 0),  [132, 80, 1980,  2619, 5120, 50 << 10, 2200]),
     sheet("a100",     "NVIDIA A100 40GB (software)",       (8, 0),  [108, 40, 1410,  1215, 5120, 40 << 10, 2000]),
     sheet("a6000",    "NVIDIA RTX A6000 (software)",       (8, 6),  [ 84, 48, 1800,  8001,  384,  6 << 10, 1280]),
+    sheet("rtx5090",  "NVIDIA GeForce RTX 5090 (software)", (12, 0), [170, 32, 2407, 14001, 512, 96 << 10, 2270]),
     sheet("rtx4090",  "NVIDIA GeForce RTX 4090 (software)", (8, 9), [128, 24, 2520, 10501,  384, 72 << 10, 1700]),
     sheet("l4",       "NVIDIA L4 (software)",              (8, 9),  [ 58, 24, 2040,  6251,  192, 48 << 10,  850]),
     sheet("t4",       "NVIDIA T4 (software)",              (7, 5),  [ 40, 16, 1590,  5001,  256,  4 << 10,  800]),
     sheet("gtx1660",  "NVIDIA GeForce GTX 1660 (software)", (7, 5), [ 22,  6, 1785,  4001,  192, 1536,  600]),
-    sheet("rtx5090",  "NVIDIA GeForce RTX 5090 (software)", (12, 0), [170, 32, 2407, 14001, 512, 96 << 10, 2270]),
     sheet("v100",     "NVIDIA V100 SXM2 16GB (software)",  (7, 0),  [ 80, 16, 1530,   877, 4096,  6 << 10, 1560]),
     sheet("p100",     "NVIDIA P100 PCIe 16GB (software)",  (6, 0),  [ 56, 16, 1303,   715, 4096,  4 << 10, 1220]),
 ];
 
 impl Card {
+    /// The settings of the cards that there are in the world, without that of the software GPU itself.
+    pub fn of_nvidia() -> impl Iterator<Item = &'static str> {
+        SHEETS.iter().skip(1).map(|sheet| sheet.setting)
+    }
+
     pub fn named(setting: &str) -> Result<Self, String> {
         let found = SHEETS.iter().find(|sheet| sheet.setting == setting);
         let limits = found.and_then(|sheet| Limits::of(sheet.capability));

@@ -186,7 +186,7 @@ fn what_no_gpu_has_is_refused_with_a_reason() {
     for (settings, reason) in [
         (
             "card=h200x",
-            "card=h200x: one of software, h100, a100, a6000, rtx4090",
+            "card=h200x: one of software, h100, a100, a6000, rtx5090, rtx4090",
         ),
         ("card=", "card=: one of software"),
         ("compute=8.4", "compute=8.4: no GPU has it; known are 3.0, "),

@@ -33,7 +33,9 @@ pub use occupancy::{Bound, Occupancy, Shape, occupancy};
 pub use philox::PHILOX;
 pub use resources::{Resources, resources};
 pub use slow::{Compiling, on_slow_compilation, watched_compilation};
-pub use software::{software_card, software_configure, software_report, software_reset_counters};
+pub use software::{
+    software_card, software_cards, software_configure, software_report, software_reset_counters,
+};
 pub use step::{PRELUDE, RING};
 
 /// A compiled program: CUDA C and the launches of a step.

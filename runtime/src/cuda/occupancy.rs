@@ -1,7 +1,9 @@
 //! How many blocks of a kernel a multiprocessor holds at once, and what keeps it from more.
 //!
-//! Figures: the CUDA C++ programming guide's table of limits by compute capability, and the units of allocation of
-//! NVIDIA's occupancy calculator. Does not ask a device, nor know what a kernel computes.
+//! Figures: the limits of capabilities that the software GPU has, and the units of allocation of NVIDIA's occupancy
+//! calculator. Does not ask a device, nor know what a kernel computes.
+
+use lenetc_softgpu::card::Limits;
 
 use super::Resources;
 
@@ -80,68 +82,29 @@ impl Occupancy {
     }
 }
 
-/// Limits of a multiprocessor.
-struct Limits {
-    threads: u32,
-    blocks: u32,
-    shared_bytes: u32,
-    /// What the system takes of it for each block.
-    reserved_bytes: u32,
-    /// Shared memory comes in units of so many bytes.
-    shared_unit: u32,
-    /// Parts of a multiprocessor that have registers of their own.
-    parts: u32,
+/// Shared memory comes in units of so many bytes.
+fn shared_unit(capability: u32) -> u32 {
+    if capability >= 80 { 128 } else { 256 }
 }
 
-impl Limits {
-    /// Those of a capability, as 80 for 8.0; of one that is not known those of the nearest below.
-    fn of(capability: u32) -> Self {
-        // Capability, threads, blocks, KiB of shared memory. One that is left out is as the one above it.
-        const TABLE: [[u32; 4]; 18] = [
-            [50, 2048, 32, 64],
-            [52, 2048, 32, 96],
-            [53, 2048, 32, 64],
-            [60, 2048, 32, 64],
-            [61, 2048, 32, 96],
-            [62, 2048, 32, 64],
-            [70, 2048, 32, 96],
-            [75, 1024, 16, 64],
-            [80, 2048, 32, 164],
-            [86, 1536, 16, 100],
-            [87, 1536, 16, 164],
-            [89, 1536, 24, 100],
-            [90, 2048, 32, 228],
-            [101, 1536, 24, 228],
-            [103, 2048, 32, 228],
-            [110, 1536, 24, 228],
-            [120, 1536, 24, 100],
-            [121, 1536, 24, 100],
-        ];
-        let below = TABLE.iter().rev().find(|row| row[0] <= capability);
-        let [_, threads, blocks, kib] = *below.unwrap_or(&TABLE[0]);
-        let recent = capability >= 80;
-        Self {
-            threads,
-            blocks,
-            shared_bytes: kib << 10,
-            reserved_bytes: if recent { 1024 } else { 0 },
-            shared_unit: if recent { 128 } else { 256 },
-            parts: if capability == 60 { 2 } else { 4 },
-        }
-    }
+/// Parts of a multiprocessor that have registers of their own.
+fn parts(capability: u32) -> u32 {
+    if capability == 60 { 2 } else { 4 }
 }
 
 /// The blocks of a launch that a multiprocessor holds, of a device of this capability with so many multiprocessors.
 ///
 /// `None` where not even one fits.
 pub fn occupancy(capability: u32, multiprocessors: u32, shape: Shape) -> Option<Occupancy> {
-    let limits = Limits::of(capability);
+    let limits = Limits::nearest((capability / 10, capability % 10));
+    let parts = parts(capability);
     let warps = shape.threads.div_ceil(WARP).max(1);
     let most_warps = limits.threads / WARP;
     let of_warp = (shape.registers.max(1) * WARP).next_multiple_of(REGISTER_UNIT);
-    let held = REGISTERS / limits.parts / of_warp * limits.parts;
-    let shared = shape.shared_bytes.next_multiple_of(limits.shared_unit) + limits.reserved_bytes;
-    let by_shared = limits.shared_bytes.checked_div(shared);
+    let held = REGISTERS / parts / of_warp * parts;
+    let shared = shape.shared_bytes.next_multiple_of(shared_unit(capability));
+    let taken = shared + limits.shared_reserved_bytes;
+    let by_shared = limits.shared_multiprocessor_bytes.checked_div(taken);
     let grid = shape.blocks.div_ceil(multiprocessors.max(1));
     let all = [
         (most_warps / warps, Bound::Warps),

@@ -3,6 +3,7 @@
 //! Settings of the environment variable `LENETC_SOFTGPU` count from its first call on. What is set here counts only where
 //! it is the driver of the process.
 
+use lenetc_softgpu::card::Card;
 use lenetc_softgpu::config::Config;
 
 use super::driver::Table;
@@ -30,6 +31,11 @@ pub(super) fn software_source(code: &[u8], ptx: &str) -> bool {
 /// Changes its settings, as `key=value;key=value`; false where it is not the driver or it refuses.
 pub fn software_configure(settings: &str) -> bool {
     is_software() && lenetc_softgpu::configure(settings)
+}
+
+/// The cards that it can stand for.
+pub fn software_cards() -> impl Iterator<Item = &'static str> {
+    Card::of_nvidia()
 }
 
 /// Makes it stand for a card from now on, as for a program that has not opened it yet: what was on it is gone. Loads it
