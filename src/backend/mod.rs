@@ -7,6 +7,7 @@ pub mod cpu;
 pub mod cuda;
 pub mod memory;
 pub mod origin;
+pub mod phases;
 mod pieces;
 mod values;
 

@@ -22,5 +22,5 @@ pub use bandwidth::bandwidth;
 pub use choose::{Chosen, candidates, choose};
 pub use code::Isa;
 pub use peak::peak;
-pub use program::{Plan, Step, Work, plan};
+pub use program::{Plan, Step, plan};
 pub use schedule::{Choice, Options, run as schedule};

@@ -43,6 +43,8 @@ pub struct Unit {
     /// What rounds of equal formulas work on.
     pub rounds: Vec<Rounds>,
     pub extra: Option<Extra>,
+    /// Whether it leaves sums over the batch.
+    pub sums: bool,
     /// Whether it does nothing once a loss was not finite.
     pub stops: bool,
 }
@@ -65,6 +67,7 @@ impl Unit {
             origin: Origin::default(),
             rounds: vec![],
             extra: Some(extra),
+            sums: false,
             stops: false,
         }
     }

@@ -1,13 +1,16 @@
 //! The stages that are lists of kernels. Each kernel stands under its number in the step, its operators and their layers.
 
+use std::collections::BTreeSet;
+
 use lenetc_runtime::cuda::Program;
 use lenetc_runtime::exec::Place;
 
 use super::super::plan_cuda;
 use super::{Compilation, NoStage};
 use crate::backend::Origin;
-use crate::backend::cpu::{self, Isa, Work, clif, wide};
+use crate::backend::cpu::{self, Isa, clif, wide};
 use crate::backend::cuda::{self, ptx};
+use crate::backend::phases::{Slot, Work};
 use crate::diag;
 use crate::ir::{self, NodeId, Value};
 use crate::lines::{comment, wrap};
@@ -100,17 +103,22 @@ impl Compilation<'_> {
             p.shard_bytes,
             p.parameter_bytes
         );
-        for (title, work) in [
-            ("for every block", Work::Blocks),
-            ("once a step, after the sum of shards", Work::Once),
+        for (bytes, what) in [
+            (p.kept_bytes, "bytes a block for later phases"),
+            (p.step_bytes, "bytes of a step"),
         ] {
-            let kernels: Vec<usize> = wanted
-                .iter()
-                .copied()
-                .filter(|&k| p.steps[k].work == work)
-                .collect();
+            if bytes > 0 {
+                out += &format!("kept {bytes} {what}\n");
+            }
+        }
+        let slots: BTreeSet<Slot> = p.steps.iter().map(|step| step.slot).collect();
+        let phases = slots.iter().filter(|slot| slot.work() == Work::Blocks);
+        let one = phases.count() <= 1;
+        for slot in slots {
+            let kernels = wanted.iter().copied();
+            let kernels: Vec<usize> = kernels.filter(|&k| p.steps[k].slot == slot).collect();
             if !kernels.is_empty() {
-                out += &format!("\n{title}:\n");
+                out += &format!("\n{}:\n", when(slot, one));
             }
             for k in kernels {
                 out += &planned(k, &p.steps[k]);
@@ -243,6 +251,18 @@ fn over_gpu_kernel(k: &cuda::Printed) -> String {
     }
 }
 
+/// When the kernels of a slot run; `one` says that there is one phase.
+fn when(slot: Slot, one: bool) -> String {
+    let phase = slot.phase();
+    match (slot.work(), one) {
+        (Work::Blocks, true) => "for every block".into(),
+        (Work::Blocks, false) => format!("phase {phase}, for every block"),
+        (Work::Once, _) if phase == 0 => "once a step, before all".into(),
+        (Work::Once, true) => "once a step, after the sum of shards".into(),
+        (Work::Once, false) => format!("once a step, after the sum of phase {phase}'s shards"),
+    }
+}
+
 /// A kernel's line in the memory plan, and a line for each of its buffers.
 fn planned(k: usize, step: &cpu::Step) -> String {
     let kernel = step.kernel();
@@ -264,7 +284,9 @@ fn place_text(place: &Place) -> String {
         Place::Losses => "losses".into(),
         Place::Correct => "correct".into(),
         Place::Arena(at) => format!("arena +{at}"),
-        Place::Shard(at) => format!("gradients +{at}"),
+        Place::Kept(at) => format!("kept +{at}"),
+        Place::Shard(at) | Place::Total(at) => format!("gradients +{at}"),
+        Place::Step(at) => format!("step +{at}"),
         Place::Parameters(at) => format!("parameters +{at}"),
     }
 }
