@@ -12,4 +12,4 @@ mod pieces;
 mod values;
 
 pub use origin::Origin;
-pub use values::{StateLayout, StatePlace};
+pub use values::{Part, StateLayout, StatePlace};
