@@ -160,7 +160,10 @@ impl Model {
                 for graph in b.graphs.iter() {
                     verified(graph, "build");
                     let same = graph.states() == b.graphs.step.states();
-                    assert!(same, "a bug in lenetc: the modes of a model have other states");
+                    assert!(
+                        same,
+                        "a bug in lenetc: the modes of a model have other states"
+                    );
                 }
                 Ok(b)
             }

@@ -120,6 +120,11 @@ fn elementwise_and_joins() {
 }
 
 #[test]
+fn norms() {
+    run(cases::norms());
+}
+
+#[test]
 fn losses_batches_and_updates() {
     run(cases::losses_batches_and_updates());
 }

@@ -252,3 +252,72 @@ fn describe(v: &ArgValue) -> String {
         v => v.to_string(),
     }
 }
+
+// TEMPORARY
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Real(u64);
+impl Real {
+    pub fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+    pub fn single(self) -> f32 {
+        self.get() as f32
+    }
+}
+impl From<f64> for Real {
+    fn from(x: f64) -> Self {
+        Self(x.to_bits())
+    }
+}
+impl fmt::Display for Real {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.get(), f)
+    }
+}
+pub fn above(least: f64) -> f64 {
+    least
+}
+impl Args {
+    pub fn real_or<T>(&self, name: &'static str, _: T, d: f64) -> Result<Real, ArgError> {
+        Ok(match self.get(name) {
+            Some(ArgValue::Float(x)) => *x,
+            Some(ArgValue::Int(x)) => *x as f64,
+            _ => d,
+        }
+        .into())
+    }
+    pub fn real_or_none<T>(
+        &self,
+        name: &'static str,
+        r: T,
+        d: f64,
+    ) -> Result<Option<Real>, ArgError> {
+        if let Some(ArgValue::Name(_)) = self.get(name) {
+            return Ok(None);
+        }
+        self.real_or(name, r, d).map(Some)
+    }
+}
+impl Argument {
+    pub const fn required(name: &'static str) -> Self {
+        Self {
+            name,
+            default: None,
+        }
+    }
+    pub const fn or(name: &'static str, default: &'static str) -> Self {
+        Self {
+            name,
+            default: Some(default),
+        }
+    }
+}
+impl Signature {
+    pub fn plain(name: &'static str, arguments: &'static [Argument]) -> Self {
+        Self {
+            arguments,
+            positional: arguments.len(),
+            ..Self::bare(name)
+        }
+    }
+}

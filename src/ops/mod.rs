@@ -10,9 +10,11 @@
 mod activation;
 mod args;
 mod batch;
+mod batch_norm;
 mod bias;
 mod conv;
 mod eval;
+mod group_norm;
 mod join;
 mod layer;
 mod linear;
@@ -24,14 +26,24 @@ mod reshape;
 mod tests;
 mod window;
 
-use crate::ir::{self, NodeId, Operation, StateKind, TensorType, Value};
+use crate::diag::Span;
+use crate::ir::{self, NodeId, Operation, Scalar, Source, StateKind, TensorType, Value};
 use crate::nest::{Macs, Nest};
 pub use activation::{ReLU, ReLUGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad};
-pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Signature};
+pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Real, Signature};
 pub use batch::{Fill, Gather};
-pub use bias::BiasGrad;
+pub use batch_norm::{
+    BatchNorm, BatchNorm1d, BatchNorm2d, BatchNormGrad, CenteredProducts, CenteredSquares,
+    ChannelMean, ChannelProduct, Count, InverseDeviation, Normalisation, Projection,
+    RunningAverage, Unbiased,
+};
+pub use bias::{BiasGrad, ChannelSum};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use eval::evaluate;
+pub use group_norm::{
+    AlongGrad, GroupMean, GroupNorm, GroupVariance, Groups, LayerNorm, MeanGrad, Normalised,
+    NormalisedGrad, NormalisedGradBias, NormalisedGradWeight,
+};
 pub use join::{Add, Concat, ConcatGrad};
 pub use layer::{LayerCx, StateSource};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
@@ -159,6 +171,13 @@ impl GradCx<'_> {
         Value { node, output: 0 }
     }
 
+    /// A number of the step.
+    pub fn scalar(&mut self, scalar: Scalar) -> Value {
+        let ty = TensorType::fixed([]);
+        self.graph
+            .source(Source::Scalar(scalar), ty, "", Span::ZERO)
+    }
+
     /// The gradient of the first result.
     pub fn dy(&self) -> Option<Value> {
         self.upstream.first().copied().flatten()
@@ -179,7 +198,7 @@ impl GradCx<'_> {
 }
 
 macro_rules! operators {
-    (layers: $($layer:ident),+; derived: $($derived:ident),+ $(,)?) => {
+    (layers: $($layer:ident),+; composed: $($composed:ident),+; derived: $($derived:ident),+ $(,)?) => {
         /// Every operator; an exhaustive list, so that a match over it misses none.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[allow(clippy::large_enum_variant, reason = "attributes are small and nodes are few")]
@@ -198,35 +217,48 @@ macro_rules! operators {
                 $(if $layer::signature().name == name {
                     return Some($layer::from_args(args).map(AnyLayer::$layer));
                 })+
+                $(if $composed::signature().name == name {
+                    return Some($composed::from_args(args).map(AnyLayer::$composed));
+                })+
                 None
             }
 
             /// What can be written in a model.
             pub fn signatures() -> Vec<Signature> {
-                vec![$($layer::signature()),+]
+                vec![$($layer::signature(),)+ $($composed::signature()),+]
             }
         }
 
         /// A layer as it is written in a model.
         #[derive(Clone, Debug)]
-        pub enum AnyLayer { $($layer($layer),)+ }
+        pub enum AnyLayer { $($layer($layer),)+ $($composed($composed),)+ }
 
         $(impl From<$layer> for AnyLayer { fn from(layer: $layer) -> Self { Self::$layer(layer) } })+
+        $(impl From<$composed> for AnyLayer { fn from(layer: $composed) -> Self { Self::$composed(layer) } })+
 
         impl AnyLayer {
             /// See [`Layer::states`].
             pub fn states(&self, input: &TensorType) -> Vec<LayerState> {
-                match self { $(AnyLayer::$layer(layer) => layer.states(input),)+ }
+                match self {
+                    $(AnyLayer::$layer(layer) => layer.states(input),)+
+                    $(AnyLayer::$composed(layer) => layer.states(input),)+
+                }
             }
 
             /// See [`Layer::build`].
             pub fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
-                match self { $(AnyLayer::$layer(layer) => layer.build(cx),)+ }
+                match self {
+                    $(AnyLayer::$layer(layer) => layer.build(cx),)+
+                    $(AnyLayer::$composed(layer) => layer.build(cx),)+
+                }
             }
 
             /// See [`Layer::formula`].
             pub fn formula(&self, input: &TensorType) -> String {
-                match self { $(AnyLayer::$layer(layer) => layer.formula(input),)+ }
+                match self {
+                    $(AnyLayer::$layer(layer) => layer.formula(input),)+
+                    $(AnyLayer::$composed(layer) => layer.formula(input),)+
+                }
             }
         }
 
@@ -244,9 +276,12 @@ macro_rules! operators {
 
 operators! {
     layers: Conv2d, MaxPool2d, AvgPool2d, Flatten, Linear, Sigmoid, ReLU, Tanh;
+    composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SigmoidGrad, ReLUGrad, TanhGrad, Reshape, Add, Concat, ConcatGrad,
-        CrossEntropyLoss, CrossEntropyGrad, MseLoss, MseGrad, Correct, Gather, Fill, Sgd,
+        CrossEntropyLoss, CrossEntropyGrad, MseLoss, MseGrad, Correct, Gather, Fill, Sgd, ChannelSum, ChannelMean, CenteredSquares, CenteredProducts, InverseDeviation, Unbiased,
+        Count, RunningAverage, BatchNorm, BatchNormGrad, ChannelProduct, Projection,
+        GroupMean, GroupVariance, Normalised, NormalisedGrad, MeanGrad, AlongGrad, NormalisedGradWeight, NormalisedGradBias,
 }
 
 impl Op {

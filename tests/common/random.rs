@@ -7,7 +7,7 @@ use lenetc::ir::{DType, Leading, TensorType};
 use lenetc::ops::*;
 use proptest::prelude::*;
 
-use super::cases::Case;
+use super::cases::{self, Case};
 
 /// Terms of one image at most.
 const MOST_TERMS: u64 = 40_000;
@@ -23,7 +23,34 @@ pub fn case() -> impl Strategy<Value = Case> {
         2 => elementwise(),
         2 => join(),
         1 => loss(),
+        2 => norm(),
     ]
+}
+
+/// An operator of a norm or its gradient.
+fn norm() -> impl Strategy<Value = Case> {
+    let drawn = (
+        shape(),
+        0..4u32,
+        any::<bool>(),
+        any::<prop::sample::Index>(),
+    );
+    drawn.prop_map(|(mut dims, which, affine, index)| {
+        let affine = ArgValue::Bool(affine);
+        let vector = dims.len() == 1;
+        let layer = match which {
+            0 if vector => cases::layer("BatchNorm1d", &[("affine", affine)]),
+            0 => cases::layer("BatchNorm2d", &[("affine", affine)]),
+            1 | 2 if !vector => {
+                dims[0] *= which;
+                let groups = ("num_groups", ArgValue::Int(which.into()));
+                cases::layer("GroupNorm", &[groups, ("affine", affine)])
+            }
+            _ => cases::layer("LayerNorm", &[("elementwise_affine", affine)]),
+        };
+        let all = cases::of_layer("random", &layer, &TensorType::batch(dims));
+        all[index.index(all.len())].clone()
+    })
 }
 
 fn named(op: impl Into<Op>, inputs: &[TensorType]) -> Case {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use lenetc::backend::cpu::Plan;
 use lenetc::driver::{self, Model};
-use lenetc::ir::{NodeKind, Role, Scalars, Source, StateId, Value};
+use lenetc::ir::{NodeKind, Role, Scalars, Source, StateId, StateKind, Value};
 use lenetc::nest::interp::{self, Env};
 use lenetc::ops::{Graph, Graphs, Op, evaluate};
 use lenetc::passes::build::Built;
@@ -159,7 +159,14 @@ impl Feed {
                 .map(|i| (i * 7 + 3) % EXAMPLES as u32)
                 .collect(),
             states: states
-                .map(|(k, state)| noise(k, per(&state.ty.dims), 0.3))
+                .map(|(k, state)| {
+                    let mut values = noise(k, per(&state.ty.dims), 0.3);
+                    // A running variance is above 0.
+                    if state.kind == StateKind::Buffer {
+                        values.iter_mut().for_each(|x| *x = x.abs() + 0.1);
+                    }
+                    values
+                })
                 .collect(),
         }
     }
