@@ -101,7 +101,7 @@ impl Net {
     fn cross_entropy(mut self) -> Self {
         let t = self.targets(vec![]);
         let operands = [self.at, t];
-        self.apply(CrossEntropyLoss.into(), &operands)
+        self.apply(CrossEntropyLoss::default().into(), &operands)
     }
 
     fn squares(mut self, mean: bool) -> Self {

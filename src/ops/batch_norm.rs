@@ -12,10 +12,9 @@
 //! one, as torch has it; m is the momentum, or one over the number of batches for the average of all. In evaluation the
 //! running ones stand for μ and σ².
 
-use super::args::above;
 use super::{
     ArgError, Args, Argument, BiasGrad, ChannelSum, GradCx, Inferred, Layer, LayerCx, LayerState,
-    Operator, Real, ShapeError, Signature, Start,
+    Operator, Real, ShapeError, Signature, Start, above,
 };
 use crate::ir::{Mode, Scalar, StateKind, TensorType, Value};
 use crate::nest::{AxisId, Combine, ExprId, Nest, Stage, Unary};

@@ -9,10 +9,9 @@
 //! dx = r · (e − Σ e / m − x̂ · r · Σ e · (x − μ) / m), summed over the group. Nothing depends on other images, so training
 //! and evaluation are the same.
 
-use super::args::above;
 use super::{
     ArgError, Args, Argument, GradCx, Inferred, InverseDeviation, Layer, LayerCx, LayerState,
-    Operator, Real, ShapeError, Signature, Start, image,
+    Operator, Real, ShapeError, Signature, Start, above, image,
 };
 use crate::ir::{StateKind, TensorType, Value};
 use crate::nest::{Affine, AxisId, Combine, ExprId, Nest, Stage, TensorRole, ax};

@@ -3,7 +3,7 @@
 //! An operator's rules share one index formula, so they stand together: the shape rule, the gradient
 //! (graph to graph, in gather form) and the formula itself as a [`Nest`], which every backend and the
 //! interpreter read. To add one: a file here, a line in the list below, a golden. What a user can
-//! write in a model is a [`Layer`]; the others stand only in derived graphs.
+//! write in a model is a [`Layer`], and beside it a [`Loss`] and an [`Optimizer`]; the others stand only in derived graphs.
 //!
 //! This module knows neither the text of models nor any backend.
 
@@ -15,12 +15,14 @@ mod bias;
 mod conv;
 mod eval;
 mod group_norm;
+mod initial;
 mod join;
 mod layer;
 mod linear;
 mod loss;
 mod optim;
 mod pool;
+mod registry;
 mod reshape;
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,7 @@ use crate::diag::Span;
 use crate::ir::{self, NodeId, Operation, Scalar, Source, StateKind, TensorType, Value};
 use crate::nest::{Macs, Nest};
 pub use activation::{ReLU, ReLUGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad};
-pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Real, Signature};
+pub use args::{ArgError, ArgValue, Args, Argument, Fault, Inferred, Real, Signature, above};
 pub use batch::{Fill, Gather};
 pub use batch_norm::{
     BatchNorm, BatchNorm1d, BatchNorm2d, BatchNormGrad, CenteredProducts, CenteredSquares,
@@ -44,12 +46,17 @@ pub use group_norm::{
     AlongGrad, GroupMean, GroupNorm, GroupVariance, Groups, LayerNorm, MeanGrad, Normalised,
     NormalisedGrad, NormalisedGradBias, NormalisedGradWeight,
 };
+pub use initial::{AnyInitialiser, Initialiser};
 pub use join::{Add, Concat, ConcatGrad};
 pub use layer::{LayerCx, StateSource};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
-pub use loss::{Correct, CrossEntropyGrad, CrossEntropyLoss, MseGrad, MseLoss};
-pub use optim::Sgd;
+pub use loss::{
+    Correct, CrossEntropyGrad, CrossEntropyLoss, Loss, MseGrad, MseLoss, Reduction, Targets,
+};
+pub use optim::{Optimizer, OptimizerState, Sgd};
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
+pub use registry::Registry;
+pub(crate) use registry::registry;
 pub use reshape::{Flatten, Reshape};
 pub use window::{Padding, Window};
 
@@ -78,7 +85,7 @@ pub struct LayerState {
     pub start: Start,
 }
 
-/// What a layer says of how a state starts; a model's `init` makes numbers of it.
+/// What a layer says of how a state starts; a model's `init`, an [`Initialiser`], makes numbers of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start {
     Weight {
@@ -198,18 +205,55 @@ impl GradCx<'_> {
 }
 
 macro_rules! operators {
-    (layers: $($layer:ident),+; composed: $($composed:ident),+; derived: $($derived:ident),+ $(,)?) => {
+    (
+        layers: $($layer:ident),+;
+        composed: $($composed:ident),+;
+        losses: $($loss:ident),+;
+        optimizers: $($optimizer:ident),+;
+        derived: $($derived:ident),+ $(,)?
+    ) => {
         /// Every operator; an exhaustive list, so that a match over it misses none.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[allow(clippy::large_enum_variant, reason = "attributes are small and nodes are few")]
-        pub enum Op { $($layer($layer),)+ $($derived($derived),)+ }
+        pub enum Op {
+            $($layer($layer),)+
+            $($loss($loss),)+
+            $($optimizer($optimizer),)+
+            $($derived($derived),)+
+        }
+
+        registry! {
+            /// What a model can name as its loss.
+            pub enum AnyLoss of Loss { $($loss),+ }
+        }
+        registry! {
+            /// What a model can name as its optimizer.
+            pub enum AnyOptimizer of Optimizer { $($optimizer),+ }
+        }
 
         $(impl From<$layer> for Op { fn from(o: $layer) -> Op { Op::$layer(o) } })+
+        $(impl From<$loss> for Op { fn from(o: $loss) -> Op { Op::$loss(o) } })+
+        $(impl From<$optimizer> for Op { fn from(o: $optimizer) -> Op { Op::$optimizer(o) } })+
+        impl From<AnyLoss> for Op {
+            fn from(any: AnyLoss) -> Op {
+                match any { $(AnyLoss::$loss(o) => o.into(),)+ }
+            }
+        }
+        impl From<AnyOptimizer> for Op {
+            fn from(any: AnyOptimizer) -> Op {
+                match any { $(AnyOptimizer::$optimizer(o) => o.into(),)+ }
+            }
+        }
         $(impl From<$derived> for Op { fn from(o: $derived) -> Op { Op::$derived(o) } })+
 
         impl Op {
             fn rules(&self) -> &dyn Operator {
-                match self { $(Op::$layer(o) => o,)+ $(Op::$derived(o) => o,)+ }
+                match self {
+                    $(Op::$layer(o) => o,)+
+                    $(Op::$loss(o) => o,)+
+                    $(Op::$optimizer(o) => o,)+
+                    $(Op::$derived(o) => o,)+
+                }
             }
 
             /// The layer of this name with its arguments; `None` where no layer is called so.
@@ -266,6 +310,8 @@ macro_rules! operators {
             fn name(&self) -> &'static str {
                 match self {
                     $(Op::$layer(_) => stringify!($layer),)+
+                    $(Op::$loss(_) => stringify!($loss),)+
+                    $(Op::$optimizer(_) => stringify!($optimizer),)+
                     $(Op::$derived(_) => stringify!($derived),)+
                 }
             }
@@ -277,11 +323,15 @@ macro_rules! operators {
 operators! {
     layers: Conv2d, MaxPool2d, AvgPool2d, Flatten, Linear, Sigmoid, ReLU, Tanh;
     composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm;
+    losses: CrossEntropyLoss, MseLoss;
+    optimizers: Sgd;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SigmoidGrad, ReLUGrad, TanhGrad, Reshape, Add, Concat, ConcatGrad,
-        CrossEntropyLoss, CrossEntropyGrad, MseLoss, MseGrad, Correct, Gather, Fill, Sgd, ChannelSum, ChannelMean, CenteredSquares, CenteredProducts, InverseDeviation, Unbiased,
-        Count, RunningAverage, BatchNorm, BatchNormGrad, ChannelProduct, Projection,
-        GroupMean, GroupVariance, Normalised, NormalisedGrad, MeanGrad, AlongGrad, NormalisedGradWeight, NormalisedGradBias,
+        CrossEntropyGrad, MseGrad, Correct, Gather, Fill,
+        ChannelSum, ChannelMean, CenteredSquares, CenteredProducts, InverseDeviation, Unbiased, Count,
+        RunningAverage, BatchNorm, BatchNormGrad, ChannelProduct, Projection,
+        GroupMean, GroupVariance, Normalised, NormalisedGrad, MeanGrad, AlongGrad, NormalisedGradWeight,
+        NormalisedGradBias,
 }
 
 impl Op {

@@ -7,24 +7,22 @@
 //! kind, E0403 an expression, E0404 no or a wrong `input`, E0405 too many layers, E0406 a block that contains
 //! itself, E0407 a name defined twice, E0408 a join of branches.
 
-mod arguments;
-mod order;
+mod blocks;
 mod sequential;
 mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arguments::{bad_argument, block_names, evaluate, read_arguments};
-use order::Context;
+use blocks::block_names;
 
-use super::config::{Config, Initial, Loss};
+use super::arguments::{self, Checked, Codes, Context, Names, error, evaluate};
+use super::config::{Chosen, Config};
 use super::known::{self, Kind};
 use crate::diag::{self, Diagnostic, Span, nearest};
 use crate::ir::{DType, Leading, Mode, NodeId, Role, Source, TensorType, Value};
 use crate::nest::Macs;
 use crate::ops::{
-    Add, ArgValue, Args, Concat, Correct, CrossEntropyLoss, Gather, Graph, Graphs, LayerCx,
-    MseLoss, Op, ShapeError,
+    Add, AnyInitialiser, ArgValue, Args, Concat, Gather, Graph, Graphs, LayerCx, Op, ShapeError,
 };
 use crate::syntax::ast::{
     BlockDef, Body, Branches, Call, File, Ident, Item, Layer, LayerKind, ModelDef, Repeat,
@@ -117,21 +115,13 @@ struct Builder<'a> {
     graph: Graph,
     rows: Vec<Row>,
     /// How weights start.
-    initial: Initial,
+    initial: Chosen<AnyInitialiser>,
     /// The names of all states.
     names: BTreeSet<String>,
     blocks_used: Vec<UsedBlock>,
     expanded: usize,
     /// The blocks that are being written out, outermost first.
     stack: Vec<&'a str>,
-}
-
-/// What names stand for inside a block or a repetition.
-type Names = Vec<(String, ArgValue)>;
-type Checked<T> = Result<T, Box<Diagnostic>>;
-
-fn error(code: &'static str, message: impl Into<String>, at: Span) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(code, message).at(at, ""))
 }
 
 impl<'a> Builder<'a> {
@@ -146,7 +136,7 @@ impl<'a> Builder<'a> {
             diags: vec![],
             graph: Graph::new(&model.name.name),
             rows: vec![],
-            initial: config.map_or(Initial::TorchDefault, |c| c.initial),
+            initial: config.map_or_else(|| Config::default().initial, |c| c.initial.clone()),
             names: BTreeSet::new(),
             blocks_used: vec![],
             expanded: 0,
@@ -285,13 +275,10 @@ impl<'a> Builder<'a> {
     }
 
     fn loss(&mut self, m: &ModelDef, y: Value, config: &Config) {
-        let dims = self.graph.ty(y).dims.clone();
-        let (dtype, dims) = match config.loss {
-            Loss::CrossEntropy => (DType::I32, vec![]),
-            Loss::Mse { .. } => (DType::F32, dims),
-        };
+        let kind = config.loss.targets(self.graph.ty(y));
+        let dims = kind.dims();
         let targets = TensorType {
-            dtype,
+            dtype: kind.dtype(),
             leading: Leading::Dataset,
             dims: dims.clone(),
         };
@@ -310,10 +297,8 @@ impl<'a> Builder<'a> {
             .op(gather, &[targets, indices], vec![ty], "", Span::ZERO);
         let t = Value { node, output: 0 };
         let span = m.body.layers.last().map_or(m.name.span, |l| l.span);
-        let (loss, correct) = match config.loss {
-            Loss::CrossEntropy => (Op::from(CrossEntropyLoss), Some(Op::from(Correct))),
-            Loss::Mse { mean } => (Op::from(MseLoss { mean }), None),
-        };
+        let loss = Op::from(config.loss.value().clone());
+        let correct = config.loss.metric();
         for (op, role) in [(Some(loss), Role::Loss), (correct, Role::Correct)] {
             let Some(op) = op else { continue };
             match self.add(op, &[y, t], "", span) {
@@ -564,11 +549,13 @@ impl<'a> Builder<'a> {
             signature: &signature,
             names,
             inputs,
+            codes: Codes::LAYER,
+            accepts: &|args| matches!(Op::layer(name, args), Some(Ok(_))),
         };
-        let args = read_arguments(c, &context)?;
+        let args = arguments::bind(c, &context)?;
         let layer = match Op::layer(name, &args) {
             Some(Ok(layer)) => layer,
-            Some(Err(e)) => return Err(bad_argument(e, c, &signature)),
+            Some(Err(e)) => return Err(arguments::refused(e, c, &context)),
             None => return Err(self.unknown(&c.name)),
         };
         let Some(x) = x else { return Ok(None) };

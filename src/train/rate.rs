@@ -49,12 +49,12 @@ pub(super) fn measure(
     let order = whole_batches(set.len(), config);
     let mut rates = Vec::new();
     for _ in 0..PARTS {
-        executor.begin(mode, order.clone(), config.learning_rate)?;
+        executor.begin(mode, order.clone(), config.learning_rate())?;
         let (start, mut done) = (Instant::now(), 0);
         while start.elapsed().as_secs_f64() < seconds / PARTS as f64 {
             let results = executor.run(u64::MAX)?;
             if results.is_empty() {
-                executor.begin(mode, order.clone(), config.learning_rate)?;
+                executor.begin(mode, order.clone(), config.learning_rate())?;
             }
             done += results.iter().map(|r| r.examples).sum::<usize>();
         }
@@ -71,7 +71,7 @@ pub(super) fn step(
 ) -> Result<(), RunError> {
     let mut order = whole_batches(data.train.len(), config);
     order.truncate(config.batch_size as usize);
-    executor.begin(Mode::Train, order, config.learning_rate)?;
+    executor.begin(Mode::Train, order, config.learning_rate())?;
     executor.run(1).map(|_| ())
 }
 

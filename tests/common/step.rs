@@ -13,7 +13,6 @@ use lenetc::ir::{NodeKind, Role, Scalars, Source, StateId, StateKind, Value};
 use lenetc::nest::interp::{self, Env};
 use lenetc::ops::{Graph, Graphs, Op, evaluate};
 use lenetc::passes::build::Built;
-use lenetc::passes::config::Loss;
 use lenetc::passes::fuse::storage;
 use lenetc_runtime::cuda::{
     Choice, CudaError, Device, Engine, software_configure, software_report,
@@ -206,7 +205,7 @@ fn decided(g: &Graph, oracle: &BTreeMap<Value, Vec<f64>>) -> bool {
 pub fn check(name: &str, model: &Model, batch: usize, bytes: bool, gpu: Option<Gpu>) -> Option<()> {
     let built = model.build(bytes).ok()?;
     let feed = Feed::new(&built, batch, bytes);
-    let classes = model.config.loss == Loss::CrossEntropy;
+    let classes = model.config.loss.metric().is_some();
     let env = Env::new(batch, RATE.into());
     let graphs = model.differentiate(built.graphs);
     let oracles = graphs
