@@ -283,7 +283,8 @@ fn on_gpu(
         all[p.offset_bytes / 4..][..data.len()].copy_from_slice(data);
     }
     fine(name, engine.set_parameters(&all));
-    fine(name, engine.begin(Mode::Train, &feed.indices, RATE));
+    let rows = feed.scalars().floats();
+    fine(name, engine.begin(Mode::Train, &feed.indices, &rows));
     let results = fine(name, engine.run(1));
     let now = fine(name, engine.parameters());
     for o in &g.outputs {
