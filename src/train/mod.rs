@@ -10,6 +10,7 @@ mod executor;
 mod failed;
 mod initial;
 mod metrics;
+mod numbers;
 mod order;
 mod rate;
 mod source;
@@ -36,6 +37,7 @@ use initial::{drawn, mismatches};
 pub use data::{Loaded, Set, load, open, wanted};
 pub use failed::Failed;
 pub use metrics::Metrics;
+pub use numbers::Numbers;
 pub use rate::{Rate, whole_batches};
 pub use source::Source;
 

@@ -290,7 +290,8 @@ fn on_gpu(name: &str, gpu: Gpu, feed: &Feed, classes: bool, wanted: &Wanted) {
         all[p.offset_bytes / 4..][..data.len()].copy_from_slice(data);
     }
     fine(name, engine.set_parameters(&all));
-    fine(name, engine.begin(Mode::Eval, &feed.indices, RATE));
+    let rows = feed.scalars().floats();
+    fine(name, engine.begin(Mode::Eval, &feed.indices, &rows));
     let evaluated = fine(name, engine.run(1));
     if let Some(losses) = wanted.evaluated() {
         let loss = losses.iter().sum::<f64>();
@@ -302,7 +303,7 @@ fn on_gpu(name: &str, gpu: Gpu, feed: &Feed, classes: bool, wanted: &Wanted) {
             2e-4,
         );
     }
-    fine(name, engine.begin(Mode::Train, &feed.indices, RATE));
+    fine(name, engine.begin(Mode::Train, &feed.indices, &rows));
     let results = fine(name, engine.run(1));
     let now = fine(name, engine.parameters());
     for o in &g.outputs {

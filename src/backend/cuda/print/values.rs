@@ -81,7 +81,9 @@ impl Printer<'_> {
         match &self.k.exprs[v.0 as usize] {
             Expr::Const(bits) => number(f32::from_bits(*bits)),
             Expr::Uniform(Uniform::Valid) => "(float)valid".into(),
-            Expr::Uniform(Uniform::Scalar(scalar)) => format!("step->{}", scalar.word()),
+            Expr::Uniform(Uniform::Scalar(scalar)) => {
+                format!("step->{}.{}", self.scalars, scalar.word())
+            }
             Expr::Number(a) | Expr::Lane(a) => format!("(float)({})", self.at(a)),
             Expr::Reg(r, index) => self.reg(*r, index),
             Expr::Load(b, at, how) => self.load(*b, at, how),
