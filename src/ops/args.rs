@@ -2,7 +2,11 @@
 //!
 //! Knows neither text nor graphs; the build pass makes these and attaches places to errors.
 
+mod numbers;
+
 use std::fmt;
+
+pub use numbers::{Real, above};
 
 use super::window::Padding;
 
@@ -56,6 +60,15 @@ impl Signature {
         }
     }
 
+    /// One whose arguments may all stand by position, and that infers none.
+    pub fn plain(name: &'static str, arguments: &'static [Argument]) -> Self {
+        Self {
+            arguments,
+            positional: arguments.len(),
+            ..Self::bare(name)
+        }
+    }
+
     /// The signature as in the docs: `Conv2d(out_channels, kernel_size, stride=1)`.
     pub fn text(&self) -> String {
         let args: Vec<String> = self
@@ -70,6 +83,16 @@ impl Signature {
             self.name.into()
         } else {
             format!("{}({})", self.name, args.join(", "))
+        }
+    }
+}
+
+impl Argument {
+    /// One with a default, as it is written in the docs.
+    pub const fn or(name: &'static str, default: &'static str) -> Self {
+        Self {
+            name,
+            default: Some(default),
         }
     }
 }
@@ -93,7 +116,8 @@ pub struct Args {
 }
 
 impl Args {
-    fn get(&self, name: &str) -> Option<&ArgValue> {
+    /// The value of an argument; `None` where it is not given.
+    pub fn get(&self, name: &str) -> Option<&ArgValue> {
         self.values.iter().find(|v| v.0 == name).map(|v| &v.1)
     }
 

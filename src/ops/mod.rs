@@ -19,14 +19,18 @@ mod loss;
 mod optim;
 mod pool;
 mod reshape;
+mod softmax;
 #[cfg(test)]
 mod tests;
 mod window;
 
 use crate::ir::{self, NodeId, Operation, StateKind, TensorType, Value};
 use crate::nest::{Macs, Nest};
-pub use activation::{ReLU, ReLUGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad};
-pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Signature};
+pub use activation::{
+    Activation, ActivationGrad, Approximation, ELU, GELU, Hardsigmoid, Hardswish, LeakyReLU, ReLU,
+    ReLU6, Reads, SiLU, Sigmoid, Softplus, Tanh,
+};
+pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Real, Signature, above};
 pub use batch::{Fill, Gather};
 pub use bias::BiasGrad;
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
@@ -37,6 +41,7 @@ pub use loss::{Correct, CrossEntropyGrad, CrossEntropyLoss, MseGrad, MseLoss};
 pub use optim::Sgd;
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
 pub use reshape::{Flatten, Reshape};
+pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::{Padding, Window};
 
 /// The graph of a model.
@@ -173,18 +178,36 @@ impl GradCx<'_> {
 }
 
 macro_rules! operators {
-    (layers: $($layer:ident),+; derived: $($derived:ident),+ $(,)?) => {
+    (
+        layers: $($layer:ident),+;
+        activations: $($function:ident / $slope:ident),+;
+        derived: $($derived:ident),+ $(,)?
+    ) => {
         /// Every operator; an exhaustive list, so that a match over it misses none.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[allow(clippy::large_enum_variant, reason = "attributes are small and nodes are few")]
-        pub enum Op { $($layer($layer),)+ $($derived($derived),)+ }
+        pub enum Op {
+            $($layer($layer),)+
+            $($function($function), $slope(ActivationGrad<$function>),)+
+            $($derived($derived),)+
+        }
 
         $(impl From<$layer> for Op { fn from(o: $layer) -> Op { Op::$layer(o) } })+
+        $(
+            impl From<$function> for Op { fn from(o: $function) -> Op { Op::$function(o) } }
+            impl From<ActivationGrad<$function>> for Op {
+                fn from(o: ActivationGrad<$function>) -> Op { Op::$slope(o) }
+            }
+        )+
         $(impl From<$derived> for Op { fn from(o: $derived) -> Op { Op::$derived(o) } })+
 
         impl Op {
             fn rules(&self) -> &dyn Operator {
-                match self { $(Op::$layer(o) => o,)+ $(Op::$derived(o) => o,)+ }
+                match self {
+                    $(Op::$layer(o) => o,)+
+                    $(Op::$function(o) => o, Op::$slope(o) => o,)+
+                    $(Op::$derived(o) => o,)+
+                }
             }
 
             /// The layer of this name with its arguments; `None` where no layer is called so.
@@ -192,12 +215,15 @@ macro_rules! operators {
                 $(if $layer::signature().name == name {
                     return Some($layer::from_args(args).map(Op::from));
                 })+
+                $(if $function::NAME == name {
+                    return Some($function::from_args(args).map(Op::from));
+                })+
                 None
             }
 
             /// What can be written in a model.
             pub fn signatures() -> Vec<Signature> {
-                vec![$($layer::signature()),+]
+                vec![$($layer::signature(),)+ $($function::signature()),+]
             }
 
             /// States of a layer; none for a derived operator.
@@ -207,7 +233,11 @@ macro_rules! operators {
 
             /// The shape rule of a layer with its numbers.
             pub fn formula(&self, input: &TensorType) -> Option<String> {
-                match self { $(Op::$layer(o) => Some(o.formula(input)),)+ _ => None }
+                match self {
+                    $(Op::$layer(o) => Some(o.formula(input)),)+
+                    $(Op::$function(o) => Some(o.formula(input)),)+
+                    _ => None,
+                }
             }
         }
 
@@ -215,6 +245,10 @@ macro_rules! operators {
             fn name(&self) -> &'static str {
                 match self {
                     $(Op::$layer(_) => stringify!($layer),)+
+                    $(
+                        Op::$function(_) => stringify!($function),
+                        Op::$slope(_) => stringify!($slope),
+                    )+
                     $(Op::$derived(_) => stringify!($derived),)+
                 }
             }
@@ -224,9 +258,12 @@ macro_rules! operators {
 }
 
 operators! {
-    layers: Conv2d, MaxPool2d, AvgPool2d, Flatten, Linear, Sigmoid, ReLU, Tanh;
+    layers: Conv2d, MaxPool2d, AvgPool2d, Flatten, Linear, Softmax, LogSoftmax;
+    activations: Sigmoid / SigmoidGrad, ReLU / ReLUGrad, Tanh / TanhGrad, LeakyReLU / LeakyReLUGrad, ReLU6 / ReLU6Grad,
+        ELU / ELUGrad, GELU / GELUGrad, SiLU / SiLUGrad, Softplus / SoftplusGrad, Hardswish / HardswishGrad,
+        Hardsigmoid / HardsigmoidGrad;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
-        MaxPool2dGrad, AvgPool2dGrad, SigmoidGrad, ReLUGrad, TanhGrad, Reshape, Add, Concat, ConcatGrad,
+        MaxPool2dGrad, AvgPool2dGrad, SoftmaxGrad, LogSoftmaxGrad, Reshape, Add, Concat, ConcatGrad,
         CrossEntropyLoss, CrossEntropyGrad, MseLoss, MseGrad, Correct, Gather, Fill, Sgd,
 }
 
