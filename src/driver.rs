@@ -8,6 +8,7 @@ pub use stages::{Described, NoStage, Options, Stage, text};
 
 use lenetc_runtime::cache::Cache;
 
+use crate::backend::Part;
 use crate::backend::cpu::tune::{self, Tuned};
 use crate::backend::cpu::{self, Isa};
 use crate::backend::cuda;
@@ -15,7 +16,7 @@ use crate::diag::{self, Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
 use crate::nest::loops::Dialect;
 use crate::ops;
-use crate::ops::Graph;
+use crate::ops::{Graph, Graphs};
 use crate::passes::build::{self, Built};
 use crate::passes::config::{self, Config, Data, Loss};
 use crate::passes::fuse::{self, Group};
@@ -156,27 +157,35 @@ impl Model {
         let (built, diagnostics) = build::run(&self.file, config, bytes);
         match built {
             Some(b) if !has_errors(&diagnostics) => {
-                verified(&b.graph, "build");
+                for graph in b.graphs.iter() {
+                    verified(graph, "build");
+                    let same = graph.states() == b.graphs.step.states();
+                    assert!(
+                        same,
+                        "a bug in lenetc: the modes of a model have other states"
+                    );
+                }
                 Ok(b)
             }
             _ => Err(fail(self.source.clone(), diagnostics)),
         }
     }
 
-    /// The graph of a step of training; the forward pass as it is where nothing is trained.
-    pub fn differentiate(&self, mut g: Graph) -> Graph {
+    /// The graphs with a step of training, gradients and updates, in place of its forward pass; as they are where
+    /// nothing is trained.
+    pub fn differentiate(&self, mut graphs: Graphs) -> Graphs {
         if !self.trained {
-            return g;
+            return graphs;
         }
         let reduction = match self.config.loss {
             Loss::Mse { mean: false } => grad::Reduction::Sum,
             _ => grad::Reduction::Mean,
         };
-        let gradients = grad::run(&mut g, reduction);
-        verified(&g, "grad");
-        optimize::run(&mut g, &gradients);
-        verified(&g, "optimize");
-        g
+        let gradients = grad::run(&mut graphs.step, reduction);
+        verified(&graphs.step, "grad");
+        optimize::run(&mut graphs.step, &gradients);
+        verified(&graphs.step, "optimize");
+        graphs
     }
 }
 
@@ -222,37 +231,87 @@ pub fn group(g: &mut Graph, passes: impl Into<Passes>) -> Vec<Group> {
     groups
 }
 
-/// From the graph of a step to its plan.
-pub fn plan(mut g: Graph, passes: impl Into<Passes>, batch: u32, isa: Isa) -> cpu::Plan {
-    let groups = group(&mut g, passes);
-    let plan = cpu::plan(&g, &groups, batch, isa);
-    held(plan)
+/// A graph behind the passes, and the groups of its operators.
+pub struct Grouped {
+    pub graph: Graph,
+    pub groups: Vec<Group>,
+}
+
+impl Grouped {
+    /// Runs the passes on a graph.
+    pub fn new(mut graph: Graph, passes: Passes) -> Self {
+        let groups = group(&mut graph, passes);
+        Self { graph, groups }
+    }
+
+    /// As a plan reads it.
+    pub fn part(&self) -> Part<'_> {
+        Part {
+            graph: &self.graph,
+            groups: &self.groups,
+        }
+    }
+}
+
+/// The graphs of a model behind the passes.
+pub struct Modes {
+    pub step: Grouped,
+    pub eval: Option<Grouped>,
+}
+
+impl Modes {
+    /// Runs the passes on each graph.
+    pub fn new(graphs: Graphs, passes: impl Into<Passes>) -> Self {
+        let passes = passes.into();
+        Self {
+            step: Grouped::new(graphs.step, passes),
+            eval: graphs.eval.map(|graph| Grouped::new(graph, passes)),
+        }
+    }
+
+    /// The groups of all modes, in the order of a plan's kernels.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        let eval = self.eval.iter().flat_map(|eval| &eval.groups);
+        self.step.groups.iter().chain(eval)
+    }
+
+    /// The plan for the processor.
+    pub fn plan(&self, batch: u32, isa: Isa) -> cpu::Plan {
+        let eval = self.eval.as_ref().map(Grouped::part);
+        cpu::plan(self.step.part(), eval, batch, isa)
+    }
+}
+
+/// From the graphs of a model to its plan.
+pub fn plan(graphs: Graphs, passes: impl Into<Passes>, batch: u32, isa: Isa) -> cpu::Plan {
+    held(Modes::new(graphs, passes).plan(batch, isa))
 }
 
 /// The same with the tiles that are the fastest on this machine, as the cache or a measurement has them, and what was
 /// done for that. The program gives the same bits as that of [`plan`].
 pub fn tuned_plan(
-    mut g: Graph,
+    graphs: Graphs,
     passes: impl Into<Passes>,
     batch: u32,
     isa: Isa,
     cache: Option<&Cache>,
 ) -> (cpu::Plan, Tuned) {
-    let groups = group(&mut g, passes);
-    let mut plan = cpu::plan(&g, &groups, batch, isa);
-    let nests: Vec<_> = groups.iter().map(|group| &group.nest).collect();
+    let modes = Modes::new(graphs, passes);
+    let mut plan = modes.plan(batch, isa);
+    let nests: Vec<_> = modes.groups().map(|group| &group.nest).collect();
     let tuned = tune::run(&mut plan, &nests, cache);
     (held(plan), tuned)
 }
 
 /// The plan of [`plan`] for a GPU; `multiprocessors` is what the device has.
-pub fn plan_cuda(mut g: Graph, optimise: bool, batch: u32, multiprocessors: u32) -> cuda::Plan {
-    let groups = group(&mut g, optimise);
+pub fn plan_cuda(graphs: Graphs, optimise: bool, batch: u32, multiprocessors: u32) -> cuda::Plan {
+    let modes = Modes::new(graphs, optimise);
     let options = cuda::Options {
         batch,
         multiprocessors,
     };
-    let plan = cuda::plan(&g, &groups, options);
+    let eval = modes.eval.as_ref().map(Grouped::part);
+    let plan = cuda::plan(modes.step.part(), eval, options);
     let units = plan.train.iter().chain(&plan.eval);
     units.for_each(|unit| Dialect::Gpu.hold(&unit.kernel));
     plan

@@ -154,7 +154,7 @@ fn cpu(model: Model) -> Session {
     let built = model
         .build(false)
         .unwrap_or_else(|f| panic!("{:?}", f.diagnostics));
-    let plan = driver::plan(model.differentiate(built.graph), true, 16, Isa::Cranelift);
+    let plan = driver::plan(model.differentiate(built.graphs), true, 16, Isa::Cranelift);
     let session = Session::new(&plan, data(&model), model.config, 1);
     started(session, &[1.0, -0.25])
 }

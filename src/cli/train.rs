@@ -8,7 +8,7 @@ use lenetc::backend::cpu::Plan;
 use lenetc::backend::cpu::tune::Tuned;
 use lenetc::diag;
 use lenetc::driver::{self, Model, Passes};
-use lenetc::ops::Graph;
+use lenetc::ops::Graphs;
 use lenetc::passes::build::Built;
 use lenetc::passes::config::Config;
 use lenetc::train::{
@@ -64,19 +64,19 @@ impl Prepared {
         Ok(Self { model, built, data })
     }
 
-    /// The graph of a step of training.
-    pub fn graph(&self) -> Graph {
-        self.model.differentiate(self.built.graph.clone())
+    /// The graphs, with a step of training.
+    pub fn graphs(&self) -> Graphs {
+        self.model.differentiate(self.built.graphs.clone())
     }
 
     /// The plan for the processor and, where `--tune` asks for it, what tuning did.
     pub fn plan(&self, a: &RunArgs, passes: Passes) -> Result<(Plan, Option<Tuned>), Stop> {
-        let (graph, batch, isa) = (self.graph(), self.model.config.batch_size, a.isa.isa()?);
+        let (graphs, batch, isa) = (self.graphs(), self.model.config.batch_size, a.isa.isa()?);
         if !a.tune {
-            return Ok((driver::plan(graph, passes, batch, isa), None));
+            return Ok((driver::plan(graphs, passes, batch, isa), None));
         }
         let cache = Cache::of_user();
-        let (plan, tuned) = driver::tuned_plan(graph, passes, batch, isa, cache.as_ref());
+        let (plan, tuned) = driver::tuned_plan(graphs, passes, batch, isa, cache.as_ref());
         Ok((plan, Some(tuned)))
     }
 }
@@ -119,7 +119,7 @@ pub fn session(
             let device = device.map_err(RunError::from)?;
             let multiprocessors = device.found.multiprocessors;
             let batch = p.model.config.batch_size;
-            let plan = driver::plan_cuda(p.graph(), a.opt > 0, batch, multiprocessors);
+            let plan = driver::plan_cuda(p.graphs(), a.opt > 0, batch, multiprocessors);
             if let Some(why) = plan.too_large() {
                 return Err(Stop::Message(format!(
                     "{why} for a batch of {batch}: --set train.batch_size= makes it smaller"

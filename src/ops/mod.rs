@@ -14,6 +14,7 @@ mod bias;
 mod conv;
 mod eval;
 mod join;
+mod layer;
 mod linear;
 mod loss;
 mod optim;
@@ -36,6 +37,7 @@ pub use bias::BiasGrad;
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use eval::evaluate;
 pub use join::{Add, Concat, ConcatGrad};
+pub use layer::{LayerCx, StateSource};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
 pub use loss::{Correct, CrossEntropyGrad, CrossEntropyLoss, MseGrad, MseLoss};
 pub use optim::Sgd;
@@ -44,8 +46,10 @@ pub use reshape::{Flatten, Reshape};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::{Padding, Window};
 
-/// The graph of a model.
+/// A graph of operators.
 pub type Graph = ir::Graph<Op>;
+/// The graphs of a model.
+pub type Graphs = ir::Graphs<Op>;
 
 /// Why operands do not fit an operator: the rule with its numbers put in, and a way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,15 +119,17 @@ pub trait Operator {
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest;
 }
 
-/// An operator that can be written in a model. Its operands are its input, then its states.
-pub trait Layer: Operator + Sized {
+/// What can be written in a model.
+pub trait Layer: Sized {
     /// Name, arguments and defaults as written in a `.nn` file.
     fn signature() -> Signature;
     /// Reads the arguments.
     fn from_args(args: &Args) -> Result<Self, ArgError>;
-    /// States for an input that fits. Called before `infer`, so it must bear any input.
+    /// States for an input that fits. Called before `build`, so it must bear any input.
     fn states(&self, input: &TensorType) -> Vec<LayerState>;
-    /// The shape rule with its numbers. Called only with types that `infer` accepts.
+    /// Adds the layer to a graph, and returns its result.
+    fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError>;
+    /// The shape rule with its numbers. Called only with types that `build` accepts.
     fn formula(&self, input: &TensorType) -> String;
 }
 
@@ -211,12 +217,12 @@ macro_rules! operators {
             }
 
             /// The layer of this name with its arguments; `None` where no layer is called so.
-            pub fn layer(name: &str, args: &Args) -> Option<Result<Op, ArgError>> {
+            pub fn layer(name: &str, args: &Args) -> Option<Result<AnyLayer, ArgError>> {
                 $(if $layer::signature().name == name {
-                    return Some($layer::from_args(args).map(Op::from));
+                    return Some($layer::from_args(args).map(AnyLayer::$layer));
                 })+
                 $(if $function::NAME == name {
-                    return Some($function::from_args(args).map(Op::from));
+                    return Some($function::from_args(args).map(AnyLayer::$function));
                 })+
                 None
             }
@@ -225,18 +231,37 @@ macro_rules! operators {
             pub fn signatures() -> Vec<Signature> {
                 vec![$($layer::signature(),)+ $($function::signature()),+]
             }
+        }
 
-            /// States of a layer; none for a derived operator.
+        /// A layer as it is written in a model.
+        #[derive(Clone, Debug)]
+        pub enum AnyLayer { $($layer($layer),)+ $($function($function),)+ }
+
+        $(impl From<$layer> for AnyLayer { fn from(layer: $layer) -> Self { Self::$layer(layer) } })+
+        $(impl From<$function> for AnyLayer { fn from(layer: $function) -> Self { Self::$function(layer) } })+
+
+        impl AnyLayer {
+            /// See [`Layer::states`].
             pub fn states(&self, input: &TensorType) -> Vec<LayerState> {
-                match self { $(Op::$layer(o) => o.states(input),)+ _ => vec![] }
+                match self {
+                    $(AnyLayer::$layer(layer) => layer.states(input),)+
+                    $(AnyLayer::$function(layer) => layer.states(input),)+
+                }
             }
 
-            /// The shape rule of a layer with its numbers.
-            pub fn formula(&self, input: &TensorType) -> Option<String> {
+            /// See [`Layer::build`].
+            pub fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
                 match self {
-                    $(Op::$layer(o) => Some(o.formula(input)),)+
-                    $(Op::$function(o) => Some(o.formula(input)),)+
-                    _ => None,
+                    $(AnyLayer::$layer(layer) => layer.build(cx),)+
+                    $(AnyLayer::$function(layer) => layer.build(cx),)+
+                }
+            }
+
+            /// See [`Layer::formula`].
+            pub fn formula(&self, input: &TensorType) -> String {
+                match self {
+                    $(AnyLayer::$layer(layer) => layer.formula(input),)+
+                    $(AnyLayer::$function(layer) => layer.formula(input),)+
                 }
             }
         }

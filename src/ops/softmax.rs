@@ -5,8 +5,8 @@
 //! inputs' differences, so that a shift of all inputs changes nothing. ln S is off by less than 10⁻⁷, absolutely.
 
 use super::{
-    ArgError, ArgValue, Args, Argument, GradCx, Layer, LayerState, Op, Operator, ShapeError,
-    Signature, same_types,
+    ArgError, ArgValue, Args, Argument, GradCx, Layer, LayerCx, LayerState, Op, Operator,
+    ShapeError, Signature, same_types,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{AxisId, Combine, ExprId, Nest, Stage, TensorId, Unary};
@@ -164,6 +164,9 @@ macro_rules! layer {
             }
             fn states(&self, _: &TensorType) -> Vec<LayerState> {
                 vec![]
+            }
+            fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
+                cx.plain(self.clone())
             }
             fn formula(&self, _: &TensorType) -> String {
                 "as its input".into()

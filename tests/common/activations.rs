@@ -3,12 +3,13 @@
 
 use lenetc::ops::*;
 
-/// A layer, the operator of its gradient, and what both must be.
+/// A layer, its operator, the operator of its gradient, and what both must be.
 #[allow(
     dead_code,
     reason = "each test is a program of its own and uses what it needs"
 )]
 pub struct Function {
+    pub written: AnyLayer,
     pub layer: Op,
     pub gradient: Op,
     pub value: fn(f64) -> f64,
@@ -32,8 +33,10 @@ fn of<A: Activation>(
 ) -> Function
 where
     Op: From<A> + From<ActivationGrad<A>>,
+    AnyLayer: From<A>,
 {
     Function {
+        written: activation.clone().into(),
         layer: activation.clone().into(),
         gradient: ActivationGrad(activation).into(),
         value,

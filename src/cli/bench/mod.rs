@@ -215,7 +215,7 @@ fn compile_time(a: &RunArgs, isa: Isa) -> Result<Duration, Stop> {
         let model = driver::read(super::source(&a.model.file)?, &a.model.overrides())?;
         let built = model.build(driver::holds_bytes(&model.config))?;
         let plan = driver::plan(
-            model.differentiate(built.graph),
+            model.differentiate(built.graphs),
             a.opt > 0,
             model.config.batch_size,
             isa,

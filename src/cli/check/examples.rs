@@ -111,7 +111,7 @@ impl Made {
         };
         let wanted = train::wanted(&built.input, &built.output, model.config.loss);
         let inputs = len * wanted.input.iter().product::<usize>();
-        if reads_bytes(&built.graph) {
+        if reads_bytes(&built.graphs.step) {
             made.bytes = drawn(INPUTS, inputs, |bits, _| (bits >> 24) as u8);
         } else {
             made.floats = drawn(INPUTS, inputs, |_, unit| 2.0 * unit - 1.0);

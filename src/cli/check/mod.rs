@@ -93,7 +93,7 @@ fn on_gpu(a: &CheckArgs) -> Result<u8, Stop> {
 /// Compiles the kernels and runs their steps.
 fn check(device: &Device, model: &Model, built: &Built) -> Result<Checked, Stop> {
     let batch = model.config.batch_size;
-    let graph = model.differentiate(built.graph.clone());
+    let graph = model.differentiate(built.graphs.clone());
     let plan = driver::plan_cuda(graph, true, batch, device.found.multiprocessors);
     if let Some(why) = plan.too_large() {
         return Err(Stop::Message(format!(

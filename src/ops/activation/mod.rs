@@ -28,8 +28,8 @@ pub use softplus::Softplus;
 pub use tanh::Tanh;
 
 use super::{
-    ArgError, Args, Argument, GradCx, Layer, LayerState, Op, Operator, ShapeError, Signature,
-    same_types,
+    ArgError, Args, Argument, GradCx, Layer, LayerCx, LayerState, Op, Operator, ShapeError,
+    Signature, same_types,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{ExprId, Nest, Stage};
@@ -67,7 +67,7 @@ pub struct ActivationGrad<A>(pub A);
 
 impl<A: Activation> Layer for A
 where
-    Op: From<ActivationGrad<A>>,
+    Op: From<A>,
 {
     fn signature() -> Signature {
         Signature::plain(A::NAME, A::ARGUMENTS)
@@ -77,6 +77,9 @@ where
     }
     fn states(&self, _: &TensorType) -> Vec<LayerState> {
         vec![]
+    }
+    fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
+        cx.plain(self.clone())
     }
     fn formula(&self, _: &TensorType) -> String {
         "as its input".into()

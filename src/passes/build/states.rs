@@ -3,8 +3,8 @@
 use super::super::config::Initial;
 use super::{Builder, Checked, error};
 use crate::diag::Span;
-use crate::ir::{Distribution, StateInfo, TensorType, Value};
-use crate::ops::{LayerState, Start};
+use crate::ir::{Distribution, StateInfo, TensorType};
+use crate::ops::{LayerState, Start, StateSource};
 
 impl Builder<'_> {
     /// Adds the states of the layer at `path`, and returns their sources in the same order.
@@ -13,7 +13,7 @@ impl Builder<'_> {
         states: Vec<LayerState>,
         path: &str,
         span: Span,
-    ) -> Checked<Vec<Value>> {
+    ) -> Checked<Vec<StateSource>> {
         let mut sources = Vec::new();
         for state in states {
             let name = format!("{path}.{}", state.name);
@@ -27,7 +27,9 @@ impl Builder<'_> {
                 kind: state.kind,
                 initial: distribution(self.initial, state.start),
             };
-            sources.push(self.graph.state(info, path, span));
+            let name = state.name;
+            let value = self.graph.state(info, path, span);
+            sources.push(StateSource { name, value });
         }
         Ok(sources)
     }
