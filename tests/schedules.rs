@@ -120,6 +120,11 @@ fn elementwise_and_joins() {
 }
 
 #[test]
+fn softmaxes() {
+    run(cases::softmaxes());
+}
+
+#[test]
 fn norms() {
     run(cases::norms());
 }

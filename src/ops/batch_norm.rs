@@ -413,10 +413,7 @@ derived!(
         let [variance] = f.operands();
         let eps = f.stage.constant(op.eps.single());
         let sum = f.stage.add(variance, eps);
-        let (one, half) = (f.stage.constant(1.0), f.stage.constant(0.5));
-        let l = f.stage.unary(Unary::Log, sum);
-        let l = f.stage.mul(half, l);
-        let root = f.stage.unary(Unary::Exp, l);
+        let (one, root) = (f.stage.constant(1.0), f.stage.unary(Unary::Sqrt, sum));
         let inverse = f.stage.div(one, root);
         f.stored(inverse)
     }
