@@ -6,7 +6,7 @@
 use lenetc::diag::Span;
 use lenetc::ir::{
     self, DType, Distribution, Leading, Mode, NodeKind, Role, Source, StateId, StateInfo,
-    TensorType, Value,
+    StateKind, TensorType, Value,
 };
 use lenetc::nest::interp::Env;
 use lenetc::ops::*;
@@ -94,6 +94,23 @@ impl Net {
             .source(Source::Targets, TensorType::batch(dims), "", Span::ZERO)
     }
 
+    /// Ends in a loss, with its numbers.
+    fn loss(mut self, loss: impl Into<AnyLoss>) -> Self {
+        let loss = loss.into();
+        let t = self.targets(loss.targets(self.g.ty(self.at)).dims());
+        let mut operands = vec![self.at, t];
+        for state in loss.states() {
+            let info = StateInfo {
+                name: format!("loss {}", state.name),
+                ty: TensorType::fixed([state.values.len() as u32]),
+                kind: StateKind::Loss,
+                initial: Distribution::Values(state.values.into()),
+            };
+            operands.push(self.g.state(info, "", Span::ZERO));
+        }
+        self.apply(loss.into(), &operands)
+    }
+
     fn cross_entropy(mut self) -> Self {
         let t = self.targets(vec![]);
         let operands = [self.at, t];
@@ -132,6 +149,9 @@ fn feed(g: &Graph, s: &Source, bump: Option<(StateId, usize, f64)>) -> Vec<f64> 
         Source::Targets if ty.dims.is_empty() => vec![1.0, 0.0, 2.0],
         Source::Targets => noise(9, ty.elements() as usize * BATCH),
         Source::State(id) => {
+            if let Distribution::Values(values) = &g.states()[id.index()].initial {
+                return values.iter().map(|&x| x.into()).collect();
+            }
             let mut v = noise(u64::from(id.0) + 100, ty.elements() as usize);
             if let Some((_, k, by)) = bump.filter(|b| b.0 == *id) {
                 v[k] += by;
@@ -159,9 +179,11 @@ fn check(name: &str, net: Net, reduction: Reduction) {
             total
         }
     };
+    let parameters = g.states().iter();
+    let parameters = parameters.filter(|s| s.kind == StateKind::Parameter);
     assert_eq!(
         gradients.len(),
-        g.states().len(),
+        parameters.count(),
         "{name}: every parameter has a gradient"
     );
     for found in &gradients {
@@ -306,6 +328,51 @@ fn activations_linear_and_losses() {
             .cross_entropy(),
             Reduction::Mean,
         );
+    }
+}
+
+/// Each loss behind a small network, for the mean and for the sum.
+#[test]
+fn losses() {
+    let weights = || Weights(Some([0.25, 2.0, 0.5].map(Real::from).to_vec()));
+    for reduction in [Reduction::Mean, Reduction::Sum] {
+        let entropy = |weight, smoothing: f64| CrossEntropyLoss {
+            weight,
+            reduction,
+            label_smoothing: smoothing.into(),
+        };
+        let bce = |pos_weight| BceWithLogitsLoss {
+            reduction,
+            pos_weight,
+        };
+        let nll = |weight| NllLoss { weight, reduction };
+        let [half, two] = [0.5, 2.0].map(Real::from);
+        let huber = |delta| HuberLoss { delta, reduction };
+        let smooth = |beta| SmoothL1Loss { beta, reduction };
+        for loss in [
+            AnyLoss::from(L1Loss { reduction }),
+            huber(half).into(),
+            huber(two).into(),
+            smooth(0.0.into()).into(),
+            smooth(half).into(),
+            smooth(two).into(),
+            bce(Weights::default()).into(),
+            bce(weights()).into(),
+            nll(Weights::default()).into(),
+            nll(weights()).into(),
+            entropy(Weights::default(), 0.1).into(),
+            entropy(weights(), 0.0).into(),
+            entropy(weights(), 0.3).into(),
+            entropy(weights(), 1.0).into(),
+        ] {
+            let name = format!("{loss:?}");
+            let net = Net::new([2, 2, 3]).layer(Tanh).layer(Flatten);
+            let net = net.layer(Linear {
+                out_features: 3,
+                bias: true,
+            });
+            check(&name, net.loss(loss), reduction);
+        }
     }
 }
 

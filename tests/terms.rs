@@ -51,6 +51,8 @@ fn others() -> Vec<cases::Case> {
         cases::linear_weight_gradients(),
         cases::elementwise_and_joins(),
         cases::losses_batches_and_updates(),
+        cases::losses_of_elements(),
+        cases::losses_of_classes(),
     ]
     .concat()
 }

@@ -39,7 +39,9 @@ pub use join::{Add, Concat, ConcatGrad};
 pub use layer::{LayerCx, StateSource};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
 pub use loss::{
-    Correct, CrossEntropyGrad, CrossEntropyLoss, Loss, MseGrad, MseLoss, Reduction, Targets,
+    BceWithLogitsGrad, BceWithLogitsLoss, Correct, CrossEntropyGrad, CrossEntropyLoss, HuberGrad,
+    HuberLoss, L1Grad, L1Loss, Loss, LossState, MseGrad, MseLoss, NllGrad, NllLoss, Reduction,
+    SmoothL1Grad, SmoothL1Loss, Targets, Weights,
 };
 pub use optim::{Optimizer, OptimizerState, Sgd};
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
@@ -289,11 +291,12 @@ macro_rules! operators {
 
 operators! {
     layers: Conv2d, MaxPool2d, AvgPool2d, Flatten, Linear, Sigmoid, ReLU, Tanh;
-    losses: CrossEntropyLoss, MseLoss;
+    losses: CrossEntropyLoss, NllLoss, BceWithLogitsLoss, MseLoss, L1Loss, SmoothL1Loss, HuberLoss;
     optimizers: Sgd;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SigmoidGrad, ReLUGrad, TanhGrad, Reshape, Add, Concat, ConcatGrad,
-        CrossEntropyGrad, MseGrad, Correct, Gather, Fill,
+        CrossEntropyGrad, NllGrad, BceWithLogitsGrad, MseGrad, L1Grad, SmoothL1Grad, HuberGrad, Correct,
+        Gather, Fill,
 }
 
 impl Op {
