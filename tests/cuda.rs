@@ -248,6 +248,8 @@ fn hard_points() {
     let mut all = hard::cross_entropies();
     all.extend(hard::elementwise());
     all.extend(hard::activations());
+    all.extend(hard::binary_cross_entropies());
+    all.extend(hard::absolutes());
     for (rows, loss) in rows.iter().zip(hard::cross_entropies_of(&rows)) {
         let saved = interpreted(&nest_of(&loss), &loss.operands, loss.images);
         all.push(hard::cross_entropy_gradient(rows, saved[1..].to_vec()));

@@ -101,6 +101,23 @@ impl Net {
             .source(Source::Targets, TensorType::batch(dims), "", Span::ZERO)
     }
 
+    /// Ends in a loss, with its numbers.
+    fn loss(mut self, loss: impl Into<AnyLoss>) -> Self {
+        let loss = loss.into();
+        let t = self.targets(loss.targets(self.g.ty(self.at)).dims());
+        let mut operands = vec![self.at, t];
+        for state in loss.states() {
+            let info = StateInfo {
+                name: format!("loss {}", state.name),
+                ty: TensorType::fixed([state.values.len() as u32]),
+                kind: StateKind::Loss,
+                initial: Distribution::Values(state.values.into()),
+            };
+            operands.push(self.g.state(info, "", Span::ZERO));
+        }
+        self.apply(loss.into(), &operands)
+    }
+
     fn cross_entropy(mut self) -> Self {
         let t = self.targets(vec![]);
         let operands = [self.at, t];
@@ -139,6 +156,9 @@ fn feed(g: &Graph, s: &Source, bump: Option<(StateId, usize, f64)>) -> Vec<f64> 
         Source::Targets if ty.dims.is_empty() => vec![1.0, 0.0, 2.0],
         Source::Targets => noise(9, ty.elements() as usize * BATCH),
         Source::State(id) => {
+            if let Distribution::Values(values) = &g.states()[id.index()].initial {
+                return values.iter().map(|&x| x.into()).collect();
+            }
             let mut v = noise(u64::from(id.0) + 100, ty.elements() as usize);
             if let Some((_, k, by)) = bump.filter(|b| b.0 == *id) {
                 v[k] += by;
@@ -166,7 +186,8 @@ fn check(name: &str, net: Net, reduction: Reduction) {
             total
         }
     };
-    let parameters = g.states().iter().filter(|s| s.kind == StateKind::Parameter);
+    let parameters = g.states().iter();
+    let parameters = parameters.filter(|s| s.kind == StateKind::Parameter);
     assert_eq!(
         gradients.len(),
         parameters.count(),
@@ -317,6 +338,51 @@ fn activations_linear_and_losses() {
             .cross_entropy(),
             Reduction::Mean,
         );
+    }
+}
+
+/// Each loss behind a small network, for the mean and for the sum.
+#[test]
+fn losses() {
+    let weights = || Weights(Some([0.25, 2.0, 0.5].map(Real::from).to_vec()));
+    for reduction in [Reduction::Mean, Reduction::Sum] {
+        let entropy = |weight, smoothing: f64| CrossEntropyLoss {
+            weight,
+            reduction,
+            label_smoothing: smoothing.into(),
+        };
+        let bce = |pos_weight| BceWithLogitsLoss {
+            reduction,
+            pos_weight,
+        };
+        let nll = |weight| NllLoss { weight, reduction };
+        let [half, two] = [0.5, 2.0].map(Real::from);
+        let huber = |delta| HuberLoss { delta, reduction };
+        let smooth = |beta| SmoothL1Loss { beta, reduction };
+        for loss in [
+            AnyLoss::from(L1Loss { reduction }),
+            huber(half).into(),
+            huber(two).into(),
+            smooth(0.0.into()).into(),
+            smooth(half).into(),
+            smooth(two).into(),
+            bce(Weights::default()).into(),
+            bce(weights()).into(),
+            nll(Weights::default()).into(),
+            nll(weights()).into(),
+            entropy(Weights::default(), 0.1).into(),
+            entropy(weights(), 0.0).into(),
+            entropy(weights(), 0.3).into(),
+            entropy(weights(), 1.0).into(),
+        ] {
+            let name = format!("{loss:?}");
+            let net = Net::new([2, 2, 3]).layer(Tanh).layer(Flatten);
+            let net = net.layer(Linear {
+                out_features: 3,
+                bias: true,
+            });
+            check(&name, net.loss(loss), reduction);
+        }
     }
 }
 

@@ -130,6 +130,12 @@ fn norms() {
 }
 
 #[test]
+fn losses() {
+    run(cases::losses_of_elements());
+    run(cases::losses_of_classes());
+}
+
+#[test]
 fn losses_batches_and_updates() {
     run(cases::losses_batches_and_updates());
 }

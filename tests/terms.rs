@@ -53,6 +53,8 @@ fn others() -> Vec<cases::Case> {
         cases::softmaxes(),
         cases::norms(),
         cases::losses_batches_and_updates(),
+        cases::losses_of_elements(),
+        cases::losses_of_classes(),
     ]
     .concat()
 }

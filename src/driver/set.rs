@@ -165,8 +165,8 @@ mod tests {
             ("--loss", Some("mse"), set("--set train.loss=MSELoss")),
             (
                 "--loss",
-                Some("L1Loss"),
-                missing("L1Loss is not supported yet"),
+                Some("CTCLoss"),
+                missing("CTCLoss is not supported yet"),
             ),
             (
                 "--reduction",

@@ -55,7 +55,9 @@ pub use join::{Add, Concat, ConcatGrad};
 pub use layer::{LayerCx, StateSource};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
 pub use loss::{
-    Correct, CrossEntropyGrad, CrossEntropyLoss, Loss, MseGrad, MseLoss, Reduction, Targets,
+    BceWithLogitsGrad, BceWithLogitsLoss, Correct, CrossEntropyGrad, CrossEntropyLoss, HuberGrad,
+    HuberLoss, L1Grad, L1Loss, Loss, LossState, MseGrad, MseLoss, NllGrad, NllLoss, Reduction,
+    SmoothL1Grad, SmoothL1Loss, Targets, Weights,
 };
 pub use optim::{Optimizer, OptimizerState, Sgd};
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
@@ -355,11 +357,11 @@ operators! {
         ELU / ELUGrad, GELU / GELUGrad, SiLU / SiLUGrad, Softplus / SoftplusGrad, Hardswish / HardswishGrad,
         Hardsigmoid / HardsigmoidGrad;
     composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm;
-    losses: CrossEntropyLoss, MseLoss;
+    losses: CrossEntropyLoss, NllLoss, BceWithLogitsLoss, MseLoss, L1Loss, SmoothL1Loss, HuberLoss;
     optimizers: Sgd;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SoftmaxGrad, LogSoftmaxGrad, Reshape, Add, Concat, ConcatGrad,
-        CrossEntropyGrad, MseGrad, Correct, Gather, Fill,
+        CrossEntropyGrad, NllGrad, BceWithLogitsGrad, MseGrad, L1Grad, SmoothL1Grad, HuberGrad, Correct, Gather, Fill,
         ChannelSum, ChannelMean, CenteredSquares, CenteredProducts, InverseDeviation, Unbiased, Count,
         RunningAverage, BatchNorm, BatchNormGrad, ChannelProduct, Projection,
         GroupMean, GroupVariance, Normalised, NormalisedGrad, MeanGrad, AlongGrad, NormalisedGradWeight,

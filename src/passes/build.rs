@@ -19,7 +19,10 @@ use super::arguments::{self, Checked, Codes, Context, Names, error, evaluate};
 use super::config::{Chosen, Config};
 use super::known::{self, Kind};
 use crate::diag::{self, Diagnostic, Span, nearest};
-use crate::ir::{DType, Leading, Mode, NodeId, Role, Source, TensorType, Value};
+use crate::ir::{
+    DType, Distribution, Leading, Mode, NodeId, Role, Source, StateInfo, StateKind, TensorType,
+    Value,
+};
 use crate::nest::Macs;
 use crate::ops::{
     Add, AnyInitialiser, ArgValue, Args, Concat, Gather, Graph, Graphs, LayerCx, Op, ShapeError,
@@ -298,14 +301,32 @@ impl<'a> Builder<'a> {
         let t = Value { node, output: 0 };
         let span = m.body.layers.last().map_or(m.name.span, |l| l.span);
         let loss = Op::from(config.loss.value().clone());
-        let correct = config.loss.metric();
-        for (op, role) in [(Some(loss), Role::Loss), (correct, Role::Correct)] {
-            let Some(op) = op else { continue };
-            match self.add(op, &[y, t], "", span) {
+        let mut operands = vec![y, t];
+        operands.extend(self.loss_states(config));
+        let correct = config
+            .loss
+            .metric()
+            .map(|op| (op, vec![y, t], Role::Correct));
+        for (op, operands, role) in [(loss, operands, Role::Loss)].into_iter().chain(correct) {
+            match self.add(op, &operands, "", span) {
                 Ok(v) => self.graph.output(role, v),
                 Err(d) => return self.diags.push(*d),
             }
         }
+    }
+
+    /// The sources of the loss's numbers. Their names are none that a layer's state can have.
+    fn loss_states(&mut self, config: &Config) -> Vec<Value> {
+        let states = config.loss.states().into_iter().map(|state| {
+            let info = StateInfo {
+                name: format!("loss {}", state.name),
+                ty: TensorType::fixed([state.values.len() as u32]),
+                kind: StateKind::Loss,
+                initial: Distribution::Values(state.values.into()),
+            };
+            self.graph.state(info, "", Span::ZERO)
+        });
+        states.collect()
     }
 
     /// Adds an operation where its operands fit.

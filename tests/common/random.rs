@@ -282,14 +282,31 @@ fn join() -> impl Strategy<Value = Case> {
 }
 
 fn loss() -> impl Strategy<Value = Case> {
-    let drawn = (shape(), 1u32..=40, any::<bool>(), 0..7);
+    let drawn = (shape(), 1u32..=40, any::<bool>(), 0..12);
     drawn.prop_map(|(dims, classes, mean, which)| {
         let (x, t) = (TensorType::batch([classes]), TensorType::batch([]));
         let image = TensorType::batch(dims.clone());
         let w = TensorType::fixed(dims);
+        let reduction = if mean {
+            Reduction::Mean
+        } else {
+            Reduction::Sum
+        };
         match which {
             0 => named(CrossEntropyLoss::default(), &[x, t]),
-            1 => named(CrossEntropyGrad, &[vec![x], vec![t; 5]].concat()),
+            7 => named(L1Loss { reduction }, &[image.clone(), image]),
+            8 => named(NllLoss::default(), &[x, t]),
+            9 => named(BceWithLogitsLoss::default(), &[image.clone(), image]),
+            10 => named(L1Grad { reduction }, &[image.clone(), image, t]),
+            11 => {
+                let label_smoothing = 0.1.into();
+                let loss = CrossEntropyLoss {
+                    label_smoothing,
+                    ..CrossEntropyLoss::default()
+                };
+                named(loss, &[x, t])
+            }
+            1 => named(CrossEntropyGrad::default(), &[vec![x], vec![t; 5]].concat()),
             2 => named(Correct, &[x, t]),
             3 => named(MseLoss { mean }, &[image.clone(), image]),
             4 => named(MseGrad { mean }, &[image.clone(), image, t]),

@@ -151,6 +151,12 @@ def targets(*shape):
     return values
 
 
+def bits(*shape):
+    """Float targets of this shape that are 0 or 1."""
+    values = targets(*shape)
+    return lambda x, rng: (values(x, rng) > 0).astype(np.float32)
+
+
 def read_idx(name):
     raw = gzip.decompress((FASHION_MNIST / name).read_bytes())
     dims = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
@@ -178,6 +184,7 @@ class Case:
     y: Callable = None  # labels or targets
     x: Callable = smooth
     loss: str = "CrossEntropyLoss"
+    torch_loss: Callable = None  # the same loss in torch, where its name does not say it
     start: Callable = None  # changes torch's initial weights in place
     header: str = ""  # blocks before lenetc's model
     compressed: bool = True
@@ -231,6 +238,8 @@ train {{
         return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.build().modules())
 
     def criterion(self):
+        if self.torch_loss:
+            return self.torch_loss()
         return {
             "CrossEntropyLoss": nn.CrossEntropyLoss(),
             "MSELoss": nn.MSELoss(),
@@ -891,6 +900,87 @@ Linear(4)
         ),
     ),
     Case(
+        "l1", "absolute errors between images",
+        shape=(2, 6, 5), n=2 * 12 + 7, batch=12, lr=0.5, y=targets(1, 5, 4), loss="L1Loss", torch_loss=nn.L1Loss,
+        layers="""
+Conv2d(3, kernel_size=2)
+Tanh
+Conv2d(1, kernel_size=1)
+""",
+        build=lambda: net(nn.Conv2d(2, 3, 2), nn.Tanh(), nn.Conv2d(3, 1, 1)),
+    ),
+    Case(
+        "smooth_l1", "smooth absolute errors on both sides of beta",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.2, y=targets(4), loss="SmoothL1Loss(beta=0.5)",
+        torch_loss=lambda: nn.SmoothL1Loss(beta=0.5),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
+        "huber", "Huber's loss, summed, on both sides of delta",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.01, y=targets(4), loss="HuberLoss(reduction=sum, delta=0.75)",
+        torch_loss=lambda: nn.HuberLoss(reduction="sum", delta=0.75),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
+        "bce", "binary cross-entropy of logits for each pixel",
+        shape=(2, 6, 5), n=2 * 12 + 7, batch=12, lr=0.5, y=bits(1, 5, 4), loss="BCEWithLogitsLoss",
+        torch_loss=nn.BCEWithLogitsLoss,
+        layers="""
+Conv2d(3, kernel_size=2)
+Tanh
+Conv2d(1, kernel_size=1)
+""",
+        build=lambda: net(nn.Conv2d(2, 3, 2), nn.Tanh(), nn.Conv2d(3, 1, 1)),
+    ),
+    Case(
+        "bce_weighted", "binary cross-entropy whose positive answers weigh more or less",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.5, y=bits(3),
+        loss="BCEWithLogitsLoss(pos_weight=[0.25, 2.0, 5.0])",
+        torch_loss=lambda: nn.BCEWithLogitsLoss(pos_weight=torch.tensor([0.25, 2.0, 5.0])),
+        layers="Linear(7); Tanh\nLinear(3)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 3)),
+    ),
+    Case(
+        "nll", "negative log-likelihood, of numbers that are no logarithms",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.1, y=classes(5), loss="NLLLoss", torch_loss=nn.NLLLoss,
+        layers="Linear(7); Tanh\nLinear(5)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 5)),
+    ),
+    Case(
+        "smoothed", "cross-entropy with smoothed labels",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.5, y=classes(5), loss="CrossEntropyLoss(label_smoothing=0.1)",
+        torch_loss=lambda: nn.CrossEntropyLoss(label_smoothing=0.1),
+        layers="Linear(7); Tanh\nLinear(5)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 5)),
+    ),
+    Case(
+        "weighted_sum", "cross-entropy with weights of classes, summed, with smoothed labels",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.02, y=classes(4),
+        loss="CrossEntropyLoss(weight=[0.25, 2.0, 1.0, 4.0], reduction=sum, label_smoothing=0.2)",
+        torch_loss=lambda: nn.CrossEntropyLoss(
+            weight=torch.tensor([0.25, 2.0, 1.0, 4.0]), reduction="sum", label_smoothing=0.2),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
+        "weighted_mean", "cross-entropy with weights of classes, whose mean divides by those of each batch",
+        shape=(9,), n=3 * 16 + 7, batch=16, lr=0.3, y=classes(4),
+        loss="CrossEntropyLoss(weight=[0.25, 2.0, 1.0, 4.0], label_smoothing=0.2)",
+        torch_loss=lambda: nn.CrossEntropyLoss(
+            weight=torch.tensor([0.25, 2.0, 1.0, 4.0]), label_smoothing=0.2),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
+        "nll_weighted", "negative log-likelihood with weights of classes, whose mean divides by those of each batch",
+        shape=(9,), n=3 * 16 + 7, batch=16, lr=0.1, y=classes(4), loss="NLLLoss(weight=[0.25, 2.0, 1.0, 4.0])",
+        torch_loss=lambda: nn.NLLLoss(weight=torch.tensor([0.25, 2.0, 1.0, 4.0])),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
         "lenet_init", "LeNet from xavier-uniform weights: 20 batches of Fashion-MNIST",
         shape=(1, 28, 28), n=5120, batch=256, lr=0.9, layers=LENET, build=lenet, start=xavier, lenet=True,
     ),
@@ -923,7 +1013,7 @@ def steps(case, start, x, y, dtype, change):
     x, y = torch.from_numpy(x), torch.from_numpy(y)
     x = x.to(dtype)
     y = y.to(dtype) if y.is_floating_point() else y
-    criterion = case.criterion()
+    criterion = case.criterion().to(dtype)
     optimizer = torch.optim.SGD(model.parameters(), lr=case.lr)
     losses, at = [], 0
     for _ in range(STEPS):

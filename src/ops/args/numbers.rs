@@ -10,7 +10,7 @@ use super::{ArgError, ArgValue, Args, beyond, describe, wrong};
 use crate::diag;
 
 /// A number as an attribute of an operator: finite, told apart from others by its bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Real(u64);
 
 impl Real {
