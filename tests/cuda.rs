@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 
 use lenetc::backend::cuda::{Options, Plan, Unit, single};
-use lenetc::ir::{DType, Leading};
+use lenetc::ir::{DType, Leading, Scalars};
 use lenetc::nest::interp::{self, Env};
 use lenetc::nest::{Nest, TensorId, TensorRole};
 use lenetc_runtime::cuda::{Choice, Device, Engine, Place, software_configure, software_report};
@@ -26,7 +26,7 @@ use hard::{Function, Hard};
 const BATCHES: [(u32, usize, u32); 2] = [(9, 4, 132), (40, 37, 16)];
 /// In order, reversed, at random.
 const ORDERS: [u32; 3] = [0, 1, 5];
-const LEARNING_RATE: f32 = 0.5;
+const LEARNING_RATE: f64 = 0.5;
 
 /// The software GPU's settings are the process's: one test at a time.
 static SETTINGS: Mutex<()> = Mutex::new(());
@@ -51,6 +51,8 @@ enum Check {
     Hard(Hard),
     /// The first, a function at its points.
     Function(&'static Function),
+    /// The first, one of [`hard::EXTREMES`] of pairs, or of a constant and their second numbers.
+    Extremes(usize, Option<f32>),
 }
 
 /// A family as one program.
@@ -175,8 +177,10 @@ impl Family {
         let mut engine = Engine::new(&device, self.plan.program(), examples, None)
             .unwrap_or_else(|e| panic!("{e}"));
         engine.set_parameters(&self.values).expect("room");
+        let row = |_, images| Scalars::new(images, LEARNING_RATE);
+        let rows = Scalars::rows(self.order.len(), options.batch as usize, row);
         engine
-            .begin(Mode::Train, &self.order, LEARNING_RATE)
+            .begin(Mode::Train, &self.order, &rows)
             .expect("memory");
         engine.run(1).unwrap_or_else(|e| {
             panic!(
@@ -210,6 +214,9 @@ impl Family {
                 }
                 Check::Hard(hard) if r.output == 0 => hard.hold(&all(hard.wanted.len()), &on),
                 Check::Hard(_) => {}
+                Check::Extremes(f, first) => {
+                    hard::hold_extremes(*f, *first, &all(hard::pairs()[0].len()), &on)
+                }
                 Check::Function(f) => {
                     let points = f.all();
                     for (x, y) in points.iter().zip(all(points.len())) {
@@ -229,7 +236,7 @@ impl Family {
 /// What a nest's results are in f64.
 fn interpreted(nest: &Nest, inputs: &[Vec<f64>], images: usize) -> Vec<Vec<f64>> {
     let refs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
-    let env = Env::new(images, f64::from(LEARNING_RATE));
+    let env = Env::new(images, LEARNING_RATE);
     interp::run(nest, &refs, env)
 }
 
@@ -240,8 +247,9 @@ fn hard_points() {
     let rows = hard::rows_with_gradients();
     let mut all = hard::cross_entropies();
     all.extend(hard::elementwise());
-    all.extend(hard::binary_cross_entropies());
-    all.extend(hard::absolutes());
+    all.extend(hard::losses::binary_cross_entropies());
+    all.extend(hard::losses::absolutes());
+    all.extend(hard::activations());
     for (rows, loss) in rows.iter().zip(hard::cross_entropies_of(&rows)) {
         let saved = interpreted(&nest_of(&loss), &loss.operands, loss.images);
         all.push(hard::cross_entropy_gradient(rows, saved[1..].to_vec()));
@@ -256,6 +264,13 @@ fn hard_points() {
             let points: Vec<f64> = function.all().iter().map(|&x| f64::from(x)).collect();
             let nest = function.nest(points.len());
             family.add(&nest, &[points], Check::Function(function));
+        }
+        let pairs = hard::pairs();
+        for (f, &(function, _)) in hard::EXTREMES.iter().enumerate() {
+            for first in hard::FIRST {
+                let nest = hard::extremes(function, first, pairs[0].len());
+                family.add(&nest, &pairs, Check::Extremes(f, first));
+            }
         }
         let (now, later): (Vec<Hard>, _) = all.into_iter().partition(|h| h.images == images);
         all = later;

@@ -3,6 +3,10 @@
 //! A case is a small network with random weights and images; each parameter's gradient is compared
 //! element by element. The images are a parameter here too, so that gradients of inputs are covered.
 
+#[path = "common/cases.rs"]
+#[allow(dead_code, reason = "layers alone are of use here")]
+mod cases;
+
 use lenetc::diag::Span;
 use lenetc::ir::{
     self, DType, Distribution, Leading, Mode, NodeKind, Role, Source, StateId, StateInfo,
@@ -11,6 +15,9 @@ use lenetc::ir::{
 use lenetc::nest::interp::Env;
 use lenetc::ops::*;
 use lenetc::passes::grad::{self, Reduction};
+
+#[path = "common/activations.rs"]
+mod activations;
 
 const BATCH: usize = 3;
 
@@ -179,8 +186,7 @@ fn check(name: &str, net: Net, reduction: Reduction) {
             total
         }
     };
-    let parameters = g.states().iter();
-    let parameters = parameters.filter(|s| s.kind == StateKind::Parameter);
+    let parameters = g.states().iter().filter(|s| s.kind == StateKind::Parameter);
     assert_eq!(
         gradients.len(),
         parameters.count(),
@@ -194,7 +200,9 @@ fn check(name: &str, net: Net, reduction: Reduction) {
         let scale = dw.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
         for (k, &analytic) in dw.iter().enumerate() {
             let h = 1e-5;
-            let numeric = (loss((id, k, h)) - loss((id, k, -h))) / (2.0 * h);
+            // Of the fourth order: behind a norm the third derivative is large.
+            let far = |steps: f64| loss((id, k, steps * h)) - loss((id, k, -steps * h));
+            let numeric = (8.0 * far(1.0) - far(2.0)) / (12.0 * h);
             let error = (analytic - numeric).abs() / scale;
             assert!(
                 error <= 1e-6,
@@ -311,7 +319,8 @@ fn pools() {
 
 #[test]
 fn activations_linear_and_losses() {
-    for act in [AnyLayer::from(Sigmoid), ReLU.into(), Tanh.into()] {
+    for f in activations::all() {
+        let act = f.written;
         let net = Net::new([2, 2, 3]).layer(act.clone()).layer(Flatten);
         let net = net
             .layer(Linear {
@@ -377,6 +386,33 @@ fn losses() {
 }
 
 #[test]
+fn softmaxes() {
+    let layers = [
+        AnyLayer::from(Softmax { dim: 1 }),
+        LogSoftmax { dim: -3 }.into(),
+    ];
+    for layer in layers {
+        let net = Net::new([3, 2, 3]).layer(layer);
+        check("over channels", net.squares(true), Reduction::Mean);
+    }
+    let layers = [
+        AnyLayer::from(Softmax { dim: -1 }),
+        LogSoftmax { dim: 1 }.into(),
+    ];
+    for layer in layers {
+        let linear = Linear {
+            out_features: 4,
+            bias: true,
+        };
+        let net = Net::new([2, 2, 2])
+            .layer(Flatten)
+            .layer(linear)
+            .layer(layer);
+        check("over features", net.squares(false), Reduction::Sum);
+    }
+}
+
+#[test]
 fn joins() {
     for concat in [false, true] {
         let net = Net::new([2, 3, 3]);
@@ -390,6 +426,46 @@ fn joins() {
         check(
             "join",
             net.apply(op, &[left, trunk]).squares(true),
+            Reduction::Mean,
+        );
+    }
+}
+
+/// In training: a batch norm's statistics are those of the batch.
+#[test]
+fn norms() {
+    let (no, none) = (ArgValue::Bool(false), ArgValue::Name("None".into()));
+    let batch = |name| {
+        [
+            cases::layer(name, &[]),
+            cases::layer(name, &[("affine", no.clone()), ("momentum", none.clone())]),
+        ]
+    };
+    let group = |groups| cases::layer("GroupNorm", &[("num_groups", ArgValue::Int(groups))]);
+    let images = batch("BatchNorm2d")
+        .into_iter()
+        .chain([group(2), cases::layer("LayerNorm", &[])]);
+    for layer in images {
+        let net = Net::new([4, 2, 3]).layer(layer).layer(Tanh);
+        let window = window([2, 2], [1, 1], [[0; 2]; 2], [1, 1]);
+        let net = net.layer(conv(2, window, 1)).squares(true);
+        check("of images", net, Reduction::Mean);
+    }
+    let vectors = batch("BatchNorm1d")
+        .into_iter()
+        .chain([cases::layer("LayerNorm", &[])]);
+    for layer in vectors {
+        let linear = |out_features| Linear {
+            out_features,
+            bias: true,
+        };
+        let net = Net::new([2, 2, 3])
+            .layer(Flatten)
+            .layer(linear(5))
+            .layer(layer);
+        check(
+            "of vectors",
+            net.layer(Tanh).layer(linear(3)).cross_entropy(),
             Reduction::Mean,
         );
     }

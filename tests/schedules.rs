@@ -121,8 +121,18 @@ fn elementwise_and_joins() {
 
 #[test]
 fn losses() {
-    run(cases::losses_of_elements());
-    run(cases::losses_of_classes());
+    run(cases::losses::of_elements());
+    run(cases::losses::of_classes());
+}
+
+#[test]
+fn softmaxes() {
+    run(cases::softmaxes());
+}
+
+#[test]
+fn norms() {
+    run(cases::norms());
 }
 
 #[test]

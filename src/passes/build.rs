@@ -64,6 +64,8 @@ pub struct Built {
     pub output: Vec<u32>,
     pub rows: Vec<Row>,
     pub blocks: Vec<UsedBlock>,
+    /// Images that each batch of training must have.
+    pub least_images: u32,
 }
 
 /// A block where it is used.
@@ -110,6 +112,7 @@ struct Builder<'a> {
     mode: Mode,
     /// Whether a layer has asked for the mode.
     depends_on_mode: bool,
+    least_images: u32,
     blocks: BTreeMap<&'a str, &'a BlockDef>,
     diags: Vec<Diagnostic>,
     graph: Graph,
@@ -131,6 +134,7 @@ impl<'a> Builder<'a> {
             config,
             mode,
             depends_on_mode: false,
+            least_images: 1,
             blocks: BTreeMap::new(),
             diags: vec![],
             graph: Graph::new(&model.name.name),
@@ -160,6 +164,7 @@ impl<'a> Builder<'a> {
                 output,
                 rows: self.rows,
                 blocks: self.blocks_used,
+                least_images: self.least_images,
             };
             (built, self.depends_on_mode)
         });
@@ -587,12 +592,27 @@ impl<'a> Builder<'a> {
         let y = layer.build(&mut cx).map_err(|e| placed(e, span))?;
         let made = std::mem::take(&mut cx.made);
         self.depends_on_mode |= cx.depends_on_mode();
+        let least = cx.least_images;
+        self.enough_images(least, name, span)?;
         self.hold_sizes(&made).map_err(|e| placed(e, span))?;
         let rule = layer.formula(&ty);
         let macs = made.iter().map(|&node| self.macs(node));
         let macs = macs.fold(Macs::default(), Macs::plus);
         self.row(path, layer_text(name, &args), y, rule, count, macs);
         Ok(Some(y))
+    }
+
+    /// Refuses a batch size below what a layer needs.
+    fn enough_images(&mut self, least: u32, name: &str, span: Span) -> Checked<()> {
+        self.least_images = self.least_images.max(least);
+        match self.config {
+            Some(config) if config.batch_size < least => {
+                let rule = format!("train.batch_size is {}", config.batch_size);
+                let message = format!("{name} needs batches of {least} images or more here");
+                Err(placed(ShapeError::new("E0208", &message, rule), span))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses values that are too large, among the operands and the results of these.

@@ -10,8 +10,10 @@ mod executor;
 mod failed;
 mod initial;
 mod metrics;
+mod numbers;
 mod order;
 mod rate;
+mod shares;
 mod source;
 
 use std::borrow::Cow;
@@ -35,6 +37,7 @@ use initial::{mismatches, start};
 pub use data::{Loaded, Set, load, open, wanted};
 pub use failed::Failed;
 pub use metrics::Metrics;
+pub use numbers::Numbers;
 pub use rate::{Rate, whole_batches};
 pub use source::Source;
 
@@ -359,7 +362,7 @@ impl Session {
     /// Mean loss and accuracy over the test set, or the training set where there is none.
     pub fn evaluate(&mut self) -> Result<(f64, Option<f64>), RunError> {
         self.execute(|executor, data, config| {
-            let means = evaluate(executor, data.tested().len(), config, None)?;
+            let means = evaluate(executor, data.tested(), config, None)?;
             Ok(means.map_or((0.0, None), |m| (m.loss, m.acc)))
         })
     }

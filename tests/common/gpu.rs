@@ -14,6 +14,7 @@ use lenetc::backend::cuda::Plan;
 use lenetc::data::Search;
 use lenetc::diag::{self, Source};
 use lenetc::driver::{self, Failure, Model};
+use lenetc::ir::Scalars;
 use lenetc::train::{self, Session};
 use lenetc_runtime::cuda::{Choice, Device, software_configure, software_report};
 use lenetc_runtime::data::{Inputs, Split, Targets, subset};
@@ -48,6 +49,12 @@ pub fn read(name: &str, text: String, entries: &[String]) -> Model {
     };
     let overrides: Vec<String> = entries.iter().map(|e| format!("train.{e}")).collect();
     shown(driver::read(source, &overrides))
+}
+
+/// The numbers of all steps over so many examples, at one learning rate.
+pub fn rows(examples: usize, batch: usize, learning_rate: f64) -> Vec<f32> {
+    let row = |_, images| Scalars::new(images, learning_rate);
+    Scalars::rows(examples, batch, row)
 }
 
 /// The text of a model of the repository.

@@ -190,6 +190,7 @@ class Case:
     compressed: bool = True
     lenet: bool = False
     ties: bool = False  # routing ties to the last winner must be noticed
+    vanishing: tuple = ()  # parameters that a norm takes back: their gradient is zero but for rounding
     seed: int = 0
 
     def text(self):
@@ -233,6 +234,9 @@ train {{
                 self.start(model)
         return model
 
+    def has_norms(self):
+        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.build().modules())
+
     def criterion(self):
         if self.torch_loss:
             return self.torch_loss()
@@ -242,6 +246,12 @@ train {{
             "MSELoss(reduction=mean)": nn.MSELoss(reduction="mean"),
             "MSELoss(reduction=sum)": nn.MSELoss(reduction="sum"),
         }[self.loss]
+
+
+def twice(model):
+    """Larger weights: activations bend within their inputs, and gradients reach the first layer."""
+    for parameter in model.parameters():
+        parameter.mul_(2)
 
 
 def dyadic(model):
@@ -285,6 +295,26 @@ def trained(model):
             return
     sys.exit("lenet_trained does not learn")
 
+
+def bn_lenet():
+    return net(
+        nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), nn.Sigmoid(), nn.AvgPool2d(2, stride=2),
+        nn.Conv2d(6, 16, 5), nn.BatchNorm2d(16), nn.Sigmoid(), nn.AvgPool2d(2, stride=2), nn.Flatten(),
+        nn.Linear(256, 120), nn.BatchNorm1d(120), nn.Sigmoid(),
+        nn.Linear(120, 84), nn.BatchNorm1d(84), nn.Sigmoid(), nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+BN_LENET = """
+Conv2d(6, kernel_size=5); BatchNorm2d(); Sigmoid
+AvgPool2d(2, stride=2)
+Conv2d(16, kernel_size=5); BatchNorm2d(); Sigmoid
+AvgPool2d(2, stride=2)
+Flatten
+Linear(120); BatchNorm1d(); Sigmoid
+Linear(84); BatchNorm1d(); Sigmoid
+Linear(10)
+"""
 
 LENET = """
 Conv2d(6, kernel_size=5, padding=2)
@@ -803,6 +833,154 @@ Conv2d(1, kernel_size=1)
         build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
     ),
     Case(
+        "batch_norms", "batch norms of images and vectors, with every option, and a last batch of another size",
+        shape=(2, 9, 8), n=3 * 16 + 7, batch=16, lr=0.3, y=classes(5),
+        layers="""
+BatchNorm2d(affine=false)
+Conv2d(6, kernel_size=3, bias=false)
+BatchNorm2d(eps=0.01, momentum=0.3)
+Tanh
+Conv2d(8, kernel_size=2, stride=2, bias=false)
+BatchNorm2d(momentum=None)
+Sigmoid
+Flatten
+Linear(11, bias=false)
+BatchNorm1d()
+Tanh
+Linear(5)
+""",
+        build=lambda: net(
+            nn.BatchNorm2d(2, affine=False), nn.Conv2d(2, 6, 3, bias=False),
+            nn.BatchNorm2d(6, eps=0.01, momentum=0.3), nn.Tanh(),
+            nn.Conv2d(6, 8, 2, stride=2, bias=False), nn.BatchNorm2d(8, momentum=None), nn.Sigmoid(),
+            nn.Flatten(), nn.Linear(8 * 3 * 3, 11, bias=False), nn.BatchNorm1d(11), nn.Tanh(), nn.Linear(11, 5),
+        ),
+    ),
+    Case(
+        "residual_norms", "norms in branches that are added, behind a norm whose result both read",
+        shape=(2, 8, 8), n=3 * 16 + 7, batch=16, lr=0.1, y=classes(4),
+        layers="""
+Conv2d(6, kernel_size=3, padding=1, bias=false)
+BatchNorm2d(); ReLU
+Add {
+    {
+        Conv2d(6, kernel_size=3, padding=1, bias=false); BatchNorm2d(); ReLU
+        Conv2d(6, kernel_size=3, padding=1, bias=false); BatchNorm2d()
+    }
+    { Identity }
+}
+ReLU
+Add {
+    { Conv2d(8, kernel_size=1, stride=2, bias=false); BatchNorm2d() }
+    { Conv2d(8, kernel_size=3, stride=2, padding=1, bias=false); GroupNorm(4) }
+}
+Tanh
+AvgPool2d(4)
+Flatten
+Linear(4)
+""",
+        build=lambda: net(
+            nn.Conv2d(2, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+            Add([
+                net(nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+                    nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6)),
+                net(nn.Identity()),
+            ]),
+            nn.ReLU(),
+            Add([
+                net(nn.Conv2d(6, 8, 1, stride=2, bias=False), nn.BatchNorm2d(8)),
+                net(nn.Conv2d(6, 8, 3, stride=2, padding=1, bias=False), nn.GroupNorm(4, 8)),
+            ]),
+            nn.Tanh(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(8, 4),
+        ),
+    ),
+    Case(
+        "image_norms", "norms of each image by itself: of groups, of one group, of all elements, of vectors",
+        shape=(4, 7, 6), n=2 * 16 + 1, batch=16, lr=0.2, y=classes(4),
+        layers="""
+Conv2d(6, kernel_size=3)
+GroupNorm(3)
+Tanh
+Conv2d(8, kernel_size=2, stride=2)
+LayerNorm(eps=0.001)
+Tanh
+GroupNorm(1, affine=false)
+Flatten
+Linear(9)
+LayerNorm()
+Tanh
+LayerNorm(elementwise_affine=false)
+Linear(4)
+""",
+        build=lambda: net(
+            nn.Conv2d(4, 6, 3), nn.GroupNorm(3, 6), nn.Tanh(),
+            nn.Conv2d(6, 8, 2, stride=2), nn.LayerNorm((8, 2, 2), eps=0.001), nn.Tanh(),
+            nn.GroupNorm(1, 8, affine=False), nn.Flatten(), nn.Linear(32, 9), nn.LayerNorm(9), nn.Tanh(),
+            nn.LayerNorm(9, elementwise_affine=False), nn.Linear(9, 4),
+        ),
+    ),
+    Case(
+        "bn_lenet", "LeNet with batch norms from xavier-uniform weights: 20 batches of Fashion-MNIST",
+        shape=(1, 28, 28), n=5120, batch=256, lr=0.3, layers=BN_LENET, build=bn_lenet, start=xavier, lenet=True,
+        vanishing=("0.bias", "4.bias", "9.bias", "12.bias"),
+    ),
+    Case(
+        "activations", "activations with arguments and without, behind convolutions",
+        shape=(2, 8, 9), n=3 * 16 + 7, batch=16, lr=0.3, y=classes(5), start=twice,
+        layers="""
+Conv2d(4, kernel_size=3)
+LeakyReLU(0.2)
+Conv2d(5, kernel_size=2)
+SiLU
+Conv2d(6, kernel_size=2)
+GELU
+Conv2d(6, kernel_size=2)
+ELU(alpha=0.5)
+Flatten
+Linear(5)
+""",
+        build=lambda: net(
+            nn.Conv2d(2, 4, 3), nn.LeakyReLU(0.2), nn.Conv2d(4, 5, 2), nn.SiLU(), nn.Conv2d(5, 6, 2), nn.GELU(),
+            nn.Conv2d(6, 6, 2), nn.ELU(alpha=0.5), nn.Flatten(), nn.Linear(6 * 3 * 4, 5),
+        ),
+    ),
+    Case(
+        "activations_of_vectors", "activations with arguments and without, behind linear layers",
+        shape=(1, 4, 6), n=3 * 16 + 3, batch=16, lr=0.3, y=classes(5), start=twice,
+        layers="""
+Flatten
+Linear(16); Softplus(beta=2)
+Linear(15); Hardswish
+Linear(14); GELU(approximate=tanh)
+Linear(13); ReLU6
+Linear(12); Hardsigmoid
+Linear(5)
+""",
+        build=lambda: net(
+            nn.Flatten(), nn.Linear(24, 16), nn.Softplus(beta=2), nn.Linear(16, 15), nn.Hardswish(),
+            nn.Linear(15, 14), nn.GELU(approximate="tanh"), nn.Linear(14, 13), nn.ReLU6(),
+            nn.Linear(13, 12), nn.Hardsigmoid(), nn.Linear(12, 5),
+        ),
+    ),
+    Case(
+        "softmax", "Softmax over channels and over features, and its logarithm",
+        shape=(2, 6, 7), n=3 * 12 + 1, batch=12, lr=0.3, y=targets(4), loss="MSELoss", start=twice,
+        layers="""
+Conv2d(5, kernel_size=2)
+Softmax(dim=1)
+Conv2d(3, kernel_size=3)
+LogSoftmax(dim=-3)
+Flatten
+Linear(8)
+Softmax(dim=-1)
+Linear(4)
+""",
+        build=lambda: net(
+            nn.Conv2d(2, 5, 2), nn.Softmax(dim=1), nn.Conv2d(5, 3, 3), nn.LogSoftmax(dim=-3), nn.Flatten(),
+            nn.Linear(3 * 3 * 4, 8), nn.Softmax(dim=-1), nn.Linear(8, 4),
+        ),
+    ),
+    Case(
         "lenet_init", "LeNet from xavier-uniform weights: 20 batches of Fashion-MNIST",
         shape=(1, 28, 28), n=5120, batch=256, lr=0.9, layers=LENET, build=lenet, start=xavier, lenet=True,
     ),
@@ -817,8 +995,8 @@ Conv2d(1, kernel_size=1)
 
 
 def state(model):
-    """The parameters, copied."""
-    return {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
+    """The parameters and the buffers, copied."""
+    return {name: v.detach().numpy().copy() for name, v in model.state_dict().items()}
 
 
 def train(case, start, x, y, dtype, change=lambda model: None, onednn=False):
@@ -829,7 +1007,7 @@ def train(case, start, x, y, dtype, change=lambda model: None, onednn=False):
 
 def steps(case, start, x, y, dtype, change):
     model = case.model() if not case.lenet else case.build()
-    model.load_state_dict({name: torch.from_numpy(w) for name, w in start.items()})
+    model.load_state_dict({name: torch.from_numpy(np.asarray(w)) for name, w in start.items()})
     change(model)
     model = model.to(dtype)
     x, y = torch.from_numpy(x), torch.from_numpy(y)
@@ -851,10 +1029,21 @@ def steps(case, start, x, y, dtype, change):
     return state(model), losses
 
 
-def distances(start, a, b):
-    """‖Δa − Δb‖ / ‖Δb‖ for each parameter tensor, where Δ is what training added."""
+def evaluated(case, end, x, y):
+    """The mean loss over all examples in evaluation."""
+    model = case.build()
+    model.load_state_dict({name: torch.from_numpy(np.asarray(w)) for name, w in end.items()})
+    model = model.double().eval()
+    with torch.no_grad():
+        return case.criterion()(model(torch.from_numpy(x).double()), torch.from_numpy(y)).item()
+
+
+def distances(start, a, b, but=()):
+    """‖Δa − Δb‖ / ‖Δb‖ for each tensor, where Δ is what training added."""
     result = {}
     for name, w in start.items():
+        if name in but:
+            continue
         delta_a, delta_b = (end[name].astype(np.float64) - w for end in (a, b))
         result[name] = float(np.linalg.norm(delta_a - delta_b) / np.linalg.norm(delta_b))
     return result
@@ -880,6 +1069,7 @@ class Result:
     onednn: float  # the largest distance between f32 with oneDNN and f64
     moved: float  # the smallest ‖Δ‖ / ‖start‖
     ties: float | None  # the largest distance when ties go to the last winner
+    evaluated: float | None = None  # the mean loss in evaluation, where that differs
 
 
 def record(case):
@@ -888,16 +1078,18 @@ def record(case):
     end, losses = train(case, start, x, y, torch.float32)
     assert np.isfinite(losses).all(), f"{case.name}: losses {losses}"
     end64, _ = train(case, start, x, y, torch.float64)
-    far = distances(start, end, end64)
+    far = distances(start, end, end64, case.vanishing)
     where = max(far, key=far.get)
     usual, _ = train(case, start, x, y, torch.float32, onednn=True)
-    onednn = max(distances(start, usual, end64).values())
-    moved = min(np.linalg.norm(end[k] - w) / np.linalg.norm(w) for k, w in start.items())
+    onednn = max(distances(start, usual, end64, case.vanishing).values())
+    moving = [(end[k], w) for k, w in start.items() if np.linalg.norm(w) > 0 and k not in case.vanishing]
+    moved = min(np.linalg.norm(e - w) / np.linalg.norm(w) for e, w in moving)
     ties = None
     if any(isinstance(m, nn.MaxPool2d) for m in case.build().modules()):
         wrong, _ = train(case, start, x, y, torch.float32, last_wins)
         ties = max(distances(start, wrong, end).values())
-    return Result(case, (x, y), start, end, losses, far[where], where, onednn, float(moved), ties)
+    eval_loss = evaluated(case, end, x, y) if case.has_norms() else None
+    return Result(case, (x, y), start, end, losses, far[where], where, onednn, float(moved), ties, eval_loss)
 
 
 def write(result):
@@ -911,7 +1103,8 @@ def write(result):
     safetensors.numpy.save_file(result.start, folder / "start.safetensors")
     safetensors.numpy.save_file(result.end, folder / "end.safetensors")
     losses = ",\n    ".join(json.dumps(v) for v in result.losses)
-    (folder / "losses.json").write_text(f'{{"losses": [\n    {losses}\n]}}\n')
+    last = "" if result.evaluated is None else f', "evaluated": {json.dumps(result.evaluated)}'
+    (folder / "losses.json").write_text(f'{{"losses": [\n    {losses}\n]{last}}}\n')
 
 
 def check(result):
@@ -924,7 +1117,7 @@ def check(result):
         with np.load(folder / "data.npz") as data:
             x, y = data["x"], data["y"]
     again, losses = train(result.case, start, x, y, torch.float32)
-    far = max(distances(start, again, end).values())
+    far = max(distances(start, again, end, result.case.vanishing).values())
     recorded = json.loads((folder / "losses.json").read_text())["losses"]
     loss = max(abs(a - b) / abs(b) for a, b in zip(losses, recorded, strict=True))
     text = (folder / "model.nn").read_text() == result.case.text()

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use lenetc::backend::cpu::{self, Isa, Plan};
 use lenetc::diag;
 use lenetc::driver::{self, Passes};
-use lenetc::train::Session;
+use lenetc::train::{Numbers, Session};
 use lenetc_runtime::cuda::Choice;
 use lenetc_runtime::exec::{Machine, Mode};
 use serde_json::json;
@@ -98,10 +98,11 @@ fn measure(a: &BenchArgs) -> Result<Report, Stop> {
     let mut session = Session::new(&plan, p.data, p.model.config, a.run.threads())?;
     session.initialise()?;
     let indices = lenetc::train::whole_batches(session.data.train.len(), &session.config);
+    let config = session.config.clone();
     let batches = Batches {
         indices: &indices,
         batch,
-        learning_rate: session.config.learning_rate(),
+        numbers: Numbers::first(&config),
     };
     let watch = Watch::start();
     let calls = session.with(|m, x| {
