@@ -53,8 +53,8 @@ fn others() -> Vec<cases::Case> {
         cases::softmaxes(),
         cases::norms(),
         cases::losses_batches_and_updates(),
-        cases::losses_of_elements(),
-        cases::losses_of_classes(),
+        cases::losses::of_elements(),
+        cases::losses::of_classes(),
     ]
     .concat()
 }
