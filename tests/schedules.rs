@@ -96,6 +96,11 @@ fn pools() {
 }
 
 #[test]
+fn softmaxes() {
+    run(cases::softmaxes());
+}
+
+#[test]
 fn linear_and_biases() {
     run(cases::linear_and_biases());
 }

@@ -50,6 +50,7 @@ fn others() -> Vec<cases::Case> {
         cases::linear_and_biases(),
         cases::linear_weight_gradients(),
         cases::elementwise_and_joins(),
+        cases::softmaxes(),
         cases::losses_batches_and_updates(),
     ]
     .concat()
