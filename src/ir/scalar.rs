@@ -10,6 +10,11 @@ listed! {
         LearningRate,
         /// One over the number of images in the batch.
         InverseBatch,
+        /// Steps of training before this one, modulo 2³²: a word that random numbers read.
+        Step,
+        /// The lower and the upper half of the run's seed: words that random numbers read.
+        SeedLow,
+        SeedHigh,
     }
 }
 
@@ -19,6 +24,7 @@ impl Scalar {
         match self {
             Scalar::LearningRate => "learning_rate",
             Scalar::InverseBatch => "1/batch",
+            Scalar::Step | Scalar::SeedLow | Scalar::SeedHigh => self.word(),
         }
     }
 
@@ -27,7 +33,15 @@ impl Scalar {
         match self {
             Scalar::LearningRate => "learning_rate",
             Scalar::InverseBatch => "inverse_batch",
+            Scalar::Step => "step",
+            Scalar::SeedLow => "seed_low",
+            Scalar::SeedHigh => "seed_high",
         }
+    }
+
+    /// Whether it is an integer of 32 bits, which kernels find as those bits rather than as a number.
+    pub fn is_word(self) -> bool {
+        matches!(self, Scalar::Step | Scalar::SeedLow | Scalar::SeedHigh)
     }
 
     /// Its position among all.
@@ -49,6 +63,7 @@ impl Scalars {
         let value = |scalar: &Scalar| match scalar {
             Scalar::LearningRate => learning_rate,
             Scalar::InverseBatch => 1.0 / images as f64,
+            Scalar::Step | Scalar::SeedLow | Scalar::SeedHigh => 0.0,
         };
         let mut values = [0.0; Scalar::ALL.len()];
         for scalar in Scalar::ALL {
@@ -62,8 +77,25 @@ impl Scalars {
         self.values[scalar.slot()]
     }
 
+    /// The same at another step of a run with this seed.
+    pub fn drawn(mut self, seed: u64, step: u64) -> Self {
+        let words = [
+            (Scalar::Step, step),
+            (Scalar::SeedLow, seed),
+            (Scalar::SeedHigh, seed >> 32),
+        ];
+        for (scalar, word) in words {
+            self.values[scalar.slot()] = f64::from(word as u32);
+        }
+        self
+    }
+
     /// All of them by slot, as kernels read them.
     pub fn floats(&self) -> [f32; Scalar::ALL.len()] {
-        self.values.map(|x| x as f32)
+        let mut floats = self.values.map(|x| x as f32);
+        for word in Scalar::ALL.iter().filter(|s| s.is_word()) {
+            floats[word.slot()] = f32::from_bits(self.values[word.slot()] as u32);
+        }
+        floats
     }
 }
