@@ -12,13 +12,14 @@ use crate::backend::Part;
 use crate::backend::cpu::tune::{self, Tuned};
 use crate::backend::cpu::{self, Isa};
 use crate::backend::cuda;
+use crate::data::Search;
 use crate::diag::{self, Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
 use crate::nest::loops::Dialect;
 use crate::ops;
 use crate::ops::{Graph, Graphs};
 use crate::passes::build::{self, Built};
-use crate::passes::config::{self, Config, Data, Loss};
+use crate::passes::config::{self, Config};
 use crate::passes::fuse::{self, Group};
 use crate::passes::{cse, dce, fold, grad, optimize};
 use crate::syntax;
@@ -36,6 +37,8 @@ pub struct Model {
     pub source: Source,
     pub file: File,
     pub config: Config,
+    /// Whether its inputs are bytes: as [`Model::look`] found, else as [`holds_bytes`] expects.
+    pub bytes: bool,
     /// Whether there is something to train: the file has a `train` block, or an override stands for one.
     pub trained: bool,
     /// Messages that do not stop anything.
@@ -63,6 +66,7 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
     Ok(Model {
         source,
         file,
+        bytes: holds_bytes(&config),
         config,
         trained: trained || overrides.iter().any(|text| trains(text)),
         warnings: diagnostics,
@@ -110,9 +114,9 @@ fn has_errors(d: &[Diagnostic]) -> bool {
     d.iter().any(|d| d.severity == Severity::Error)
 }
 
-/// Whether the data set holds bytes rather than floats, as far as the file says.
+/// Whether the data set holds bytes rather than floats, as far as the file says: who can open it knows.
 pub fn holds_bytes(c: &Config) -> bool {
-    !matches!(c.data, Some(Data::Inline { .. } | Data::Npz(_)))
+    c.data.as_ref().is_none_or(|data| data.usually_bytes())
 }
 
 /// Applies one `--set`. The entry is read as if it stood in `train`.
@@ -127,10 +131,11 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
     };
     let form = "it is written --set train.batch_size=32 or --set train.optimizer.lr=0.5";
     let form = [form.to_string()];
+    let help = set::help(text, config);
     let (key, value) = text
         .strip_prefix("train.")
         .and_then(|t| t.split_once('='))
-        .ok_or_else(|| wrong(set::problem(text), &[set::help(text)]))?;
+        .ok_or_else(|| wrong(set::problem(text), std::slice::from_ref(&help)))?;
     let source = Source {
         name: "--set".into(),
         text: format!("model M {{ input(1) }}\ntrain {{ value = {value} }}"),
@@ -144,12 +149,20 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
     config
         .set(key.trim(), Span::ZERO, &entry.value)
         .map_err(|d| match d.code {
-            "E0301" => wrong(&d.message, &[set::help(text)]),
+            "E0301" => wrong(&d.message, &[help]),
             _ => wrong(&d.message, &d.help),
         })
 }
 
 impl Model {
+    /// Learns from the data what the model is fed, where the data is there to be opened: a model can be looked at without.
+    pub fn look(&mut self, search: Search) {
+        let data = self.config.data.as_ref();
+        if let Some(Ok(source)) = data.map(|data| data.open(search)) {
+            self.bytes = source.opened.schema.bytes();
+        }
+    }
+
     /// The graph of the forward pass, with the loss where there is something to train; `bytes` says that the data set
     /// holds bytes.
     pub fn build(&self, bytes: bool) -> Result<Built, Box<Failure>> {
@@ -177,13 +190,9 @@ impl Model {
         if !self.trained {
             return graphs;
         }
-        let reduction = match self.config.loss {
-            Loss::Mse { mean: false } => grad::Reduction::Sum,
-            _ => grad::Reduction::Mean,
-        };
-        let gradients = grad::run(&mut graphs.step, reduction);
+        let gradients = grad::run(&mut graphs.step, self.config.loss.reduction());
         verified(&graphs.step, "grad");
-        optimize::run(&mut graphs.step, &gradients);
+        optimize::run(&mut graphs.step, &gradients, self.config.optimizer.value());
         verified(&graphs.step, "optimize");
         graphs
     }

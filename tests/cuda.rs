@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 
 use lenetc::backend::cuda::{Options, Plan, Unit, single};
-use lenetc::ir::{DType, Leading};
+use lenetc::ir::{DType, Leading, Scalars};
 use lenetc::nest::interp::{self, Env};
 use lenetc::nest::{Nest, TensorId, TensorRole};
 use lenetc_runtime::cuda::{Choice, Device, Engine, Place, software_configure, software_report};
@@ -26,7 +26,7 @@ use hard::{Function, Hard};
 const BATCHES: [(u32, usize, u32); 2] = [(9, 4, 132), (40, 37, 16)];
 /// In order, reversed, at random.
 const ORDERS: [u32; 3] = [0, 1, 5];
-const LEARNING_RATE: f32 = 0.5;
+const LEARNING_RATE: f64 = 0.5;
 
 /// The software GPU's settings are the process's: one test at a time.
 static SETTINGS: Mutex<()> = Mutex::new(());
@@ -177,8 +177,10 @@ impl Family {
         let mut engine = Engine::new(&device, self.plan.program(), examples, None)
             .unwrap_or_else(|e| panic!("{e}"));
         engine.set_parameters(&self.values).expect("room");
+        let row = |_, images| Scalars::new(images, LEARNING_RATE);
+        let rows = Scalars::rows(self.order.len(), options.batch as usize, row);
         engine
-            .begin(Mode::Train, &self.order, LEARNING_RATE)
+            .begin(Mode::Train, &self.order, &rows)
             .expect("memory");
         engine.run(1).unwrap_or_else(|e| {
             panic!(
@@ -234,7 +236,7 @@ impl Family {
 /// What a nest's results are in f64.
 fn interpreted(nest: &Nest, inputs: &[Vec<f64>], images: usize) -> Vec<Vec<f64>> {
     let refs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
-    let env = Env::new(images, f64::from(LEARNING_RATE));
+    let env = Env::new(images, LEARNING_RATE);
     interp::run(nest, &refs, env)
 }
 
@@ -246,6 +248,8 @@ fn hard_points() {
     let mut all = hard::cross_entropies();
     all.extend(hard::elementwise());
     all.extend(hard::activations());
+    all.extend(hard::binary_cross_entropies());
+    all.extend(hard::absolutes());
     for (rows, loss) in rows.iter().zip(hard::cross_entropies_of(&rows)) {
         let saved = interpreted(&nest_of(&loss), &loss.operands, loss.images);
         all.push(hard::cross_entropy_gradient(rows, saved[1..].to_vec()));

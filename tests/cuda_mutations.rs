@@ -216,9 +216,9 @@ const MISTAKES: [Mistake; 18] = [
         name: "the update reads what moves on to the next batch",
         model: "lenet",
         kernel: "update",
-        text: "step->learning_rate",
+        text: "step->ending.learning_rate",
         place: 0,
-        by: "step->inverse_batch",
+        by: "step->position",
         kinds: &["race_global"],
     },
 ];
@@ -264,7 +264,7 @@ fn run(p: Program, order: u32) -> (Result<(), String>, Vec<Value>) {
     let settings = format!("sanitize=all;warp_order={order}");
     let mut engine = engine(p, &settings, BATCH).unwrap_or_else(|e| panic!("{e}"));
     let order: Vec<u32> = (0..VALID).collect();
-    let begun = engine.begin(Mode::Train, &order, 0.1);
+    let begun = engine.begin(Mode::Train, &order, &gpu::rows(order.len(), BATCH, 0.1));
     begun.unwrap_or_else(|e| panic!("{e}"));
     let ended = engine.run(1).map(drop).map_err(|e| e.to_string());
     (ended, gpu::findings(&gpu::report()))

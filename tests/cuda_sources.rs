@@ -8,7 +8,7 @@ use lenetc::backend::Origin;
 use lenetc::backend::cuda::{FUNCTIONS, Options, Plan, Printed, TooLarge, Unit};
 use lenetc::nest::loops::{Dim, Kernel, Kind, Stmt};
 use lenetc::train::{self, Doing, Epoch, Session, Watcher};
-use lenetc_runtime::cuda::{Arch, Launch, PRELUDE, compile, nvrtc, resources};
+use lenetc_runtime::cuda::{Arch, Launch, PRELUDE, compile, nvrtc, resources, scalars};
 use lenetc_runtime::weights::Tensor;
 use proptest::prelude::*;
 
@@ -209,9 +209,9 @@ fn a_deep_net_and_resnet_18_compile_for_the_oldest_and_a_new_gpu() {
         ("deep", &deep, 90),
         ("ResNet-18", &resnet, 90),
     ] {
-        let (kernels, _) = printed(plan);
+        let (kernels, program) = plan.printed(|_, _| true);
         let texts: String = kernels.iter().map(|k| k.text.as_str()).collect();
-        let source = format!("{PRELUDE}{FUNCTIONS}{texts}");
+        let source = format!("{}{PRELUDE}{FUNCTIONS}{texts}", scalars(&program.scalars));
         let compiled = compile(&source, Arch::Real(capability));
         let compiled = compiled.unwrap_or_else(|e| panic!("{name}, sm_{capability}: {e}"));
         let all = resources(&compiled.log);

@@ -93,6 +93,16 @@ fn cross_entropy_s_gradient() {
 }
 
 #[test]
+fn binary_cross_entropy() {
+    hard::binary_cross_entropies().iter().for_each(hold);
+}
+
+#[test]
+fn absolute_differences() {
+    hard::absolutes().iter().for_each(hold);
+}
+
+#[test]
 fn squares_and_slopes() {
     hard::elementwise().iter().for_each(hold);
 }
@@ -158,7 +168,7 @@ fn a_shift_of_all_logits_changes_no_bit() {
     let classes: Vec<f64> = (0..IMAGES).map(|k| (k % CLASSES) as f64).collect();
     let at = |shift: f64| Hard {
         name: "shifted",
-        op: CrossEntropyLoss.into(),
+        op: CrossEntropyLoss::default().into(),
         types: vec![TensorType::batch([CLASSES as u32]), TensorType::batch([])],
         operands: vec![logits.iter().map(|x| x + shift).collect(), classes.clone()],
         wanted: vec![],

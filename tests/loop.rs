@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lenetc::backend::StatePlace;
 use lenetc::backend::cpu::Isa;
+use lenetc::data::Search;
 use lenetc::diag::Source;
 use lenetc::driver::{self, Model};
-use lenetc::ir::{Distribution, StateInfo, StateKind, TensorType};
+use lenetc::ir::{Distribution, Scalar, StateInfo, StateKind, TensorType};
 use lenetc::train::{self, Doing, Epoch, Loaded, Metrics, Options, RunError, Session, Watcher};
 use lenetc_runtime::cuda::{Choice, Device, Launch, Place, Program};
 use lenetc_runtime::exec::Mode;
@@ -32,7 +33,7 @@ extern "C" __global__ void forward(const float* x, const float* t, const u32* or
         float e = fmaf(x[2 * i], weight[0], fmaf(x[2 * i + 1], weight[1], bias[0])) - t[i];
         losses[n] = e * e;
         correct[n] = 0.0f;
-        grad[n] = 2.0f * e * step->inverse_batch;
+        grad[n] = 2.0f * e * step->scalars.inverse_batch;
     }
 }
 
@@ -48,8 +49,8 @@ extern "C" __global__ void update(const float* x, const u32* order, Step* step, 
         u32 i = order[step->position + n];
         sum = fmaf(grad[n], p < 2 ? x[2 * i + p] : 1.0f, sum);
     }
-    if (!step->stopped && p < 2) weight[p] -= step->learning_rate * sum;
-    if (!step->stopped && p == 2) bias[0] -= step->learning_rate * sum;
+    if (!step->stopped && p < 2) weight[p] -= step->ending.learning_rate * sum;
+    if (!step->stopped && p == 2) bias[0] -= step->ending.learning_rate * sum;
     __syncthreads();
     if (p == 0) advance(step);
 }
@@ -95,6 +96,7 @@ fn program(batch: usize) -> (Program, Vec<StatePlace>) {
     };
     (
         Program {
+            scalars: Scalar::ALL.iter().map(|s| s.word().into()).collect(),
             functions,
             modules,
             train: vec![forward.clone(), sums.clone(), update],
@@ -138,8 +140,13 @@ fn model(learning_rate: f32) -> Model {
 
 fn data(model: &Model) -> Loaded {
     let source = model.config.data.as_ref().expect("the text names data");
-    let wanted = train::wanted(&[2], &[1], model.config.loss);
-    train::load(source, Path::new("."), None, &wanted).unwrap_or_else(|e| panic!("{e}"))
+    let search = Search {
+        folder: Path::new("."),
+        given: None,
+    };
+    let wanted = train::wanted(&[2], &[1], &model.config.loss);
+    let loaded = train::open(source, search).and_then(|source| train::load(source, &wanted));
+    loaded.unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn gpu(model: Model) -> Session {

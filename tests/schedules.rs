@@ -96,11 +96,6 @@ fn pools() {
 }
 
 #[test]
-fn softmaxes() {
-    run(cases::softmaxes());
-}
-
-#[test]
 fn linear_and_biases() {
     run(cases::linear_and_biases());
 }
@@ -122,6 +117,22 @@ fn linear_weight_gradients() {
 #[test]
 fn elementwise_and_joins() {
     run(cases::elementwise_and_joins());
+}
+
+#[test]
+fn softmaxes() {
+    run(cases::softmaxes());
+}
+
+#[test]
+fn norms() {
+    run(cases::norms());
+}
+
+#[test]
+fn losses() {
+    run(cases::losses_of_elements());
+    run(cases::losses_of_classes());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use lenetc::backend::cpu::code::Code;
 use lenetc::backend::cpu::{Chosen, Isa, candidates};
+use lenetc::data::Search;
 use lenetc::diag::Source;
 use lenetc::driver::{self, Modes};
 use lenetc::ir::{DType, Scalars};
@@ -128,8 +129,12 @@ fn weights(path: &str, batch: u32, isa: Isa, other: bool) -> Vec<Vec<u32>> {
         }
     }
     let data = model.config.data.as_ref().expect("the model names data");
-    let wanted = train::wanted(&built.input, &built.output, model.config.loss);
-    let data = train::load(data, Path::new("models"), None, &wanted);
+    let search = Search {
+        folder: Path::new("models"),
+        given: None,
+    };
+    let wanted = train::wanted(&built.input, &built.output, &model.config.loss);
+    let data = train::open(data, search).and_then(|source| train::load(source, &wanted));
     let data = data.unwrap_or_else(|e| panic!("{e}"));
     let mut session = Session::new(&plan, data, model.config, 2).unwrap_or_else(|e| panic!("{e}"));
     let drawn = session.initialise();

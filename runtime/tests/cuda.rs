@@ -21,6 +21,27 @@ const FEATURES: usize = 3;
 const BIAS_BYTES: usize = 64;
 const PARAMETER_BYTES: usize = 128;
 
+const SCALARS: [&str; 2] = ["learning_rate", "inverse_batch"];
+
+/// The numbers of all steps over so many examples.
+fn rows(examples: usize, batch: usize, learning_rate: f32) -> Vec<f32> {
+    rows_of(examples, batch, |_| learning_rate)
+}
+
+/// The same with a learning rate for each step.
+fn rows_of(examples: usize, batch: usize, learning_rate: impl Fn(usize) -> f32) -> Vec<f32> {
+    let images = |first: usize| batch.min(examples - first);
+    let starts = (0..examples).step_by(batch).enumerate();
+    starts
+        .flat_map(|(step, first)| [learning_rate(step), 1.0 / images(first) as f32])
+        .collect()
+}
+
+/// Another rate for each step: a step that read its neighbour's would be told.
+fn falling(step: usize) -> f32 {
+    0.375 / (1 + step) as f32
+}
+
 const KERNELS: &str = r#"
 #define FEATURES 3
 
@@ -34,7 +55,7 @@ extern "C" __global__ void forward(const u8* inputs, const float* targets, const
         float e = y - targets[i];
         losses[n] = e * e;
         correct[n] = fabsf(e) < 0.25f ? 1.0f : 0.0f;
-        grad[n] = 2.0f * e * step->inverse_batch;
+        grad[n] = 2.0f * e * step->scalars.inverse_batch;
     }
 }
 
@@ -56,8 +77,8 @@ extern "C" __global__ void backward(const u8* inputs, const u32* order, Step* st
 
 extern "C" __global__ void update(Step* step, float* weight, float* bias, const float* partials) {
     if (!step->stopped) {
-        if (threadIdx.x < FEATURES) weight[threadIdx.x] -= step->learning_rate * partials[threadIdx.x];
-        if (threadIdx.x == FEATURES) bias[0] -= step->learning_rate * partials[FEATURES];
+        if (threadIdx.x < FEATURES) weight[threadIdx.x] -= step->ending.learning_rate * partials[threadIdx.x];
+        if (threadIdx.x == FEATURES) bias[0] -= step->ending.learning_rate * partials[FEATURES];
     }
     if (threadIdx.x == 0) advance(step);
 }
@@ -112,6 +133,7 @@ fn program(batch: usize) -> Program {
     let onward = launch("onward", 1, 1, &[Step]);
     let (functions, modules) = modules(KERNELS);
     Program {
+        scalars: SCALARS.map(String::from).to_vec(),
         functions,
         modules,
         train: vec![forward.clone(), backward, update],
@@ -244,12 +266,18 @@ fn train_and_evaluate() {
     engine.set_parameters(&values).or_say();
     for _ in 0..2 {
         let order = shuffled(train.targets.len());
-        engine.begin(Mode::Train, &order, 0.3).or_say();
+        engine
+            .begin(Mode::Train, &order, &rows_of(order.len(), 16, falling))
+            .or_say();
         let mut found = engine.run(2).or_say();
         assert_eq!(found.len(), 2);
         found.extend(engine.run(100).or_say());
         assert!(engine.run(1).or_say().is_empty());
-        let expected: Vec<_> = order.chunks(16).map(|b| reference.step(b, 0.3)).collect();
+        let expected: Vec<_> = order
+            .chunks(16)
+            .enumerate()
+            .map(|(k, b)| reference.step(b, falling(k).into()))
+            .collect();
         assert_eq!(found.len(), expected.len());
         found.iter().zip(&expected).for_each(|(f, e)| close(f, e));
         evaluate(&mut engine, &test, reference.parameters);
@@ -267,7 +295,9 @@ fn train_and_evaluate() {
 
 fn evaluate(engine: &mut Engine, test: &Data, parameters: [f64; FEATURES + 1]) {
     let order: Vec<u32> = (0..test.targets.len() as u32).collect();
-    engine.begin(Mode::Eval, &order, 0.0).or_say();
+    engine
+        .begin(Mode::Eval, &order, &rows(order.len(), 16, 0.0))
+        .or_say();
     let found = engine.run(usize::MAX).or_say();
     let mut reference = Reference {
         data: test,
@@ -295,19 +325,23 @@ fn a_run_may_be_longer_than_the_ring_and_an_order_longer_than_the_set() {
         data: &data,
         parameters: [0.0; FEATURES + 1],
     };
-    engine.begin(Mode::Train, &order, 0.01).or_say();
+    engine
+        .begin(Mode::Train, &order, &rows(order.len(), 1, 0.01))
+        .or_say();
     let found = engine.run(usize::MAX).or_say();
     assert_eq!(found.len(), steps);
     for (f, i) in found.iter().zip(order.chunks(1)) {
         close(f, &reference.step(i, 0.01));
     }
-    engine.begin(Mode::Eval, &order[..30], 0.0).or_say();
+    engine
+        .begin(Mode::Eval, &order[..30], &rows(30, 1, 0.0))
+        .or_say();
     assert_eq!(
         engine.run(100).or_say().len(),
         30,
         "evaluates on the training set"
     );
-    engine.begin(Mode::Train, &[], 0.0).or_say();
+    engine.begin(Mode::Train, &[], &[]).or_say();
     assert!(engine.run(1).or_say().is_empty());
 }
 
@@ -331,6 +365,7 @@ fn random_numbers_are_those_of_the_host() {
     };
     let (functions, modules) = modules(&format!("{PHILOX}{DRAW}"));
     let program = Program {
+        scalars: SCALARS.map(String::from).to_vec(),
         functions,
         modules,
         train: vec![draw.clone()],
@@ -343,7 +378,7 @@ fn random_numbers_are_those_of_the_host() {
     let data = Data::new(1);
     let device = Device::open(Choice::Software).or_say();
     let mut engine = Engine::new(&device, program, data.examples(), None).or_say();
-    engine.begin(Mode::Train, &[0], 0.0).or_say();
+    engine.begin(Mode::Train, &[0], &rows(1, 1, 0.0)).or_say();
     engine.run(1).or_say();
     let stream = rng::Stream::new(0x0123_4567_89AB_CDEF, 3, 7, rng::Purpose::Shuffle);
     let expected: Vec<f32> = (0..DRAWS as u32).map(|i| stream.uniform(i)).collect();
@@ -356,14 +391,18 @@ fn training_ends_at_a_loss_that_is_not_finite_and_no_update_follows_it() {
     data.targets[19] = f32::NAN;
     let mut engine = ready(4, &data, None);
     let order: Vec<u32> = (0..40).collect();
-    engine.begin(Mode::Train, &order, 0.1).or_say();
+    engine
+        .begin(Mode::Train, &order, &rows(40, 4, 0.1))
+        .or_say();
     let found = engine.run(8).or_say();
     assert_eq!(found.len(), 5, "example 19 is in the fifth batch");
     assert!(found[4].loss_sum.is_nan() && found[3].loss_sum.is_finite());
     assert!(engine.run(8).or_say().is_empty());
     let parameters = engine.parameters().or_say();
     assert!(parameters.iter().all(|p| p.is_finite()), "{parameters:?}");
-    engine.begin(Mode::Train, &order[..16], 0.1).or_say();
+    engine
+        .begin(Mode::Train, &order[..16], &rows(16, 4, 0.1))
+        .or_say();
     assert_eq!(engine.run(8).or_say().len(), 4);
 }
 
@@ -502,7 +541,7 @@ fn steps(settings: &str, rounds: &[usize]) -> Result<Vec<f32>, CudaError> {
     );
     let data = Data::new(RING + 1);
     let mut engine = engine(1, &data, None)?;
-    engine.begin(Mode::Train, &shuffled(RING + 1), 0.1)?;
+    engine.begin(Mode::Train, &shuffled(RING + 1), &rows(RING + 1, 1, 0.1))?;
     for &steps in rounds {
         engine.run(steps)?;
     }

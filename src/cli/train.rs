@@ -1,11 +1,11 @@
 //! `lenetc train` and `lenetc eval`.
 
 use std::io::IsTerminal;
-use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lenetc::backend::cpu::Plan;
 use lenetc::backend::cpu::tune::Tuned;
+use lenetc::data::Search;
 use lenetc::diag;
 use lenetc::driver::{self, Model, Passes};
 use lenetc::ops::Graphs;
@@ -46,21 +46,23 @@ impl Prepared {
         }
         let mut model = super::model(&a.model)?;
         adjust(&mut model.config);
-        let built = model.build(driver::holds_bytes(&model.config))?;
-        let folder = a.model.file.parent().unwrap_or(Path::new("."));
-        let Some(source) = &model.config.data else {
-            return Err(Stop::Message(no_data(&model)));
+        let search = Search {
+            folder: super::folder(&a.model.file),
+            given: a.data.as_deref(),
         };
-        let wanted = train::wanted(&built.input, &built.output, model.config.loss);
-        let data = train::load(source, folder, a.data.as_deref(), &wanted)?;
+        let data = model.config.data.clone();
+        let source = data.as_ref().map(|data| train::open(data, search));
+        if let Some(Ok(source)) = &source {
+            model.bytes = source.opened.schema.bytes();
+        }
+        // A model that is wrong is told of before data that is not there.
+        let built = model.build(model.bytes)?;
+        let source = source.ok_or_else(|| Stop::Message(no_data(&model)))??;
+        let wanted = train::wanted(&built.input, &built.output, &model.config.loss);
+        let data = train::load(source, &wanted)?;
         for warning in &data.warnings {
             anstream::eprintln!("warning: {warning}");
         }
-        let built = if data.train.bytes() == driver::holds_bytes(&model.config) {
-            built
-        } else {
-            model.build(data.train.bytes())?
-        };
         Ok(Self { model, built, data })
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use super::{Failure, Model, Modes, holds_bytes};
+use super::{Failure, Model, Modes};
 use crate::backend::cpu::{self, Isa, clif};
 use crate::backend::cuda::ptx;
 use crate::backend::origin::paths;
@@ -216,7 +216,7 @@ struct Compilation<'a> {
 
 impl<'a> Compilation<'a> {
     fn new(model: &'a Model, options: &'a Options) -> Result<Self, NoStage> {
-        let built = model.build(holds_bytes(&model.config))?;
+        let built = model.build(model.bytes)?;
         let forward = built.graphs.step.clone();
         let graphs = model.differentiate(built.graphs);
         let pick = Pick {

@@ -1,15 +1,27 @@
 //! Numbers that are known when a step starts, not when it is compiled: the table that all who write or read them go by.
 //!
-//! Does not know where a target keeps them: each has a slot of its own, and targets give every slot a place.
+//! A step has a row of them, one for each slot. The host computes rows, in f64; kernels read them as f32. Does not know
+//! where a target keeps them, nor what an optimizer or a schedule makes of them: a target gives every slot a place, and
+//! finds in it what stands there.
 
 listed! {
     /// A number of a step.
     #[derive(PartialOrd, Ord)]
     pub enum Scalar {
-        /// The optimizer's step size.
+        /// The learning rate, as the schedule has it.
         LearningRate,
         /// One over the number of images in the batch.
         InverseBatch,
+        /// What an optimizer multiplies its direction by: the learning rate with what changes it from step to step.
+        StepSize,
+        /// How much of a momentum stays.
+        Momentum,
+        /// How much of the gradient goes into a momentum.
+        Blend,
+        /// The root of what a mean of squares lacks in its first steps.
+        Correction,
+        /// What a weight is multiplied by before its update.
+        Decay,
         /// Steps of training before this one, modulo 2³²: a word that random numbers read.
         Step,
         /// The lower and the upper half of the run's seed: words that random numbers read.
@@ -22,9 +34,8 @@ impl Scalar {
     /// The name in printed graphs and nests.
     pub fn name(self) -> &'static str {
         match self {
-            Scalar::LearningRate => "learning_rate",
             Scalar::InverseBatch => "1/batch",
-            Scalar::Step | Scalar::SeedLow | Scalar::SeedHigh => self.word(),
+            scalar => scalar.word(),
         }
     }
 
@@ -33,6 +44,11 @@ impl Scalar {
         match self {
             Scalar::LearningRate => "learning_rate",
             Scalar::InverseBatch => "inverse_batch",
+            Scalar::StepSize => "step_size",
+            Scalar::Momentum => "momentum",
+            Scalar::Blend => "blend",
+            Scalar::Correction => "correction",
+            Scalar::Decay => "decay",
             Scalar::Step => "step",
             Scalar::SeedLow => "seed_low",
             Scalar::SeedHigh => "seed_high",
@@ -44,7 +60,7 @@ impl Scalar {
         matches!(self, Scalar::Step | Scalar::SeedLow | Scalar::SeedHigh)
     }
 
-    /// Its position among all.
+    /// Its position among all, and in a row.
     pub fn slot(self) -> usize {
         self as usize
     }
@@ -58,11 +74,14 @@ pub struct Scalars {
 }
 
 impl Scalars {
-    /// Those of a step on so many images.
+    /// Those of a step on so many images at this learning rate, with nothing that an optimizer adds: no momentum, no
+    /// correction, no decay.
     pub fn new(images: usize, learning_rate: f64) -> Self {
         let value = |scalar: &Scalar| match scalar {
-            Scalar::LearningRate => learning_rate,
+            Scalar::LearningRate | Scalar::StepSize => learning_rate,
             Scalar::InverseBatch => 1.0 / images as f64,
+            Scalar::Momentum => 0.0,
+            Scalar::Blend | Scalar::Correction | Scalar::Decay => 1.0,
             Scalar::Step | Scalar::SeedLow | Scalar::SeedHigh => 0.0,
         };
         let mut values = [0.0; Scalar::ALL.len()];
@@ -70,6 +89,12 @@ impl Scalars {
             values[scalar.slot()] = value(scalar);
         }
         Self { values }
+    }
+
+    /// The same with another value of one.
+    pub fn with(mut self, scalar: Scalar, value: f64) -> Self {
+        self.values[scalar.slot()] = value;
+        self
     }
 
     /// The value of one.
@@ -97,5 +122,36 @@ impl Scalars {
             floats[word.slot()] = f32::from_bits(self.values[word.slot()] as u32);
         }
         floats
+    }
+
+    /// The rows of all steps over so many examples in batches of `batch`, one behind the other as kernels read them;
+    /// `row` is told the number of a step, from 0 on, and its images.
+    pub fn rows(examples: usize, batch: usize, row: impl Fn(usize, usize) -> Self) -> Vec<f32> {
+        let starts = (0..examples).step_by(batch.max(1)).enumerate();
+        let rows = starts.map(|(step, first)| row(step, batch.min(examples - first)));
+        rows.flat_map(|row| row.floats()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_of_an_order_has_a_row_and_the_last_its_own_images() {
+        let row = |step, images| Scalars::new(images, step as f64);
+        let rows = Scalars::rows(10, 4, row);
+        let slots = Scalar::ALL.len();
+        assert_eq!(rows.len(), 3 * slots);
+        let of = |scalar: Scalar| [0, 1, 2].map(|step| rows[step * slots + scalar.slot()]);
+        assert_eq!(of(Scalar::LearningRate), [0.0, 1.0, 2.0]);
+        assert_eq!(of(Scalar::InverseBatch), [0.25, 0.25, 0.5]);
+        assert!(Scalars::rows(0, 4, row).is_empty());
+    }
+
+    #[test]
+    fn words_tell_scalars_apart() {
+        let words: std::collections::BTreeSet<_> = Scalar::ALL.iter().map(|s| s.word()).collect();
+        assert_eq!(words.len(), Scalar::ALL.len());
     }
 }

@@ -3,45 +3,66 @@
 //! An operator's rules share one index formula, so they stand together: the shape rule, the gradient
 //! (graph to graph, in gather form) and the formula itself as a [`Nest`], which every backend and the
 //! interpreter read. To add one: a file here, a line in the list below, a golden. What a user can
-//! write in a model is a [`Layer`]; the others stand only in derived graphs.
+//! write in a model is a [`Layer`], and beside it a [`Loss`] and an [`Optimizer`]; the others stand only in derived graphs.
 //!
 //! This module knows neither the text of models nor any backend.
 
 mod activation;
 mod args;
 mod batch;
+mod batch_norm;
 mod bias;
 mod conv;
 mod eval;
+mod group_norm;
+mod initial;
 mod join;
 mod layer;
 mod linear;
 mod loss;
 mod optim;
 mod pool;
+mod registry;
 mod reshape;
 mod softmax;
 #[cfg(test)]
 mod tests;
 mod window;
 
-use crate::ir::{self, NodeId, Operation, StateKind, TensorType, Value};
+use crate::diag::Span;
+use crate::ir::{self, NodeId, Operation, Scalar, Source, StateKind, TensorType, Value};
 use crate::nest::{Macs, Nest};
 pub use activation::{
     Activation, ActivationGrad, Approximation, ELU, GELU, Hardsigmoid, Hardswish, LeakyReLU, ReLU,
     ReLU6, Reads, SiLU, Sigmoid, Softplus, Tanh,
 };
-pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Real, Signature, above};
+pub use args::{ArgError, ArgValue, Args, Argument, Fault, Inferred, Real, Signature, above};
 pub use batch::{Fill, Gather};
-pub use bias::BiasGrad;
+pub use batch_norm::{
+    BatchNorm, BatchNorm1d, BatchNorm2d, BatchNormGrad, CenteredProducts, CenteredSquares,
+    ChannelMean, ChannelProduct, Count, InverseDeviation, Normalisation, Projection,
+    RunningAverage, Unbiased,
+};
+pub use bias::{BiasGrad, ChannelSum};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use eval::evaluate;
+pub use group_norm::{
+    AlongGrad, GroupMean, GroupNorm, GroupVariance, Groups, LayerNorm, MeanGrad, Normalised,
+    NormalisedGrad, NormalisedGradBias, NormalisedGradWeight,
+};
+pub use initial::{AnyInitialiser, Initialiser};
 pub use join::{Add, Concat, ConcatGrad};
 pub use layer::{LayerCx, StateSource};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
-pub use loss::{Correct, CrossEntropyGrad, CrossEntropyLoss, MseGrad, MseLoss};
-pub use optim::Sgd;
+pub use loss::{
+    BceWithLogitsGrad, BceWithLogitsLoss, Correct, CrossEntropyGrad, CrossEntropyLoss, HuberGrad,
+    HuberLoss, L1Grad, L1Loss, Loss, LossState, MseGrad, MseLoss, NllGrad, NllLoss, Reduction,
+    SmoothL1Grad, SmoothL1Loss, Targets, Weights,
+};
+pub use optim::{Optimizer, OptimizerState, Sgd};
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
+pub use registry::Registry;
+pub(crate) use registry::registry;
 pub use reshape::{Flatten, Reshape};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::{Padding, Window};
@@ -71,7 +92,7 @@ pub struct LayerState {
     pub start: Start,
 }
 
-/// What a layer says of how a state starts; a model's `init` makes numbers of it.
+/// What a layer says of how a state starts; a model's `init`, an [`Initialiser`], makes numbers of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start {
     Weight {
@@ -164,6 +185,13 @@ impl GradCx<'_> {
         Value { node, output: 0 }
     }
 
+    /// A number of the step.
+    pub fn scalar(&mut self, scalar: Scalar) -> Value {
+        let ty = TensorType::fixed([]);
+        self.graph
+            .source(Source::Scalar(scalar), ty, "", Span::ZERO)
+    }
+
     /// The gradient of the first result.
     pub fn dy(&self) -> Option<Value> {
         self.upstream.first().copied().flatten()
@@ -187,6 +215,9 @@ macro_rules! operators {
     (
         layers: $($layer:ident),+;
         activations: $($function:ident / $slope:ident),+;
+        composed: $($composed:ident),+;
+        losses: $($loss:ident),+;
+        optimizers: $($optimizer:ident),+;
         derived: $($derived:ident),+ $(,)?
     ) => {
         /// Every operator; an exhaustive list, so that a match over it misses none.
@@ -195,7 +226,18 @@ macro_rules! operators {
         pub enum Op {
             $($layer($layer),)+
             $($function($function), $slope(ActivationGrad<$function>),)+
+            $($loss($loss),)+
+            $($optimizer($optimizer),)+
             $($derived($derived),)+
+        }
+
+        registry! {
+            /// What a model can name as its loss.
+            pub enum AnyLoss of Loss { $($loss),+ }
+        }
+        registry! {
+            /// What a model can name as its optimizer.
+            pub enum AnyOptimizer of Optimizer { $($optimizer),+ }
         }
 
         $(impl From<$layer> for Op { fn from(o: $layer) -> Op { Op::$layer(o) } })+
@@ -205,6 +247,18 @@ macro_rules! operators {
                 fn from(o: ActivationGrad<$function>) -> Op { Op::$slope(o) }
             }
         )+
+        $(impl From<$loss> for Op { fn from(o: $loss) -> Op { Op::$loss(o) } })+
+        $(impl From<$optimizer> for Op { fn from(o: $optimizer) -> Op { Op::$optimizer(o) } })+
+        impl From<AnyLoss> for Op {
+            fn from(any: AnyLoss) -> Op {
+                match any { $(AnyLoss::$loss(o) => o.into(),)+ }
+            }
+        }
+        impl From<AnyOptimizer> for Op {
+            fn from(any: AnyOptimizer) -> Op {
+                match any { $(AnyOptimizer::$optimizer(o) => o.into(),)+ }
+            }
+        }
         $(impl From<$derived> for Op { fn from(o: $derived) -> Op { Op::$derived(o) } })+
 
         impl Op {
@@ -212,6 +266,8 @@ macro_rules! operators {
                 match self {
                     $(Op::$layer(o) => o,)+
                     $(Op::$function(o) => o, Op::$slope(o) => o,)+
+                    $(Op::$loss(o) => o,)+
+                    $(Op::$optimizer(o) => o,)+
                     $(Op::$derived(o) => o,)+
                 }
             }
@@ -224,21 +280,29 @@ macro_rules! operators {
                 $(if $function::NAME == name {
                     return Some($function::from_args(args).map(AnyLayer::$function));
                 })+
+                $(if $composed::signature().name == name {
+                    return Some($composed::from_args(args).map(AnyLayer::$composed));
+                })+
                 None
             }
 
             /// What can be written in a model.
             pub fn signatures() -> Vec<Signature> {
-                vec![$($layer::signature(),)+ $($function::signature()),+]
+                vec![
+                    $($layer::signature(),)+
+                    $($function::signature(),)+
+                    $($composed::signature(),)+
+                ]
             }
         }
 
         /// A layer as it is written in a model.
         #[derive(Clone, Debug)]
-        pub enum AnyLayer { $($layer($layer),)+ $($function($function),)+ }
+        pub enum AnyLayer { $($layer($layer),)+ $($function($function),)+ $($composed($composed),)+ }
 
         $(impl From<$layer> for AnyLayer { fn from(layer: $layer) -> Self { Self::$layer(layer) } })+
         $(impl From<$function> for AnyLayer { fn from(layer: $function) -> Self { Self::$function(layer) } })+
+        $(impl From<$composed> for AnyLayer { fn from(layer: $composed) -> Self { Self::$composed(layer) } })+
 
         impl AnyLayer {
             /// See [`Layer::states`].
@@ -246,6 +310,7 @@ macro_rules! operators {
                 match self {
                     $(AnyLayer::$layer(layer) => layer.states(input),)+
                     $(AnyLayer::$function(layer) => layer.states(input),)+
+                    $(AnyLayer::$composed(layer) => layer.states(input),)+
                 }
             }
 
@@ -254,6 +319,7 @@ macro_rules! operators {
                 match self {
                     $(AnyLayer::$layer(layer) => layer.build(cx),)+
                     $(AnyLayer::$function(layer) => layer.build(cx),)+
+                    $(AnyLayer::$composed(layer) => layer.build(cx),)+
                 }
             }
 
@@ -262,6 +328,7 @@ macro_rules! operators {
                 match self {
                     $(AnyLayer::$layer(layer) => layer.formula(input),)+
                     $(AnyLayer::$function(layer) => layer.formula(input),)+
+                    $(AnyLayer::$composed(layer) => layer.formula(input),)+
                 }
             }
         }
@@ -274,6 +341,8 @@ macro_rules! operators {
                         Op::$function(_) => stringify!($function),
                         Op::$slope(_) => stringify!($slope),
                     )+
+                    $(Op::$loss(_) => stringify!($loss),)+
+                    $(Op::$optimizer(_) => stringify!($optimizer),)+
                     $(Op::$derived(_) => stringify!($derived),)+
                 }
             }
@@ -287,9 +356,16 @@ operators! {
     activations: Sigmoid / SigmoidGrad, ReLU / ReLUGrad, Tanh / TanhGrad, LeakyReLU / LeakyReLUGrad, ReLU6 / ReLU6Grad,
         ELU / ELUGrad, GELU / GELUGrad, SiLU / SiLUGrad, Softplus / SoftplusGrad, Hardswish / HardswishGrad,
         Hardsigmoid / HardsigmoidGrad;
+    composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm;
+    losses: CrossEntropyLoss, NllLoss, BceWithLogitsLoss, MseLoss, L1Loss, SmoothL1Loss, HuberLoss;
+    optimizers: Sgd;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SoftmaxGrad, LogSoftmaxGrad, Reshape, Add, Concat, ConcatGrad,
-        CrossEntropyLoss, CrossEntropyGrad, MseLoss, MseGrad, Correct, Gather, Fill, Sgd,
+        CrossEntropyGrad, NllGrad, BceWithLogitsGrad, MseGrad, L1Grad, SmoothL1Grad, HuberGrad, Correct, Gather, Fill,
+        ChannelSum, ChannelMean, CenteredSquares, CenteredProducts, InverseDeviation, Unbiased, Count,
+        RunningAverage, BatchNorm, BatchNormGrad, ChannelProduct, Projection,
+        GroupMean, GroupVariance, Normalised, NormalisedGrad, MeanGrad, AlongGrad, NormalisedGradWeight,
+        NormalisedGradBias,
 }
 
 impl Op {

@@ -7,24 +7,25 @@
 //! kind, E0403 an expression, E0404 no or a wrong `input`, E0405 too many layers, E0406 a block that contains
 //! itself, E0407 a name defined twice, E0408 a join of branches.
 
-mod arguments;
-mod order;
+mod blocks;
 mod sequential;
 mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arguments::{bad_argument, block_names, evaluate, read_arguments};
-use order::Context;
+use blocks::block_names;
 
-use super::config::{Config, Initial, Loss};
+use super::arguments::{self, Checked, Codes, Context, Names, error, evaluate};
+use super::config::{Chosen, Config};
 use super::known::{self, Kind};
 use crate::diag::{self, Diagnostic, Span, nearest};
-use crate::ir::{DType, Leading, Mode, NodeId, Role, Source, TensorType, Value};
+use crate::ir::{
+    DType, Distribution, Leading, Mode, NodeId, Role, Source, StateInfo, StateKind, TensorType,
+    Value,
+};
 use crate::nest::Macs;
 use crate::ops::{
-    Add, ArgValue, Args, Concat, Correct, CrossEntropyLoss, Gather, Graph, Graphs, LayerCx,
-    MseLoss, Op, ShapeError,
+    Add, AnyInitialiser, ArgValue, Args, Concat, Gather, Graph, Graphs, LayerCx, Op, ShapeError,
 };
 use crate::syntax::ast::{
     BlockDef, Body, Branches, Call, File, Ident, Item, Layer, LayerKind, ModelDef, Repeat,
@@ -63,6 +64,8 @@ pub struct Built {
     pub output: Vec<u32>,
     pub rows: Vec<Row>,
     pub blocks: Vec<UsedBlock>,
+    /// Images that each batch of training must have.
+    pub least_images: u32,
 }
 
 /// A block where it is used.
@@ -109,26 +112,19 @@ struct Builder<'a> {
     mode: Mode,
     /// Whether a layer has asked for the mode.
     depends_on_mode: bool,
+    least_images: u32,
     blocks: BTreeMap<&'a str, &'a BlockDef>,
     diags: Vec<Diagnostic>,
     graph: Graph,
     rows: Vec<Row>,
     /// How weights start.
-    initial: Initial,
+    initial: Chosen<AnyInitialiser>,
     /// The names of all states.
     names: BTreeSet<String>,
     blocks_used: Vec<UsedBlock>,
     expanded: usize,
     /// The blocks that are being written out, outermost first.
     stack: Vec<&'a str>,
-}
-
-/// What names stand for inside a block or a repetition.
-type Names = Vec<(String, ArgValue)>;
-type Checked<T> = Result<T, Box<Diagnostic>>;
-
-fn error(code: &'static str, message: impl Into<String>, at: Span) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(code, message).at(at, ""))
 }
 
 impl<'a> Builder<'a> {
@@ -138,11 +134,12 @@ impl<'a> Builder<'a> {
             config,
             mode,
             depends_on_mode: false,
+            least_images: 1,
             blocks: BTreeMap::new(),
             diags: vec![],
             graph: Graph::new(&model.name.name),
             rows: vec![],
-            initial: config.map_or(Initial::TorchDefault, |c| c.initial),
+            initial: config.map_or_else(|| Config::default().initial, |c| c.initial.clone()),
             names: BTreeSet::new(),
             blocks_used: vec![],
             expanded: 0,
@@ -167,6 +164,7 @@ impl<'a> Builder<'a> {
                 output,
                 rows: self.rows,
                 blocks: self.blocks_used,
+                least_images: self.least_images,
             };
             (built, self.depends_on_mode)
         });
@@ -280,13 +278,10 @@ impl<'a> Builder<'a> {
     }
 
     fn loss(&mut self, m: &ModelDef, y: Value, config: &Config) {
-        let dims = self.graph.ty(y).dims.clone();
-        let (dtype, dims) = match config.loss {
-            Loss::CrossEntropy => (DType::I32, vec![]),
-            Loss::Mse { .. } => (DType::F32, dims),
-        };
+        let kind = config.loss.targets(self.graph.ty(y));
+        let dims = kind.dims();
         let targets = TensorType {
-            dtype,
+            dtype: kind.dtype(),
             leading: Leading::Dataset,
             dims: dims.clone(),
         };
@@ -305,17 +300,33 @@ impl<'a> Builder<'a> {
             .op(gather, &[targets, indices], vec![ty], "", Span::ZERO);
         let t = Value { node, output: 0 };
         let span = m.body.layers.last().map_or(m.name.span, |l| l.span);
-        let (loss, correct) = match config.loss {
-            Loss::CrossEntropy => (Op::from(CrossEntropyLoss), Some(Op::from(Correct))),
-            Loss::Mse { mean } => (Op::from(MseLoss { mean }), None),
-        };
-        for (op, role) in [(Some(loss), Role::Loss), (correct, Role::Correct)] {
-            let Some(op) = op else { continue };
-            match self.add(op, &[y, t], "", span) {
+        let loss = Op::from(config.loss.value().clone());
+        let mut operands = vec![y, t];
+        operands.extend(self.loss_states(config));
+        let correct = config
+            .loss
+            .metric()
+            .map(|op| (op, vec![y, t], Role::Correct));
+        for (op, operands, role) in [(loss, operands, Role::Loss)].into_iter().chain(correct) {
+            match self.add(op, &operands, "", span) {
                 Ok(v) => self.graph.output(role, v),
                 Err(d) => return self.diags.push(*d),
             }
         }
+    }
+
+    /// The sources of the loss's numbers. Their names are none that a layer's state can have.
+    fn loss_states(&mut self, config: &Config) -> Vec<Value> {
+        let states = config.loss.states().into_iter().map(|state| {
+            let info = StateInfo {
+                name: format!("loss {}", state.name),
+                ty: TensorType::fixed([state.values.len() as u32]),
+                kind: StateKind::Loss,
+                initial: Distribution::Values(state.values.into()),
+            };
+            self.graph.state(info, "", Span::ZERO)
+        });
+        states.collect()
     }
 
     /// Adds an operation where its operands fit.
@@ -559,11 +570,13 @@ impl<'a> Builder<'a> {
             signature: &signature,
             names,
             inputs,
+            codes: Codes::LAYER,
+            accepts: &|args| matches!(Op::layer(name, args), Some(Ok(_))),
         };
-        let args = read_arguments(c, &context)?;
+        let args = arguments::bind(c, &context)?;
         let layer = match Op::layer(name, &args) {
             Some(Ok(layer)) => layer,
-            Some(Err(e)) => return Err(bad_argument(e, c, &signature)),
+            Some(Err(e)) => return Err(arguments::refused(e, c, &context)),
             None => return Err(self.unknown(&c.name)),
         };
         let Some(x) = x else { return Ok(None) };
@@ -579,12 +592,27 @@ impl<'a> Builder<'a> {
         let y = layer.build(&mut cx).map_err(|e| placed(e, span))?;
         let made = std::mem::take(&mut cx.made);
         self.depends_on_mode |= cx.depends_on_mode();
+        let least = cx.least_images;
+        self.enough_images(least, name, span)?;
         self.hold_sizes(&made).map_err(|e| placed(e, span))?;
         let rule = layer.formula(&ty);
         let macs = made.iter().map(|&node| self.macs(node));
         let macs = macs.fold(Macs::default(), Macs::plus);
         self.row(path, layer_text(name, &args), y, rule, count, macs);
         Ok(Some(y))
+    }
+
+    /// Refuses a batch size below what a layer needs.
+    fn enough_images(&mut self, least: u32, name: &str, span: Span) -> Checked<()> {
+        self.least_images = self.least_images.max(least);
+        match self.config {
+            Some(config) if config.batch_size < least => {
+                let rule = format!("train.batch_size is {}", config.batch_size);
+                let message = format!("{name} needs batches of {least} images or more here");
+                Err(placed(ShapeError::new("E0208", &message, rule), span))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses values that are too large, among the operands and the results of these.

@@ -112,13 +112,24 @@ pub fn argument(owner: &str, argument: &str) -> Option<Gap> {
     })
 }
 
-/// Arguments that torch's optimizer takes and lenetc's does not.
-pub fn optimizer_arguments() -> &'static [&'static str] {
-    let sgd = ARGUMENTS.iter().find(|a| a.0 == "SGD");
-    sgd.map_or(&[], |a| a.1)
+/// Arguments of torch's that lenetc's of the same name does not take.
+pub fn arguments(owner: &str) -> &'static [&'static str] {
+    let gaps = ARGUMENTS.iter().find(|a| a.0 == owner);
+    gaps.map_or(&[], |a| a.1)
 }
 
 impl Kind {
+    /// One of them, in words.
+    pub fn article(self) -> &'static str {
+        match self {
+            Self::Layer => "a layer",
+            Self::Loss => "a loss",
+            Self::Optimizer => "an optimizer",
+            Self::Initialisation => "an initialisation",
+            Self::Data => "a data set",
+        }
+    }
+
     /// Names that torch has and lenetc has not.
     pub fn missing(self) -> &'static [&'static str] {
         match self {
@@ -150,7 +161,6 @@ const HINTS: &[(&str, &str)] = &[
         "AdaptiveMaxPool2d",
         "over an image of 7×7, MaxPool2d(7) is AdaptiveMaxPool2d(1)",
     ),
-    ("NLLLoss", "CrossEntropyLoss is NLLLoss behind LogSoftmax"),
 ];
 
 /// Arguments of torch that say what the compiler finds out by itself.
@@ -171,16 +181,13 @@ pub(super) const ARGUMENTS: &[(&str, &[&str])] = &[
     ("Flatten", &["start_dim", "end_dim"]),
     (
         "CrossEntropyLoss",
-        &[
-            "weight",
-            "size_average",
-            "ignore_index",
-            "reduce",
-            "reduction",
-            "label_smoothing",
-        ],
+        &["size_average", "ignore_index", "reduce"],
     ),
+    ("NLLLoss", &["size_average", "ignore_index", "reduce"]),
+    ("BCEWithLogitsLoss", &["weight", "size_average", "reduce"]),
     ("MSELoss", &["size_average", "reduce"]),
+    ("L1Loss", &["size_average", "reduce"]),
+    ("SmoothL1Loss", &["size_average", "reduce"]),
     (
         "SGD",
         &[
@@ -221,9 +228,9 @@ const LAYERS: &[&str] = &[
 
 #[rustfmt::skip]
 const LOSSES: &[&str] = &[
-    "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "GaussianNLLLoss", "HingeEmbeddingLoss",
-    "HuberLoss", "KLDivLoss", "L1Loss", "MarginRankingLoss", "MultiLabelMarginLoss",
-    "MultiLabelSoftMarginLoss", "MultiMarginLoss", "NLLLoss", "PoissonNLLLoss", "SmoothL1Loss", "SoftMarginLoss",
+    "BCELoss", "CTCLoss", "CosineEmbeddingLoss", "GaussianNLLLoss", "HingeEmbeddingLoss",
+    "KLDivLoss", "MarginRankingLoss", "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss", "MultiMarginLoss", "PoissonNLLLoss", "SoftMarginLoss",
     "TripletMarginLoss", "TripletMarginWithDistanceLoss",
 ];
 
@@ -235,8 +242,7 @@ const OPTIMIZERS: &[&str] = &[
 
 #[rustfmt::skip]
 const INITIALISATIONS: &[&str] = &[
-    "dirac", "eye", "kaiming_normal", "kaiming_uniform", "ones", "orthogonal", "sparse", "trunc_normal", "uniform",
-    "xavier_normal",
+    "dirac", "eye", "orthogonal", "sparse", "trunc_normal",
 ];
 
 #[rustfmt::skip]

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use lenetc_runtime::exec::{Mode, StepResult};
 
 use super::executor::Executor;
+use super::numbers::{Numbers, still};
 use super::order::Orders;
 use super::{Doing, Epoch, Loaded, Metrics, RunError, Summary, Watcher, accuracy};
-use crate::passes::config::{Config, Loss};
+use crate::ops::Reduction;
+use crate::passes::config::Config;
 
 /// Means over a set of examples; no accuracy where there are no classes.
 pub(super) struct Means {
@@ -24,7 +26,7 @@ pub(super) fn evaluate(
     stop: Option<&AtomicBool>,
 ) -> Result<Option<Means>, RunError> {
     let (mut loss, mut correct, mut seen) = (0.0, 0.0, 0);
-    executor.begin(Mode::Eval, (0..len as u32).collect(), 0.0)?;
+    executor.begin(Mode::Eval, (0..len as u32).collect(), &still)?;
     while seen < len {
         if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             return Ok(None);
@@ -180,8 +182,9 @@ impl<'a> Loop<'a> {
         let order = self.next.take();
         let order = order.unwrap_or_else(|| self.orders.of(epoch));
         self.watcher.doing(Doing::Steps);
-        self.executor
-            .begin(Mode::Train, order, self.config.learning_rate)?;
+        let numbers = Numbers::first(self.config);
+        let row = |step, images| numbers.row(step, images);
+        self.executor.begin(Mode::Train, order, &row)?;
         let ran = match self.executor.leaves_the_processor() {
             true => {
                 let orders = self.orders;
@@ -254,9 +257,9 @@ impl<'a> Loop<'a> {
     fn step(&mut self, epoch: u32, r: StepResult) -> Result<(), RunError> {
         self.used += r.examples;
         self.summary.steps += 1;
-        let loss = match self.config.loss {
-            Loss::Mse { mean: false } => r.loss_sum,
-            _ => r.loss_sum / r.examples as f64,
+        let loss = match self.config.loss.reduction() {
+            Reduction::Sum => r.loss_sum,
+            Reduction::Mean => r.loss_sum / r.examples as f64,
         };
         let step = self.summary.steps;
         if let Some(metrics) = self.metrics {

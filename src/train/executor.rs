@@ -7,19 +7,22 @@ use std::time::{Duration, Instant};
 use lenetc_runtime::cuda::{Engine, RING};
 use lenetc_runtime::exec::{Machine, Mode, StepResult};
 
-use super::{Loaded, RunError};
-use crate::ir::Scalars;
+use super::{Loaded, RunError, Set};
+use crate::ir::{Scalar, Scalars};
 
 /// Images of a batch on the processor when nothing is learned.
 pub(super) const EVAL_BATCH: usize = 1024;
 /// How long a GPU runs before it is looked at: short enough for a signal to be heeded.
 const ROUND: Duration = Duration::from_millis(200);
 
+/// The numbers of a step, by its number in the order and its images.
+pub(super) type Row<'a> = &'a dyn Fn(usize, usize) -> Scalars;
+
 /// Runs batches of an order, one after the other.
 pub(super) trait Executor {
     /// Starts over the examples at `order`: of the training set in [`Mode::Train`], else of the test set, or of
-    /// the training set where there is none.
-    fn begin(&mut self, mode: Mode, order: Vec<u32>, learning_rate: f32) -> Result<(), RunError>;
+    /// the training set where there is none. `row` has the numbers of a step, by its number from 0 on and its images.
+    fn begin(&mut self, mode: Mode, order: Vec<u32>, row: Row) -> Result<(), RunError>;
     /// Runs some of the batches that are left, at least one and at most `most`; none where none is left. Training
     /// ends at a loss that is not finite: it is the last result.
     fn run(&mut self, most: u64) -> Result<Vec<StepResult>, RunError>;
@@ -33,8 +36,9 @@ pub(super) struct Processor<'a> {
     data: &'a Loaded,
     batch: usize,
     mode: Mode,
-    learning_rate: f32,
     order: Vec<u32>,
+    /// The numbers of all its steps.
+    rows: Vec<f32>,
     /// Examples that are through.
     done: usize,
 }
@@ -46,33 +50,38 @@ impl<'a> Processor<'a> {
             data,
             batch,
             mode: Mode::Eval,
-            learning_rate: 0.0,
             order: vec![],
+            rows: vec![],
             done: 0,
+        }
+    }
+
+    /// The examples of the mode, and how many make a batch.
+    fn examples(&self) -> (&'a Set, usize) {
+        match self.mode {
+            Mode::Train => (&self.data.train, self.batch),
+            Mode::Eval => (self.data.tested(), EVAL_BATCH),
         }
     }
 }
 
 impl Executor for Processor<'_> {
-    fn begin(&mut self, mode: Mode, order: Vec<u32>, learning_rate: f32) -> Result<(), RunError> {
-        (self.mode, self.order, self.learning_rate) = (mode, order, learning_rate);
-        self.done = 0;
+    fn begin(&mut self, mode: Mode, order: Vec<u32>, row: Row) -> Result<(), RunError> {
+        (self.mode, self.order, self.done) = (mode, order, 0);
+        self.rows = Scalars::rows(self.order.len(), self.examples().1, row);
         Ok(())
     }
 
     fn run(&mut self, most: u64) -> Result<Vec<StepResult>, RunError> {
-        let (set, batch) = match self.mode {
-            Mode::Train => (&self.data.train, self.batch),
-            Mode::Eval => (self.data.tested(), EVAL_BATCH),
-        };
+        let (set, most_images) = self.examples();
         let left = &self.order[self.done..];
-        let batch = &left[..left.len().min(batch)];
+        let batch = &left[..left.len().min(most_images)];
         if batch.is_empty() || most == 0 {
             return Ok(vec![]);
         }
-        let scalars = Scalars::new(batch.len(), self.learning_rate.into());
-        self.machine
-            .run(self.mode, set.examples(), batch, &scalars.floats());
+        let slots = Scalar::ALL.len();
+        let row = &self.rows[self.done / most_images * slots..][..slots];
+        self.machine.run(self.mode, set.examples(), batch, row);
         self.done += batch.len();
         Ok(vec![StepResult {
             loss_sum: sum(self.machine.losses()),
@@ -93,6 +102,7 @@ fn sum(x: &[f32]) -> f64 {
 /// A GPU.
 pub(super) struct Gpu<'a> {
     engine: &'a mut Engine,
+    batch: usize,
     mode: Mode,
     /// Steps of the next round, of training and of evaluation.
     train_steps: usize,
@@ -102,6 +112,7 @@ pub(super) struct Gpu<'a> {
 impl<'a> Gpu<'a> {
     pub fn new(engine: &'a mut Engine) -> Self {
         Self {
+            batch: engine.batch(),
             engine,
             mode: Mode::Eval,
             train_steps: 1,
@@ -111,9 +122,10 @@ impl<'a> Gpu<'a> {
 }
 
 impl Executor for Gpu<'_> {
-    fn begin(&mut self, mode: Mode, order: Vec<u32>, learning_rate: f32) -> Result<(), RunError> {
+    fn begin(&mut self, mode: Mode, order: Vec<u32>, row: Row) -> Result<(), RunError> {
         self.mode = mode;
-        Ok(self.engine.begin(mode, &order, learning_rate)?)
+        let rows = Scalars::rows(order.len(), self.batch, row);
+        Ok(self.engine.begin(mode, &order, &rows)?)
     }
 
     fn run(&mut self, most: u64) -> Result<Vec<StepResult>, RunError> {

@@ -10,6 +10,7 @@ mod executor;
 mod failed;
 mod initial;
 mod metrics;
+mod numbers;
 mod order;
 mod rate;
 mod source;
@@ -19,10 +20,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lenetc_runtime::cuda::{CudaError, Device, Engine, Program};
-use lenetc_runtime::data::TargetKind;
 use lenetc_runtime::exec::{Examples, Machine, Mode};
 use lenetc_runtime::files::WriteError;
-use lenetc_runtime::init;
 use lenetc_runtime::weights::{self, Tensor, WeightsError};
 
 use crate::backend::StatePlace;
@@ -32,11 +31,12 @@ use crate::ir::StateKind;
 use crate::passes::config::Config;
 use epochs::{Loop, evaluate};
 use executor::{EVAL_BATCH, Executor, Gpu, Processor};
-use initial::{drawn, mismatches};
+use initial::{mismatches, start};
 
-pub use data::{Loaded, Set, load, wanted};
+pub use data::{Loaded, Set, load, open, wanted};
 pub use failed::Failed;
 pub use metrics::Metrics;
+pub use numbers::Numbers;
 pub use rate::{Rate, whole_batches};
 pub use source::Source;
 
@@ -165,7 +165,7 @@ impl Session {
             });
         }
         let program = plan.compile().map_err(|e| RunError::Code(e.to_string()))?;
-        Ok(Self {
+        let session = Self {
             target: Target::Cpu {
                 machine: Box::new(Machine::new(program, threads)),
                 pool: pool(threads)?,
@@ -174,7 +174,8 @@ impl Session {
             states: plan.states.clone(),
             data,
             config,
-        })
+        };
+        session.with_loss()
     }
 
     /// Compiles a program for a GPU, whose states lie as said, and copies the data there. Parameters are zero.
@@ -187,12 +188,13 @@ impl Session {
     ) -> Result<Self, RunError> {
         let test = data.test.as_ref().map(Set::examples);
         let engine = Engine::new(device, program, data.train.examples(), test)?;
-        Ok(Self {
+        let session = Self {
             target: Target::Cuda(Box::new(engine)),
             states,
             data,
             config,
-        })
+        };
+        session.with_loss()
     }
 
     /// The GPU that it runs on.
@@ -216,14 +218,22 @@ impl Session {
         let seed = self.config.seed;
         self.set(|states, all| {
             for (place, state) in (0..).zip(states) {
-                init::fill(
-                    drawn(state.info.initial),
-                    seed,
-                    place,
-                    &mut all[floats(state)],
-                );
+                start(&state.info, seed, place, &mut all[floats(state)]);
             }
         })
+    }
+
+    /// With the numbers of the loss, which no file holds: an evaluation reads them too.
+    fn with_loss(mut self) -> Result<Self, RunError> {
+        let is_loss = |state: &StatePlace| state.info.kind == StateKind::Loss;
+        if self.states.iter().any(is_loss) {
+            self.set(|states, all| {
+                for state in states.iter().filter(|state| is_loss(state)) {
+                    start(&state.info, 0, 0, &mut all[floats(state)]);
+                }
+            })?;
+        }
+        Ok(self)
     }
 
     /// Takes all parameters from a file; names and shapes must match. What was converted, a sentence for each type.
@@ -414,9 +424,9 @@ fn pool(threads: usize) -> Result<rayon::ThreadPool, RunError> {
     })
 }
 
-/// Whether a weights file holds a state: the optimizer's are not the model's.
+/// Whether a weights file holds a state: those of the optimizer and of the loss are not the model's.
 fn is_stored(state: &StatePlace) -> bool {
-    state.info.kind != StateKind::Optimizer
+    matches!(state.info.kind, StateKind::Parameter | StateKind::Buffer)
 }
 
 /// Where a state lies among all.
@@ -427,7 +437,7 @@ fn floats(state: &StatePlace) -> std::ops::Range<usize> {
 }
 
 fn accuracy(c: &Config) -> bool {
-    matches!(data::target_kind(c.loss, &[]), TargetKind::Classes(_))
+    c.loss.metric().is_some()
 }
 
 /// Memory of the machine, where it says.

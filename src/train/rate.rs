@@ -6,6 +6,7 @@ use lenetc_runtime::exec::Mode;
 use lenetc_runtime::rng;
 
 use super::executor::Executor;
+use super::numbers::Numbers;
 use super::{Loaded, RunError};
 use crate::passes::config::Config;
 
@@ -47,14 +48,16 @@ pub(super) fn measure(
         Mode::Eval => data.tested(),
     };
     let order = whole_batches(set.len(), config);
+    let numbers = Numbers::first(config);
+    let row = |step, images| numbers.row(step, images);
     let mut rates = Vec::new();
     for _ in 0..PARTS {
-        executor.begin(mode, order.clone(), config.learning_rate)?;
+        executor.begin(mode, order.clone(), &row)?;
         let (start, mut done) = (Instant::now(), 0);
         while start.elapsed().as_secs_f64() < seconds / PARTS as f64 {
             let results = executor.run(u64::MAX)?;
             if results.is_empty() {
-                executor.begin(mode, order.clone(), config.learning_rate)?;
+                executor.begin(mode, order.clone(), &row)?;
             }
             done += results.iter().map(|r| r.examples).sum::<usize>();
         }
@@ -71,7 +74,9 @@ pub(super) fn step(
 ) -> Result<(), RunError> {
     let mut order = whole_batches(data.train.len(), config);
     order.truncate(config.batch_size as usize);
-    executor.begin(Mode::Train, order, config.learning_rate)?;
+    let numbers = Numbers::first(config);
+    let row = |step, images| numbers.row(step, images);
+    executor.begin(Mode::Train, order, &row)?;
     executor.run(1).map(|_| ())
 }
 

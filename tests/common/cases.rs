@@ -3,9 +3,11 @@
 #[path = "activations.rs"]
 pub mod activations;
 
-use lenetc::ir::{DType, Leading, TensorType};
+use lenetc::diag::Span;
+use lenetc::ir::{DType, Distribution, Leading, Mode, Role, Source, StateInfo, TensorType, Value};
 use lenetc::nest::Nest;
 use lenetc::ops::*;
+use lenetc::passes::grad::{self, Reduction};
 
 /// An operator on operands of these types.
 #[derive(Clone, Debug)]
@@ -43,6 +45,15 @@ impl Case {
             let taps = f64::from(window.kernel[0] * window.kernel[1]);
             let position = |x: &mut f64| *x = ((*x + 1.0) / 2.0 * taps).floor().min(taps - 1.0);
             all[1].iter_mut().for_each(position);
+        }
+        // What a root is taken of, and what divides.
+        let positive = match &self.op {
+            Op::InverseDeviation(_) => 0,
+            Op::RunningAverage(_) if self.inputs.len() > 2 => 2,
+            _ => all.len(),
+        };
+        for x in all.iter_mut().skip(positive).take(1).flatten() {
+            *x = x.abs() + 0.25;
         }
         // Windows whose greatest elements are equal.
         if matches!(self.op, Op::MaxPool2d(_)) {
@@ -125,6 +136,26 @@ fn windows() -> Vec<(&'static str, Window)> {
 }
 
 impl Cases {
+    /// A loss of vectors and of images, with its gradient; vectors alone have weights.
+    fn with_slope(
+        &mut self,
+        name: &'static str,
+        loss: impl Into<Op>,
+        slope: impl Into<Op>,
+        weights: Option<TensorType>,
+    ) {
+        let (loss, slope) = (loss.into(), slope.into());
+        let g = TensorType::batch([]);
+        let mut shapes = vec![TensorType::batch([3])];
+        shapes.extend(weights.is_none().then(|| image([2, 3, 2])));
+        for x in shapes {
+            let operands = [&[x.clone(), x.clone()][..], weights.as_slice()].concat();
+            self.add(name, loss.clone(), &operands);
+            let operands = [&[x.clone(), x, g.clone()][..], weights.as_slice()].concat();
+            self.add(name, slope.clone(), &operands);
+        }
+    }
+
     /// A convolution of an image, and both of its gradients.
     fn with_gradients(&mut self, name: &'static str, conv: Conv2d, input: [u32; 3]) {
         let x = image(input);
@@ -361,10 +392,14 @@ pub fn softmaxes() -> Vec<Case> {
 pub fn losses_batches_and_updates() -> Vec<Case> {
     let mut cases = Cases::default();
     let (x, t) = (TensorType::batch([3]), TensorType::batch([]));
-    cases.add("cross-entropy", CrossEntropyLoss, &[x.clone(), t.clone()]);
     cases.add(
         "cross-entropy",
-        CrossEntropyGrad,
+        CrossEntropyLoss::default(),
+        &[x.clone(), t.clone()],
+    );
+    cases.add(
+        "cross-entropy",
+        CrossEntropyGrad::default(),
         &[&[x.clone()][..], &vec![t.clone(); 5]].concat(),
     );
     cases.add("correct", Correct, &[x.clone(), t.clone()]);
@@ -393,7 +428,199 @@ pub fn losses_batches_and_updates() -> Vec<Case> {
     cases.add("gather", Gather { scale: true }, &[pixels, index]);
     cases.add("fill", Fill, &[TensorType::fixed([])]);
     let w = TensorType::fixed([3, 7]);
-    cases.add("sgd", Sgd, &[w.clone(), w, TensorType::fixed([])]);
+    let lr = 0.1.into();
+    cases.add("sgd", Sgd { lr }, &[w.clone(), w, TensorType::fixed([])]);
+    cases.0
+}
+
+/// The layer of these arguments, as a model has it.
+pub fn layer(name: &str, args: &[(&'static str, ArgValue)]) -> AnyLayer {
+    let args = Args {
+        values: args.to_vec(),
+    };
+    let read = Op::layer(name, &args).unwrap_or_else(|| panic!("{name} is a layer"));
+    read.unwrap_or_else(|e| panic!("{name}: {}", e.message))
+}
+
+/// Every operator that a layer and its gradient are made of in training, behind something that is trained.
+pub fn of_layer(name: &'static str, layer: &AnyLayer, input: &TensorType) -> Vec<Case> {
+    let mut g = Graph::new(name);
+    let x = g.source(Source::Images, input.clone(), "", Span::ZERO);
+    let first = match input.dims[..] {
+        [features] => AnyLayer::from(Linear {
+            out_features: features,
+            bias: false,
+        }),
+        _ => AnyLayer::from(Conv2d {
+            out_channels: input.dims[0],
+            window: Window {
+                kernel: [1, 1],
+                stride: [1, 1],
+                padding: Padding::Sides([[0; 2]; 2]),
+                dilation: [1, 1],
+            },
+            groups: input.dims[0],
+            bias: false,
+        }),
+    };
+    let trained = apply(&mut g, "first", &first, x);
+    let y = apply(&mut g, "layer", layer, trained);
+    let targets = g.ty(y).clone();
+    let targets = g.source(Source::Targets, targets, "", Span::ZERO);
+    let loss = MseLoss { mean: true };
+    let types = loss
+        .infer(&[g.ty(y).clone(), g.ty(targets).clone()])
+        .expect("fits");
+    let node = g.op(loss.into(), &[y, targets], types, "", Span::ZERO);
+    g.output(Role::Loss, Value { node, output: 0 });
+    grad::run(&mut g, Reduction::Mean);
+    let nodes = g.topological().into_iter();
+    let of_layer = nodes.filter(|&id| g.node(id).layer == "layer");
+    let cases = of_layer.filter_map(|id| {
+        let operands = g.operands(id);
+        Some(Case {
+            name,
+            op: g.operation(id)?.clone(),
+            inputs: operands.iter().map(|&v| g.ty(v).clone()).collect(),
+        })
+    });
+    cases.collect()
+}
+
+fn apply(g: &mut Graph, path: &str, layer: &AnyLayer, x: Value) -> Value {
+    let states = layer.states(g.ty(x)).into_iter().map(|state| {
+        let info = StateInfo {
+            name: format!("{path}.{}", state.name),
+            ty: TensorType::fixed(state.dims),
+            kind: state.kind,
+            initial: Distribution::Constant(0.0),
+        };
+        let value = g.state(info, path, Span::ZERO);
+        let name = state.name;
+        StateSource { name, value }
+    });
+    let states = states.collect();
+    let mut cx = LayerCx::new(g, Mode::Train, x, states, path, Span::ZERO);
+    let built = layer.build(&mut cx);
+    built.unwrap_or_else(|e| panic!("{path}: {} {}", e.message, e.rule))
+}
+
+/// Norms with their options, on shapes of one value a channel and more.
+pub fn norm_layers() -> Vec<(AnyLayer, TensorType)> {
+    let (no, none) = (ArgValue::Bool(false), ArgValue::Name("None".into()));
+    let batch = |name| {
+        [
+            layer(name, &[]),
+            layer(name, &[("affine", no.clone())]),
+            layer(
+                name,
+                &[("momentum", none.clone()), ("eps", ArgValue::Float(0.5))],
+            ),
+        ]
+    };
+    let group = |groups, affine: bool| {
+        let groups = ("num_groups", ArgValue::Int(groups));
+        layer("GroupNorm", &[groups, ("affine", ArgValue::Bool(affine))])
+    };
+    let mut all: Vec<(AnyLayer, TensorType)> = Vec::new();
+    let mut add = |layer: &AnyLayer, dims: &[u32]| {
+        all.push((layer.clone(), TensorType::batch(dims)));
+    };
+    for dims in [[3, 4, 5], [1, 1, 1], [5, 17, 3], [33, 2, 2]] {
+        batch("BatchNorm2d")
+            .iter()
+            .for_each(|layer| add(layer, &dims));
+    }
+    for features in [1, 7, 40] {
+        batch("BatchNorm1d")
+            .iter()
+            .for_each(|layer| add(layer, &[features]));
+    }
+    for (groups, dims) in [
+        (1, [4, 3, 5]),
+        (2, [4, 3, 5]),
+        (4, [4, 1, 1]),
+        (3, [33, 2, 2]),
+    ] {
+        [true, false]
+            .iter()
+            .for_each(|&affine| add(&group(groups, affine), &dims));
+    }
+    for dims in [&[3, 4, 5][..], &[1], &[7], &[40], &[2, 1, 33]] {
+        for affine in [true, false] {
+            let affine = ("elementwise_affine", ArgValue::Bool(affine));
+            add(&layer("LayerNorm", &[affine]), dims);
+        }
+    }
+    all
+}
+
+pub fn norms() -> Vec<Case> {
+    let all = norm_layers();
+    all.iter()
+        .flat_map(|(layer, input)| of_layer("norm", layer, input))
+        .collect()
+}
+
+/// Losses that are sums over the elements of an output.
+pub fn losses_of_elements() -> Vec<Case> {
+    let mut cases = Cases::default();
+    for reduction in [Reduction::Mean, Reduction::Sum] {
+        let l1 = L1Loss { reduction };
+        cases.with_slope("l1", l1, L1Grad { reduction }, None);
+        for size in [0.5, 2.0].map(Real::from) {
+            let loss = HuberLoss {
+                delta: size,
+                reduction,
+            };
+            let slope = HuberGrad { loss: loss.clone() };
+            cases.with_slope("huber", loss, slope, None);
+        }
+        for beta in [0.0, 0.5, 2.0].map(Real::from) {
+            let loss = SmoothL1Loss { beta, reduction };
+            let slope = SmoothL1Grad { loss: loss.clone() };
+            cases.with_slope("smooth l1", loss, slope, None);
+        }
+        for weights in [None, Some([0.25, 2.0, 0.0].map(Real::from).to_vec())] {
+            let weighted = weights.as_ref().map(|_| TensorType::fixed([3]));
+            let loss = BceWithLogitsLoss {
+                reduction,
+                pos_weight: Weights(weights),
+            };
+            let slope = BceWithLogitsGrad { loss: loss.clone() };
+            cases.with_slope("binary cross-entropy", loss, slope, weighted);
+        }
+    }
+    cases.0
+}
+
+/// Losses of a class, with and without weights, and smoothed.
+pub fn losses_of_classes() -> Vec<Case> {
+    let mut cases = Cases::default();
+    let (x, t) = (TensorType::batch([3]), TensorType::batch([]));
+    for weights in [None, Some([0.25, 2.0, 0.5].map(Real::from).to_vec())] {
+        let weighted = weights.as_ref().map(|_| TensorType::fixed([3]));
+        let operands = [&[x.clone(), t.clone()][..], weighted.as_slice()].concat();
+        let weight = Weights(weights);
+        let nll = NllLoss {
+            weight: weight.clone(),
+            reduction: Reduction::Sum,
+        };
+        cases.add("likelihood", nll, &operands);
+        let slope = [&[x.clone(), t.clone(), t.clone()][..], weighted.as_slice()].concat();
+        cases.add("likelihood", NllGrad, &slope);
+        for smoothing in [0.0, 0.1, 1.0] {
+            let loss = CrossEntropyLoss {
+                weight: weight.clone(),
+                reduction: Reduction::Sum,
+                label_smoothing: smoothing.into(),
+            };
+            cases.add("cross-entropy", loss.clone(), &operands);
+            let saved = vec![t.clone(); 4 + weighted.iter().len()];
+            let slope = [&operands[..], &saved].concat();
+            cases.add("cross-entropy", CrossEntropyGrad { loss }, &slope);
+        }
+    }
     cases.0
 }
 
@@ -437,8 +664,20 @@ macro_rules! every_family {
             $run(cases::elementwise_and_joins());
         }
         #[test]
+        fn norms() {
+            $run(cases::norms());
+        }
+        #[test]
         fn softmaxes() {
             $run(cases::softmaxes());
+        }
+        #[test]
+        fn losses_of_elements() {
+            $run(cases::losses_of_elements());
+        }
+        #[test]
+        fn losses_of_classes() {
+            $run(cases::losses_of_classes());
         }
         #[test]
         fn losses_batches_and_updates() {

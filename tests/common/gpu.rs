@@ -11,8 +11,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use lenetc::backend::cpu::Isa;
 use lenetc::backend::cuda::Plan;
+use lenetc::data::Search;
 use lenetc::diag::{self, Source};
 use lenetc::driver::{self, Failure, Model};
+use lenetc::ir::Scalars;
 use lenetc::train::{self, Session};
 use lenetc_runtime::cuda::{Choice, Device, software_configure, software_report};
 use lenetc_runtime::data::{Inputs, Split, Targets, subset};
@@ -47,6 +49,12 @@ pub fn read(name: &str, text: String, entries: &[String]) -> Model {
     };
     let overrides: Vec<String> = entries.iter().map(|e| format!("train.{e}")).collect();
     shown(driver::read(source, &overrides))
+}
+
+/// The numbers of all steps over so many examples, at one learning rate.
+pub fn rows(examples: usize, batch: usize, learning_rate: f64) -> Vec<f32> {
+    let row = |_, images| Scalars::new(images, learning_rate);
+    Scalars::rows(examples, batch, row)
 }
 
 /// The text of a model of the repository.
@@ -103,8 +111,12 @@ pub fn session(model: Model, data: &Path, device: Option<&Device>) -> Session {
     let built = shown(model.build(driver::holds_bytes(&model.config)));
     let graph = model.differentiate(built.graphs.clone());
     let source = model.config.data.as_ref().expect("the model names data");
-    let wanted = train::wanted(&built.input, &built.output, model.config.loss);
-    let loaded = train::load(source, data, Some(data), &wanted);
+    let search = Search {
+        folder: data,
+        given: Some(data),
+    };
+    let wanted = train::wanted(&built.input, &built.output, &model.config.loss);
+    let loaded = train::open(source, search).and_then(|source| train::load(source, &wanted));
     let loaded = loaded.unwrap_or_else(|e| panic!("{e}"));
     let batch = model.config.batch_size;
     let session = match device {

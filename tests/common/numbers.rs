@@ -45,7 +45,7 @@ impl Numbers {
         let set = engine.set_parameters(&weights);
         set.map_err(|e| e.to_string())?;
         for mode in [Mode::Train, Mode::Train, Mode::Eval] {
-            let begun = engine.begin(mode, &order, 0.1);
+            let begun = engine.begin(mode, &order, &gpu::rows(examples, BATCH, 0.1));
             let results = begun.and_then(|()| engine.run(2));
             let found = |e| format!("{e}, {:?}", gpu::findings(&gpu::report()));
             let results = results.map_err(found)?;

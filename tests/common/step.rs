@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 
 use lenetc::backend::cpu::Plan;
 use lenetc::driver::{self, Model};
-use lenetc::ir::{NodeKind, Role, Scalars, Source, StateId, Value};
+use lenetc::ir::{NodeKind, Role, Scalars, Source, StateId, StateKind, Value};
 use lenetc::nest::interp::{self, Env};
 use lenetc::ops::{Graph, Graphs, Op, evaluate};
 use lenetc::passes::build::Built;
-use lenetc::passes::config::Loss;
 use lenetc::passes::fuse::storage;
 use lenetc_runtime::cuda::{
     Choice, CudaError, Device, Engine, software_configure, software_report,
@@ -159,7 +158,14 @@ impl Feed {
                 .map(|i| (i * 7 + 3) % EXAMPLES as u32)
                 .collect(),
             states: states
-                .map(|(k, state)| noise(k, per(&state.ty.dims), 0.3))
+                .map(|(k, state)| {
+                    let mut values = noise(k, per(&state.ty.dims), 0.3);
+                    // A running variance is above 0.
+                    if state.kind == StateKind::Buffer {
+                        values.iter_mut().for_each(|x| *x = x.abs() + 0.1);
+                    }
+                    values
+                })
                 .collect(),
         }
     }
@@ -199,7 +205,7 @@ fn decided(g: &Graph, oracle: &BTreeMap<Value, Vec<f64>>) -> bool {
 pub fn check(name: &str, model: &Model, batch: usize, bytes: bool, gpu: Option<Gpu>) -> Option<()> {
     let built = model.build(bytes).ok()?;
     let feed = Feed::new(&built, batch, bytes);
-    let classes = model.config.loss == Loss::CrossEntropy;
+    let classes = model.config.loss.metric().is_some();
     let env = Env::new(batch, RATE.into());
     let graphs = model.differentiate(built.graphs);
     let oracles = graphs
@@ -284,7 +290,8 @@ fn on_gpu(name: &str, gpu: Gpu, feed: &Feed, classes: bool, wanted: &Wanted) {
         all[p.offset_bytes / 4..][..data.len()].copy_from_slice(data);
     }
     fine(name, engine.set_parameters(&all));
-    fine(name, engine.begin(Mode::Eval, &feed.indices, RATE));
+    let rows = feed.scalars().floats();
+    fine(name, engine.begin(Mode::Eval, &feed.indices, &rows));
     let evaluated = fine(name, engine.run(1));
     if let Some(losses) = wanted.evaluated() {
         let loss = losses.iter().sum::<f64>();
@@ -296,7 +303,7 @@ fn on_gpu(name: &str, gpu: Gpu, feed: &Feed, classes: bool, wanted: &Wanted) {
             2e-4,
         );
     }
-    fine(name, engine.begin(Mode::Train, &feed.indices, RATE));
+    fine(name, engine.begin(Mode::Train, &feed.indices, &rows));
     let results = fine(name, engine.run(1));
     let now = fine(name, engine.parameters());
     for o in &g.outputs {

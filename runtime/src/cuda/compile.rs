@@ -162,7 +162,7 @@ fn decode(entry: &[u8], arch: Arch) -> Option<Compiled> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cuda::{PRELUDE, resources};
+    use crate::cuda::{PRELUDE, resources, scalars};
 
     const KERNEL: &str = "
 extern \"C\" __global__ void whole(Step* step, const float* losses, const float* correct, Result* results) {
@@ -176,13 +176,17 @@ extern \"C\" __global__ void whole(Step* step, const float* losses, const float*
             .unwrap_or_else(|e| panic!("tests/run installs what the tests need: {e}"))
     }
 
+    fn source() -> String {
+        format!("{}{PRELUDE}{KERNEL}", scalars(&["rate".into()]))
+    }
+
     fn compiled(source: &str, arch: Arch) -> Compiled {
         cached(nvrtc(), None, source, arch).unwrap_or_else(|e| panic!("{e}"))
     }
 
     #[test]
     fn the_prelude_compiles_without_a_warning_for_every_architecture() {
-        let source = format!("{PRELUDE}{KERNEL}");
+        let source = source();
         for &a in &nvrtc().architectures {
             let c = compiled(&source, Arch::Virtual(a));
             assert_eq!(c.log, "", "compute_{a}");
@@ -192,7 +196,7 @@ extern \"C\" __global__ void whole(Step* step, const float* losses, const float*
 
     #[test]
     fn machine_code_comes_with_its_resources() {
-        let c = compiled(&format!("{PRELUDE}{KERNEL}"), Arch::Real(80));
+        let c = compiled(&source(), Arch::Real(80));
         assert!(matches!(&c.image, Image::Cubin(b) if b.starts_with(b"\x7fELF")));
         let all = resources(&c.log);
         assert_eq!(all.len(), 1, "{}", c.log);

@@ -1,8 +1,8 @@
 //! Runs a program on a device: its memory, one captured graph for a step of training and one for a step of
 //! evaluation, and rounds of steps between two looks of the host.
 //!
-//! A step is one graph launch and nothing else: the kernels find the batch, the learning rate and the place of their
-//! sums in device memory and move them on. Does not know what the kernels compute.
+//! A step is one graph launch and nothing else: the kernels find the batch, the numbers of the step and the place of
+//! their sums in device memory and move them on. Does not know what the kernels compute.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ struct Memory {
     test: Option<Resident>,
     /// Positions, u32.
     order: Region,
-    /// One [`Step`].
+    /// One [`Step`], and behind it the numbers of all steps of the order.
     step: Region,
     /// [`RING`] times a [`Slot`].
     results: Region,
@@ -125,6 +125,11 @@ impl Engine {
         &self.device
     }
 
+    /// Examples of a step.
+    pub fn batch(&self) -> usize {
+        self.program.batch
+    }
+
     /// What ptxas says that each kernel takes; nothing where the driver made the machine code from PTX.
     pub fn resources(&self) -> Vec<super::Resources> {
         super::resources(&self.log)
@@ -175,19 +180,18 @@ impl Engine {
         }
     }
 
-    /// Starts a run over the examples at `order`, positions in the set of the mode.
+    /// Starts a run over the examples at `order`, positions in the set of the mode; `rows` are the numbers of each of its
+    /// steps, as many as the program names.
     ///
-    /// Panics where a position is not below the number of examples.
-    pub fn begin(
-        &mut self,
-        mode: Mode,
-        order: &[u32],
-        learning_rate: f32,
-    ) -> Result<(), CudaError> {
+    /// Panics where a position is not below the number of examples, or a step has no numbers.
+    pub fn begin(&mut self, mode: Mode, order: &[u32], rows: &[f32]) -> Result<(), CudaError> {
         let len = self.memory.resident(mode).len;
         if let Some(i) = order.iter().find(|&&i| i as usize >= len) {
             panic!("there is no example {i}");
         }
+        let slots = self.program.scalars.len();
+        let steps = order.len().div_ceil(self.program.batch);
+        assert_eq!(rows.len(), steps * slots, "each step has its numbers");
         // Nothing is left to run until all is in place.
         (self.mode, self.left, self.step) = (mode, 0, self.trained);
         if order.is_empty() {
@@ -199,16 +203,22 @@ impl Engine {
             self.memory.order = reserve(&self.stream, size_of_val(order))
                 .map_err(|e| e.with_memory(4 * order.len() as u64, None))?;
         }
+        let step_bytes = Step::region_bytes(steps, slots);
+        if step_bytes > self.memory.step.bytes() {
+            self.graphs = [None, None];
+            self.memory.step = reserve(&self.stream, step_bytes)
+                .map_err(|e| e.with_memory(step_bytes as u64, None))?;
+        }
         let batch = self.program.batch as u32;
-        let step = Step::first(order.len() as u32, batch, self.step, learning_rate);
+        let step = Step::first(order.len() as u32, batch, self.step).region(rows, slots);
         let starting = when(self.phase(), "starting an epoch");
         let (stream, memory) = (&self.stream, &mut self.memory);
         stream.write(order, &mut memory.order).map_err(&starting)?;
-        stream.write(&[step], &mut memory.step).map_err(&starting)?;
+        stream.write(&step, &mut memory.step).map_err(&starting)?;
         if self.graphs[slot(mode)].is_none() {
             self.graphs[slot(mode)] = Some(self.capture(mode)?);
         }
-        self.left = order.len().div_ceil(self.program.batch);
+        self.left = steps;
         Ok(())
     }
 
@@ -313,7 +323,7 @@ impl Memory {
             losses: cleared(stream, 4 * p.batch)?,
             correct: cleared(stream, 4 * p.batch)?,
             order: reserve(stream, 4 * longest(&train, test.as_ref()))?,
-            step: reserve(stream, size_of::<Step>())?,
+            step: reserve(stream, step_bytes(p, &train, test.as_ref()))?,
             train: Resident::new(stream, train)?,
             test: test.map(|t| Resident::new(stream, t)).transpose()?,
             parameters: cleared(stream, p.parameter_bytes)?,
@@ -358,8 +368,13 @@ fn need(p: &Program, train: &Examples, test: Option<&Examples>) -> u64 {
         .map(|s| s.inputs.size_bytes() + s.targets.size_bytes())
         .sum();
     let kept = p.arena_bytes + p.parameter_bytes + p.partial_bytes;
-    let state = size_of::<Step>() + RING * size_of::<Slot>();
+    let state = step_bytes(p, train, test) + RING * size_of::<Slot>();
     (kept + data + 4 * longest(train, test) + 8 * p.batch + state) as u64
+}
+
+/// Bytes of a step with the numbers of the longest order.
+fn step_bytes(p: &Program, train: &Examples, test: Option<&Examples>) -> usize {
+    Step::region_bytes(longest(train, test).div_ceil(p.batch), p.scalars.len())
 }
 
 /// Positions of the longest order that goes over a set once.

@@ -36,11 +36,13 @@ pub use slow::{Compiling, on_slow_compilation, watched_compilation};
 pub use software::{
     software_card, software_cards, software_configure, software_report, software_reset_counters,
 };
-pub use step::{PRELUDE, RING};
+pub use step::{PRELUDE, RING, scalars};
 
 /// A compiled program: CUDA C and the launches of a step.
 #[derive(Clone, Debug)]
 pub struct Program {
+    /// The names of a step's numbers in the kernels, at least one, in the order of a row.
+    pub scalars: Vec<String>,
     /// CUDA C that kernels may call, without [`PRELUDE`].
     pub functions: String,
     /// The kernels, each once.
@@ -81,7 +83,7 @@ pub enum Place {
     Correct,
     /// A `Result` for each of the last [`RING`] steps.
     Results,
-    /// The `Step`.
+    /// The `Step`, with the numbers of all steps behind it.
     Step,
     /// Bytes from the start of the memory of one step's values.
     Arena(usize),

@@ -5,7 +5,7 @@
 //! neighbours share one up to [`MODULE_BYTES`], a longer kernel has its own, and what steps of training alone launch is
 //! apart from what evaluation needs. Does not know compilers or devices.
 
-use super::{Launch, PRELUDE, Program};
+use super::{Launch, PRELUDE, Program, scalars};
 
 /// Bytes of kernels in a module of more than one. At this length what NVRTC does for every module, 10 to 90 ms by its
 /// version, is a small part of the work, and few modules have more than a tenth of a second of it.
@@ -78,7 +78,7 @@ impl Program {
         all.find(|k| k.name == name).map(|k| &mut k.text)
     }
 
-    /// All of it as NVRTC can compile it, [`PRELUDE`] included.
+    /// All of it as NVRTC can compile it, with [`scalars`] and [`PRELUDE`].
     pub fn source(&self) -> String {
         self.text_of(self.kernels())
     }
@@ -89,7 +89,7 @@ impl Program {
     }
 
     fn text_of<'a>(&'a self, kernels: impl Iterator<Item = &'a Kernel>) -> String {
-        let head = format!("{PRELUDE}{}", self.functions);
+        let head = format!("{}{PRELUDE}{}", scalars(&self.scalars), self.functions);
         kernels.fold(head, |text, k| text + "\n" + &k.text)
     }
 
@@ -160,6 +160,7 @@ mod tests {
         assert_eq!(names(&modules), expected);
 
         let program = Program {
+            scalars: vec!["rate".into()],
             functions: "f\n".into(),
             modules,
             train,
@@ -171,7 +172,7 @@ mod tests {
         };
         assert_eq!(
             program.module_source(&program.modules[2]),
-            format!("{PRELUDE}f\n\nxxxxxxxxxx")
+            format!("{}{PRELUDE}f\n\nxxxxxxxxxx", scalars(&program.scalars))
         );
         let evaluation = program.clone().evaluation();
         assert_eq!(

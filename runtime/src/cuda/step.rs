@@ -1,7 +1,9 @@
 //! What a step leaves behind and what the next one needs, on both sides: the structs, and the CUDA C that keeps them.
 //!
 //! A captured graph has frozen arguments, so all that changes between steps lives in device memory and is moved on
-//! by the device. Knows no kernel of a program.
+//! by the device. The numbers of a step, as a learning rate, are a row of floats that the host computes: the rows of all
+//! steps of an order lie behind the [`Step`], and each step finds its own. Knows no kernel of a program, and of a number
+//! its name alone.
 
 use super::driver::Plain;
 use crate::exec::StepResult;
@@ -25,30 +27,57 @@ pub(super) struct Step {
     pub step: u32,
     /// 1 from the first loss on that is not finite.
     pub stopped: u32,
-    pub learning_rate: f32,
-    /// One over `valid`.
-    pub inverse_batch: f32,
 }
+
+/// Fields of a [`Step`] before its numbers.
+const FIELDS: usize = size_of::<Step>() / 4;
 
 impl Step {
     /// The first step over `count` examples in batches of `batch`; `step` others came before.
-    pub fn first(count: u32, batch: u32, step: u32, learning_rate: f32) -> Self {
-        let valid = count.min(batch);
+    pub fn first(count: u32, batch: u32, step: u32) -> Self {
         Self {
             position: 0,
-            valid,
+            valid: count.min(batch),
             count,
             batch,
             step,
             stopped: 0,
-            learning_rate,
-            inverse_batch: 1.0 / valid as f32,
         }
+    }
+
+    /// The region of a step as it starts, word by word: the step with the numbers of the first row, twice, and behind it
+    /// the `rows` of all steps, `slots` numbers each.
+    pub fn region(self, rows: &[f32], slots: usize) -> Vec<u32> {
+        let Self {
+            position,
+            valid,
+            count,
+            batch,
+            step,
+            stopped,
+        } = self;
+        let fields = [position, valid, count, batch, step, stopped];
+        let first = &rows[..slots];
+        let numbers = [first, first, rows].into_iter().flatten();
+        fields
+            .into_iter()
+            .chain(numbers.map(|x| x.to_bits()))
+            .collect()
+    }
+
+    /// Bytes of the region for so many steps of `slots` numbers each.
+    pub fn region_bytes(steps: usize, slots: usize) -> usize {
+        4 * (FIELDS + (2 + steps) * slots)
     }
 }
 
-// SAFETY: `repr(C)` with the fields of the device's struct, and no padding; its fields are numbers.
-unsafe impl Plain for Step {}
+/// The struct `Scalars` that [`PRELUDE`] needs before it: the numbers of a step, at least one, by their names.
+pub fn scalars(names: &[String]) -> String {
+    assert!(!names.is_empty(), "a program names the numbers of a step");
+    let fields = names.iter().map(|name| format!("    float {name};\n"));
+    let fields: String = fields.collect();
+    format!("// The numbers of a step.\nstruct Scalars {{\n{fields}}};\n\n")
+}
 
 /// The struct `Result` of [`PRELUDE`].
 #[repr(C)]
@@ -72,12 +101,12 @@ impl From<Slot> for StepResult {
     }
 }
 
-/// CUDA C that stands before the kernels of a program. NVRTC has no headers, so it needs none.
+/// CUDA C that stands before the kernels of a program, behind its [`scalars`]. NVRTC has no headers, so it needs none.
 pub const PRELUDE: &str = r#"typedef unsigned char u8;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-// The state of a run between steps.
+// The state of a run between steps. Behind it lie the numbers of all steps of the order.
 struct Step {
     u32 position;         // where the batch starts in the order
     u32 valid;            // examples of the batch
@@ -85,8 +114,8 @@ struct Step {
     u32 batch;            // examples of a full batch
     u32 step;             // steps before this one
     u32 stopped;          // 1 from the first loss on that is not finite; updates test it
-    float learning_rate;
-    float inverse_batch;  // one over valid
+    Scalars scalars;      // for the launches up to account
+    Scalars ending;       // the same for those behind it, the last of which moves on to the next batch
 };
 
 // The sums of a step.
@@ -124,6 +153,7 @@ __device__ __forceinline__ void account(Step* step, const float* losses, const f
         __syncthreads();
     }
     if (threadIdx.x == 0) {
+        step->ending = step->scalars;
         Result* result = results + step->step % RING;
         result->loss = loss_sums[0];
         result->correct = correct_sums[0];
@@ -139,11 +169,14 @@ __device__ __forceinline__ void account(Step* step, const float* losses, const f
 __device__ __forceinline__ void advance(Step* step) {
     const u32 position = step->position + step->valid;
     const u32 left = step->count - position;
-    const u32 valid = left < step->batch ? left : step->batch;
     step->position = position;
-    step->valid = valid;
-    step->inverse_batch = 1.0f / (float)valid;
+    step->valid = left < step->batch ? left : step->batch;
     step->step += 1;
+    if (left > 0) {
+        // All batches but the last are full, so the position says the number of this one.
+        const Scalars* rows = (const Scalars*)(step + 1);
+        step->scalars = rows[position / step->batch];
+    }
 }
 "#;
 
@@ -176,11 +209,27 @@ mod tests {
             ("batch", offset_of!(Step, batch)),
             ("step", offset_of!(Step, step)),
             ("stopped", offset_of!(Step, stopped)),
-            ("learning_rate", offset_of!(Step, learning_rate)),
-            ("inverse_batch", offset_of!(Step, inverse_batch)),
+            ("scalars", size_of::<Step>()),
         ];
         let device: Vec<(&str, usize)> = fields.enumerate().map(|(k, f)| (f, 4 * k)).collect();
-        assert_eq!(device, host);
-        assert_eq!((size_of::<Step>(), size_of::<Slot>()), (32, 24));
+        assert_eq!(device[..7], host);
+        assert_eq!((device[7].0, device.len()), ("ending", 8));
+        assert_eq!(size_of::<Slot>(), 24);
+    }
+
+    #[test]
+    fn a_region_has_the_first_row_twice_and_then_all() {
+        let region = Step::first(5, 4, 7).region(&[1.0, 2.0, 3.0, 4.0], 2);
+        assert_eq!(region[..6], [0, 4, 5, 4, 7, 0]);
+        let numbers: Vec<f32> = region[6..].iter().map(|&x| f32::from_bits(x)).collect();
+        assert_eq!(numbers, [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(Step::region_bytes(2, 2), 4 * region.len());
+    }
+
+    #[test]
+    fn the_numbers_of_a_step_are_a_struct_of_their_names() {
+        let names = ["learning_rate", "inverse_batch"].map(String::from);
+        let text = "struct Scalars {\n    float learning_rate;\n    float inverse_batch;\n};\n";
+        assert!(scalars(&names).contains(text));
     }
 }

@@ -119,6 +119,8 @@ pub fn run(unit: &Unit, name: &str) -> Printed {
         names: Names::new(k),
         out: String::new(),
         order: None,
+        // Behind the account of the losses a launch may move on to the next batch while others read.
+        scalars: if unit.stops { "ending" } else { "scalars" },
     };
     p.order = unit
         .places
@@ -202,6 +204,8 @@ struct Printer<'a> {
     out: String,
     /// The buffer of the examples' positions.
     order: Option<BufId>,
+    /// Which of the step's two rows of numbers it reads.
+    scalars: &'static str,
 }
 
 impl Printer<'_> {

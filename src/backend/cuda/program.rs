@@ -15,7 +15,7 @@ use super::print;
 use super::schedule::{self, Home, Options, THREADS};
 use crate::backend::origin::Origin;
 use crate::backend::values::{Part, StateLayout, StatePlace, needed_for_eval};
-use crate::ir::Role;
+use crate::ir::{Role, Scalar};
 use crate::nest::loops::{BufId, Kernel, Space, Stmt, Var};
 use crate::nest::{Nest, TensorRole};
 
@@ -173,6 +173,7 @@ impl Plan {
             text: k.text.clone(),
         });
         let program = Program {
+            scalars: Scalar::ALL.iter().map(|s| s.word().into()).collect(),
             functions: print::FUNCTIONS.into(),
             modules: Module::group(texts.collect(), &train, &eval),
             train,

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use lenetc::ir::Scalars;
-use lenetc::train::Rate;
+use lenetc::train::{Numbers, Rate};
 use lenetc_runtime::exec::{Examples, Machine, Mode};
 use serde_json::{Value, json};
 
@@ -31,13 +31,13 @@ pub struct Batches<'a> {
     pub indices: &'a [u32],
     /// Images in a batch.
     pub batch: usize,
-    pub learning_rate: f32,
+    pub numbers: Numbers<'a>,
 }
 
 impl<'a> Batches<'a> {
     /// The numbers of a step on some of the examples.
     pub fn scalars(&self, batch: &[u32]) -> Scalars {
-        Scalars::new(batch.len(), self.learning_rate.into())
+        self.numbers.row(0, batch.len())
     }
 
     /// The batches, over and over.

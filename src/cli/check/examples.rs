@@ -7,7 +7,7 @@ use lenetc::driver::Model;
 use lenetc::ir::{DType, NodeId, NodeKind, Source, Value};
 use lenetc::ops::Graph;
 use lenetc::passes::build::Built;
-use lenetc::train;
+use lenetc::train::{self, Numbers};
 use lenetc_runtime::cuda::{CudaError, Engine};
 use lenetc_runtime::data::TargetKind;
 use lenetc_runtime::exec::{Bytes, Examples, Mode};
@@ -46,7 +46,7 @@ impl Steps {
     }
 
     /// Runs them; whether a loss was not finite.
-    pub fn run(self, engine: &mut Engine, learning_rate: f32) -> Result<bool, CudaError> {
+    pub fn run(self, engine: &mut Engine, numbers: Numbers) -> Result<bool, CudaError> {
         let all: Vec<u32> = (0..self.batch + self.tail).collect();
         let tail = match self.tail {
             0 => &all[..],
@@ -54,7 +54,8 @@ impl Steps {
         };
         let mut finite = true;
         let mut run = |mode, order: &[u32]| {
-            engine.begin(mode, order, learning_rate)?;
+            let rows = numbers.rows(order.len(), self.batch as usize);
+            engine.begin(mode, order, &rows)?;
             let results = engine.run(2)?;
             finite &= results.iter().all(|r| r.loss_sum.is_finite());
             Ok(())
@@ -109,7 +110,7 @@ impl Made {
             trained: model.trained,
             len,
         };
-        let wanted = train::wanted(&built.input, &built.output, model.config.loss);
+        let wanted = train::wanted(&built.input, &built.output, &model.config.loss);
         let inputs = len * wanted.input.iter().product::<usize>();
         if reads_bytes(&built.graphs.step) {
             made.bytes = drawn(INPUTS, inputs, |bits, _| (bits >> 24) as u8);

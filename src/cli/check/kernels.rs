@@ -239,6 +239,7 @@ pub mod tests {
 
     fn program() -> Program {
         Program {
+            scalars: vec!["rate".into()],
             functions: String::new(),
             modules: vec![],
             train: vec![launch(300)],

@@ -12,7 +12,7 @@ use lenetc::diag;
 use lenetc::driver::{self, Model};
 use lenetc::lines::MESSAGE;
 use lenetc::passes::build::Built;
-use lenetc::train::RunError;
+use lenetc::train::{Numbers, RunError};
 use lenetc_runtime::cuda::{Device, Engine};
 use serde_json::{Value, json};
 
@@ -52,8 +52,8 @@ struct Checked {
 fn on_gpu(a: &CheckArgs) -> Result<u8, Stop> {
     // A model with errors needs no device to be told of them.
     let source = super::source(&a.model.file)?;
-    let read = driver::read(source, &a.model.overrides()).and_then(|model| {
-        let built = model.build(driver::holds_bytes(&model.config))?;
+    let read = super::read(source, &a.model).and_then(|model| {
+        let built = model.build(model.bytes)?;
         Ok((model, built))
     });
     let (model, built) = match read {
@@ -112,7 +112,7 @@ fn check(device: &Device, model: &Model, built: &Built) -> Result<Checked, Stop>
     examples::weights(&plan.states, &mut weights);
     engine.set_parameters(&weights).map_err(RunError::from)?;
     progress.begin(1, "running them, checked");
-    let ended = steps.run(&mut engine, model.config.learning_rate);
+    let ended = steps.run(&mut engine, Numbers::first(&model.config));
     drop(progress);
     let report = findings::report()?;
     let findings = Finding::all(&report, &printed);

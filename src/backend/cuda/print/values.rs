@@ -79,7 +79,7 @@ impl Printer<'_> {
 
     /// A number of the step.
     fn scalar(&self, scalar: Scalar) -> String {
-        format!("step->{}", scalar.word())
+        format!("step->{}.{}", self.scalars, scalar.word())
     }
 
     fn value(&self, v: ValueId) -> String {
