@@ -386,6 +386,18 @@ fn losses() {
     }
 }
 
+/// What is left is the same in each evaluation of a step.
+#[test]
+fn dropouts() {
+    let p = 0.4.into();
+    for layer in [AnyLayer::from(Dropout { p }), Dropout2d { p }.into()] {
+        let window = window([2, 2], [1, 1], [[0; 2]; 2], [1, 1]);
+        let net = Net::new([3, 3, 3]).layer(layer.clone());
+        let net = net.layer(conv(4, window, 1)).layer(Tanh).layer(layer);
+        check("dropout", net.squares(true), Reduction::Mean);
+    }
+}
+
 #[test]
 fn softmaxes() {
     let layers = [

@@ -16,7 +16,7 @@ pub struct Env {
     /// Images in the batch.
     pub batch: usize,
     pub scalars: Scalars,
-    /// The position of a block's first image in the batch, where a kernel runs block by block.
+    /// The position of the first image in the batch: 0, but where a block of images is run by itself.
     pub first: usize,
 }
 
@@ -209,7 +209,7 @@ impl Point<'_> {
                 let image = images.map_or(0, |a| self.at[a.0 as usize]);
                 let counter = Counter {
                     element: self.affine(element) as u32,
-                    image: image as u32,
+                    image: (image as u32).wrapping_add(self.env.first as u32),
                     stream: *stream,
                 };
                 random::uniform(counter, &self.env.scalars).into()

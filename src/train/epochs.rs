@@ -183,7 +183,8 @@ impl<'a> Loop<'a> {
         let order = order.unwrap_or_else(|| self.orders.of(epoch));
         self.watcher.doing(Doing::Steps);
         let numbers = Numbers::first(self.config);
-        let row = |step, images| numbers.row(step, images);
+        let (seed, before) = (self.config.seed, self.summary.steps);
+        let row = |step, images| numbers.row(step, images).drawn(seed, before + step as u64);
         self.executor.begin(Mode::Train, order, &row)?;
         let ran = match self.executor.leaves_the_processor() {
             true => {
