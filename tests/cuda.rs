@@ -22,7 +22,7 @@ mod drawn;
 mod hard;
 #[path = "common/tolerance.rs"]
 mod tolerance;
-use cases::Case;
+use cases::{Case, activations};
 use hard::{Function, Hard};
 
 /// Images of a full batch, valid ones, multiprocessors.

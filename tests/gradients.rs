@@ -6,6 +6,7 @@
 #[path = "common/cases.rs"]
 #[allow(dead_code, reason = "layers alone are of use here")]
 mod cases;
+use cases::activations;
 
 use lenetc::diag::Span;
 use lenetc::ir::{
@@ -15,9 +16,6 @@ use lenetc::ir::{
 use lenetc::nest::interp::Env;
 use lenetc::ops::*;
 use lenetc::passes::grad::{self, Reduction};
-
-#[path = "common/activations.rs"]
-mod activations;
 
 const BATCH: usize = 3;
 

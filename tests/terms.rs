@@ -92,6 +92,7 @@ fn what_multiplies_no_two_elements_has_none() {
         let name = case.name;
         let multiplies = match &case.op {
             Op::CenteredProducts(_) | Op::AlongGrad(_) | Op::NormalisedGradWeight(_) => true,
+            Op::SoftmaxGrad(_) => true,
             Op::MeanGrad(_) => case.inputs.len() > 1,
             _ => ["linear", "weight gradient", "large image"].contains(&name),
         };
