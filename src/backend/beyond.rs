@@ -160,7 +160,7 @@ impl<'a> Zeros<'a> {
         let zero = |e: ExprId| self.is_zero(stage, e, sum);
         match &stage.exprs[e.0 as usize] {
             Expr::Const(bits) => f32::from_bits(*bits) == 0.0,
-            Expr::Scalar(_) | Expr::Axis(_) => false,
+            Expr::Scalar(_) | Expr::Axis(_) | Expr::Random { .. } => false,
             Expr::Load(access) => self.tensors[access.tensor.0 as usize],
             Expr::Acc(_) => sum,
             Expr::Unary(f, x) => keeps_zero(*f) && zero(*x),

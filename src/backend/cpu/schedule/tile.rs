@@ -155,10 +155,14 @@ impl Scheduler<'_> {
     }
 
     /// Whether sums are stored as they are and finished by a loop of their own, once those of a row are there.
-    /// The constants of an elementary function would take the accumulators' registers, and a tile would wait
+    /// The constants of an elementary function, or of a random number, would take the accumulators' registers, and a tile would wait
     /// for its chain of operations, where a row has many independent ones.
     pub(super) fn finishes_apart(&self, s: &Stage) -> bool {
-        let function = |e: &Expr| matches!(e, Expr::Unary(f, _) if !f.is_instruction());
+        let function = |e: &Expr| match e {
+            Expr::Unary(f, _) => !f.is_instruction(),
+            Expr::Random { .. } => true,
+            _ => false,
+        };
         let batch = !self.sums_images(s) && self.n.shared.is_empty();
         let [out] = &s.outs[..] else { return false };
         batch
