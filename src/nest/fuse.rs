@@ -58,6 +58,10 @@ pub fn append(
             }
             Expr::Load(a) => Expr::Load(import_access(a, &tensors, &axes)?),
             Expr::Axis(a) => Expr::Axis(import_affine(a, &axes)?),
+            Expr::Random { stream, element } => Expr::Random {
+                stream: *stream,
+                element: import_affine(element, &axes)?,
+            },
             e => renumbered(e, |x| map[x.0 as usize]),
         };
         map.push(target.push(e));
@@ -311,7 +315,12 @@ fn drop_expressions(s: &mut Stage) {
                 moved(b);
             }
             Expr::Select(_, xs) => xs.iter_mut().for_each(moved),
-            Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => {}
+            Expr::Const(_)
+            | Expr::Scalar(_)
+            | Expr::Axis(_)
+            | Expr::Load(_)
+            | Expr::Acc(_)
+            | Expr::Random { .. } => {}
         }
     }
     s.finish.iter_mut().for_each(moved);
@@ -326,9 +335,12 @@ pub fn operands(e: &Expr) -> impl Iterator<Item = ExprId> {
         Expr::Unary(_, x) => [Some(*x), None, None, None],
         Expr::Binary(_, a, b) => [Some(*a), Some(*b), None, None],
         Expr::Select(_, xs) => xs.map(Some),
-        Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => {
-            [None; 4]
-        }
+        Expr::Const(_)
+        | Expr::Scalar(_)
+        | Expr::Axis(_)
+        | Expr::Load(_)
+        | Expr::Acc(_)
+        | Expr::Random { .. } => [None; 4],
     };
     [a, b, c, d].into_iter().flatten()
 }

@@ -13,6 +13,7 @@ mod batch;
 mod batch_norm;
 mod bias;
 mod conv;
+mod dropout;
 mod eval;
 mod group_norm;
 mod initial;
@@ -45,6 +46,7 @@ pub use batch_norm::{
 };
 pub use bias::{BiasGrad, ChannelSum};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
+pub use dropout::{Drop, Dropout, Dropout2d};
 pub use eval::evaluate;
 pub use group_norm::{
     AlongGrad, GroupMean, GroupNorm, GroupVariance, Groups, LayerNorm, MeanGrad, Normalised,
@@ -356,7 +358,7 @@ operators! {
     activations: Sigmoid / SigmoidGrad, ReLU / ReLUGrad, Tanh / TanhGrad, LeakyReLU / LeakyReLUGrad, ReLU6 / ReLU6Grad,
         ELU / ELUGrad, GELU / GELUGrad, SiLU / SiLUGrad, Softplus / SoftplusGrad, Hardswish / HardswishGrad,
         Hardsigmoid / HardsigmoidGrad;
-    composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm;
+    composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm, Dropout, Dropout2d;
     losses: CrossEntropyLoss, NllLoss, BceWithLogitsLoss, MseLoss, L1Loss, SmoothL1Loss, HuberLoss;
     optimizers: Sgd;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
@@ -365,7 +367,7 @@ operators! {
         ChannelSum, ChannelMean, CenteredSquares, CenteredProducts, InverseDeviation, Unbiased, Count,
         RunningAverage, BatchNorm, BatchNormGrad, ChannelProduct, Projection,
         GroupMean, GroupVariance, Normalised, NormalisedGrad, MeanGrad, AlongGrad, NormalisedGradWeight,
-        NormalisedGradBias,
+        NormalisedGradBias, Drop,
 }
 
 impl Op {

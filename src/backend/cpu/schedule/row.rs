@@ -69,6 +69,11 @@ impl InRow {
     pub(super) fn varies(&self, at: &At) -> bool {
         at.uses(self.lane)
     }
+
+    /// By how much the index grows from lane to lane.
+    pub(super) fn step(&self, at: &At) -> i64 {
+        at.coefficient(self.lane)
+    }
 }
 
 impl Scheduler<'_> {

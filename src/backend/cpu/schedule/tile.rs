@@ -155,10 +155,14 @@ impl Scheduler<'_> {
     }
 
     /// Whether sums are stored as they are and finished by a loop of their own, once those of a row are there.
-    /// The constants of an elementary function would take the accumulators' registers, and a tile would wait
+    /// The constants of an elementary function, or of a random number, would take the accumulators' registers, and a tile would wait
     /// for its chain of operations, where a row has many independent ones.
     pub(super) fn finishes_apart(&self, s: &Stage) -> bool {
-        let function = |e: &Expr| matches!(e, Expr::Unary(f, _) if !f.is_instruction());
+        let function = |e: &Expr| match e {
+            Expr::Unary(f, _) => !f.is_instruction(),
+            Expr::Random { .. } => true,
+            _ => false,
+        };
         let batch = !self.sums_images(s) && self.n.shared.is_empty();
         let [out] = &s.outs[..] else { return false };
         batch
@@ -221,6 +225,9 @@ impl Scheduler<'_> {
             return None;
         };
         let moves = |at: At| positions.iter().any(|p| at.uses(p.0));
+        if self.selects_terms(s) {
+            return None;
+        }
         if s.combine != Combine::Sum || moves(self.address(place, a)) {
             return None;
         }
@@ -263,21 +270,31 @@ impl Scheduler<'_> {
             index: index.to_vec(),
             value,
         };
-        if let (Combine::Sum, Expr::Binary(Binary::Mul, a, b)) =
-            (s.combine, &s.exprs[s.body.0 as usize])
-        {
+        if let (Combine::Sum, Expr::Binary(Binary::Mul, a, b), false) = (
+            s.combine,
+            &s.exprs[s.body.0 as usize],
+            self.selects_terms(s),
+        ) {
             let (a, b) = (self.value(place, *a), self.value(place, *b));
             let old = self.k.get(acc[0], index);
             let fma = self.k.value(V::Fma(a, b, old));
             return vec![set(acc[0], fma)];
         }
-        let x = self.value(place, s.body);
+        let mut x = self.value(place, s.body);
+        if self.selects_terms(s) {
+            x = self.valid(place, x);
+        }
         let old: Vec<ValueId> = acc.iter().map(|&r| self.k.get(r, index)).collect();
         let here = (acc.len() > 1).then(|| self.position(place));
         let new = combine::step(&mut self.k, s.combine, x, &old, here);
         // Positions first: they depend on the old values.
         let sets = acc.iter().zip(new).rev();
         sets.map(|(&reg, value)| set(reg, value)).collect()
+    }
+
+    /// Whether a sum over images has terms beyond the last one that are not 0.
+    fn selects_terms(&self, s: &Stage) -> bool {
+        self.options.beyond.terms && self.sums_images(s)
     }
 
     /// The position of an element, counted row-major over the reduction axes.
@@ -305,7 +322,7 @@ impl Scheduler<'_> {
                 Home::Memory(buf) => {
                     if summed {
                         v = self.added(place, access, v);
-                    } else if place.row.is_none() && self.counts_images() {
+                    } else if place.row.is_none() && self.stores_zeros() {
                         v = self.valid(place, v);
                     }
                     stores.push(self.stored(place, access, buf, v));
@@ -327,8 +344,11 @@ impl Scheduler<'_> {
         self.k.binary(Binary::Add, old, value)
     }
 
-    /// Whether the nest has a number for each image, which is 0 beyond the last one.
-    fn counts_images(&self) -> bool {
+    /// Whether results are 0 beyond the last image: where that is asked for, or the nest has a number for each image.
+    fn stores_zeros(&self) -> bool {
+        if self.options.beyond.results {
+            return true;
+        }
         let single = |t: &Tensor| t.ty.is_batch() && t.ty.dims.is_empty();
         let mut tensors = self.n.tensors.iter();
         tensors.any(|t| single(t) && t.role != TensorRole::Temp)
