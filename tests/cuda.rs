@@ -280,9 +280,9 @@ fn hard_points() {
     let rows = hard::rows_with_gradients();
     let mut all = hard::cross_entropies();
     all.extend(hard::elementwise());
+    all.extend(hard::losses::binary_cross_entropies());
+    all.extend(hard::losses::absolutes());
     all.extend(hard::activations());
-    all.extend(hard::binary_cross_entropies());
-    all.extend(hard::absolutes());
     for (rows, loss) in rows.iter().zip(hard::cross_entropies_of(&rows)) {
         let saved = interpreted(&nest_of(&loss), &loss.operands, loss.images);
         all.push(hard::cross_entropy_gradient(rows, saved[1..].to_vec()));

@@ -184,8 +184,7 @@ fn check(name: &str, net: Net, reduction: Reduction) {
             total
         }
     };
-    let parameters = g.states().iter();
-    let parameters = parameters.filter(|s| s.kind == StateKind::Parameter);
+    let parameters = g.states().iter().filter(|s| s.kind == StateKind::Parameter);
     assert_eq!(
         gradients.len(),
         parameters.count(),

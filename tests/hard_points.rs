@@ -96,12 +96,12 @@ fn cross_entropy_s_gradient() {
 
 #[test]
 fn binary_cross_entropy() {
-    hard::binary_cross_entropies().iter().for_each(hold);
+    hard::losses::binary_cross_entropies().iter().for_each(hold);
 }
 
 #[test]
 fn absolute_differences() {
-    hard::absolutes().iter().for_each(hold);
+    hard::losses::absolutes().iter().for_each(hold);
 }
 
 #[test]

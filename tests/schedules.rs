@@ -120,6 +120,12 @@ fn elementwise_and_joins() {
 }
 
 #[test]
+fn losses() {
+    run(cases::losses::of_elements());
+    run(cases::losses::of_classes());
+}
+
+#[test]
 fn softmaxes() {
     run(cases::softmaxes());
 }
@@ -127,12 +133,6 @@ fn softmaxes() {
 #[test]
 fn norms() {
     run(cases::norms());
-}
-
-#[test]
-fn losses() {
-    run(cases::losses_of_elements());
-    run(cases::losses_of_classes());
 }
 
 #[test]

@@ -53,8 +53,8 @@ fn others() -> Vec<cases::Case> {
         cases::softmaxes(),
         cases::norms(),
         cases::losses_batches_and_updates(),
-        cases::losses_of_elements(),
-        cases::losses_of_classes(),
+        cases::losses::of_elements(),
+        cases::losses::of_classes(),
     ]
     .concat()
 }
@@ -91,8 +91,10 @@ fn what_multiplies_no_two_elements_has_none() {
     for case in others() {
         let name = case.name;
         let multiplies = match &case.op {
-            Op::CenteredProducts(_) | Op::AlongGrad(_) | Op::NormalisedGradWeight(_) => true,
-            Op::SoftmaxGrad(_) => true,
+            Op::CenteredProducts(_)
+            | Op::AlongGrad(_)
+            | Op::NormalisedGradWeight(_)
+            | Op::SoftmaxGrad(_) => true,
             Op::MeanGrad(_) => case.inputs.len() > 1,
             _ => ["linear", "weight gradient", "large image"].contains(&name),
         };

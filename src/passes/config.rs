@@ -6,6 +6,7 @@
 
 mod chosen;
 pub mod entries;
+pub mod meant;
 #[cfg(test)]
 mod missing;
 
@@ -90,7 +91,7 @@ impl Config {
             return Err(Box::new(Diagnostic::error("E0301", message).at(span, "")));
         }
         let d = Diagnostic::error("E0301", format!("`train` has no entry `{key}`"));
-        Err(Box::new(d.at(span, "unknown").help(entries::help(key))))
+        Err(Box::new(d.at(span, "unknown").help(meant::help(key))))
     }
 
     /// The step size of the optimizer, before any schedule changes it.

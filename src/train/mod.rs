@@ -11,8 +11,10 @@ mod failed;
 mod initial;
 mod metrics;
 mod numbers;
+mod open;
 mod order;
 mod rate;
+mod shares;
 mod source;
 
 use std::borrow::Cow;
@@ -25,6 +27,7 @@ use lenetc_runtime::files::WriteError;
 use lenetc_runtime::weights::{self, Tensor, WeightsError};
 
 use crate::backend::StatePlace;
+use crate::backend::cpu::tune::Tuned;
 use crate::backend::cpu::{Isa, Plan};
 use crate::diag;
 use crate::ir::StateKind;
@@ -37,6 +40,7 @@ pub use data::{Loaded, Set, load, open, wanted};
 pub use failed::Failed;
 pub use metrics::Metrics;
 pub use numbers::Numbers;
+pub use open::{On, Prepared, Purpose, Refused, Setup};
 pub use rate::{Rate, whole_batches};
 pub use source::Source;
 
@@ -45,6 +49,11 @@ pub use source::Source;
 pub enum RunError {
     #[error("{0}")]
     Data(String),
+    /// The model names no data: what to write.
+    #[error("{0}")]
+    NoData(String),
+    #[error("{why} for a batch of {batch}: --set train.batch_size= makes it smaller")]
+    TooLarge { why: String, batch: u32 },
     #[error("cannot use the weights in {path}: {reason}")]
     Weights { path: String, reason: String },
     /// The reason begins with the file's name.
@@ -117,6 +126,18 @@ pub enum Doing {
     },
 }
 
+/// Is told nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Watcher for Silent {
+    fn doing(&mut self, _: Doing) {}
+    fn warning(&mut self, _: &str) {}
+    fn progress(&mut self, _: u32, _: usize, _: usize, _: f64) {}
+    fn step(&mut self, _: u64, _: f64) {}
+    fn epoch(&mut self, _: &Epoch, _: u32) {}
+}
+
 /// Is told what happens.
 pub trait Watcher {
     /// From here on the run does this.
@@ -137,6 +158,8 @@ pub struct Session {
     pub states: Vec<StatePlace>,
     pub data: Loaded,
     pub config: Config,
+    /// What tuning did, where it was asked for.
+    pub tuned: Option<Tuned>,
 }
 
 /// What a session runs on.
@@ -174,6 +197,7 @@ impl Session {
             states: plan.states.clone(),
             data,
             config,
+            tuned: None,
         };
         session.with_loss()
     }
@@ -193,6 +217,7 @@ impl Session {
             states,
             data,
             config,
+            tuned: None,
         };
         session.with_loss()
     }
@@ -361,7 +386,7 @@ impl Session {
     /// Mean loss and accuracy over the test set, or the training set where there is none.
     pub fn evaluate(&mut self) -> Result<(f64, Option<f64>), RunError> {
         self.execute(|executor, data, config| {
-            let means = evaluate(executor, data.tested().len(), config, None)?;
+            let means = evaluate(executor, data.tested(), config, None)?;
             Ok(means.map_or((0.0, None), |m| (m.loss, m.acc)))
         })
     }

@@ -2,6 +2,8 @@
 
 #[path = "activations.rs"]
 pub mod activations;
+#[path = "losses.rs"]
+pub mod losses;
 
 use lenetc::diag::Span;
 use lenetc::ir::{DType, Distribution, Leading, Mode, Role, Source, StateInfo, TensorType, Value};
@@ -136,26 +138,6 @@ fn windows() -> Vec<(&'static str, Window)> {
 }
 
 impl Cases {
-    /// A loss of vectors and of images, with its gradient; vectors alone have weights.
-    fn with_slope(
-        &mut self,
-        name: &'static str,
-        loss: impl Into<Op>,
-        slope: impl Into<Op>,
-        weights: Option<TensorType>,
-    ) {
-        let (loss, slope) = (loss.into(), slope.into());
-        let g = TensorType::batch([]);
-        let mut shapes = vec![TensorType::batch([3])];
-        shapes.extend(weights.is_none().then(|| image([2, 3, 2])));
-        for x in shapes {
-            let operands = [&[x.clone(), x.clone()][..], weights.as_slice()].concat();
-            self.add(name, loss.clone(), &operands);
-            let operands = [&[x.clone(), x, g.clone()][..], weights.as_slice()].concat();
-            self.add(name, slope.clone(), &operands);
-        }
-    }
-
     /// A convolution of an image, and both of its gradients.
     fn with_gradients(&mut self, name: &'static str, conv: Conv2d, input: [u32; 3]) {
         let x = image(input);
@@ -494,9 +476,10 @@ pub fn of_layer(name: &'static str, layer: &AnyLayer, input: &TensorType) -> Vec
     let of_layer = nodes.filter(|&id| g.node(id).layer == "layer");
     let cases = of_layer.filter_map(|id| {
         let operands = g.operands(id);
+        let op = g.operation(id)?.clone();
         Some(Case {
-            name,
-            op: g.operation(id)?.clone(),
+            name: Box::leak(format!("{name}: {op:?}").into_boxed_str()),
+            op,
             inputs: operands.iter().map(|&v| g.ty(v).clone()).collect(),
         })
     });
@@ -578,68 +561,6 @@ pub fn norms() -> Vec<Case> {
         .collect()
 }
 
-/// Losses that are sums over the elements of an output.
-pub fn losses_of_elements() -> Vec<Case> {
-    let mut cases = Cases::default();
-    for reduction in [Reduction::Mean, Reduction::Sum] {
-        let l1 = L1Loss { reduction };
-        cases.with_slope("l1", l1, L1Grad { reduction }, None);
-        for size in [0.5, 2.0].map(Real::from) {
-            let loss = HuberLoss {
-                delta: size,
-                reduction,
-            };
-            let slope = HuberGrad { loss: loss.clone() };
-            cases.with_slope("huber", loss, slope, None);
-        }
-        for beta in [0.0, 0.5, 2.0].map(Real::from) {
-            let loss = SmoothL1Loss { beta, reduction };
-            let slope = SmoothL1Grad { loss: loss.clone() };
-            cases.with_slope("smooth l1", loss, slope, None);
-        }
-        for weights in [None, Some([0.25, 2.0, 0.0].map(Real::from).to_vec())] {
-            let weighted = weights.as_ref().map(|_| TensorType::fixed([3]));
-            let loss = BceWithLogitsLoss {
-                reduction,
-                pos_weight: Weights(weights),
-            };
-            let slope = BceWithLogitsGrad { loss: loss.clone() };
-            cases.with_slope("binary cross-entropy", loss, slope, weighted);
-        }
-    }
-    cases.0
-}
-
-/// Losses of a class, with and without weights, and smoothed.
-pub fn losses_of_classes() -> Vec<Case> {
-    let mut cases = Cases::default();
-    let (x, t) = (TensorType::batch([3]), TensorType::batch([]));
-    for weights in [None, Some([0.25, 2.0, 0.5].map(Real::from).to_vec())] {
-        let weighted = weights.as_ref().map(|_| TensorType::fixed([3]));
-        let operands = [&[x.clone(), t.clone()][..], weighted.as_slice()].concat();
-        let weight = Weights(weights);
-        let nll = NllLoss {
-            weight: weight.clone(),
-            reduction: Reduction::Sum,
-        };
-        cases.add("likelihood", nll, &operands);
-        let slope = [&[x.clone(), t.clone(), t.clone()][..], weighted.as_slice()].concat();
-        cases.add("likelihood", NllGrad, &slope);
-        for smoothing in [0.0, 0.1, 1.0] {
-            let loss = CrossEntropyLoss {
-                weight: weight.clone(),
-                reduction: Reduction::Sum,
-                label_smoothing: smoothing.into(),
-            };
-            cases.add("cross-entropy", loss.clone(), &operands);
-            let saved = vec![t.clone(); 4 + weighted.iter().len()];
-            let slope = [&operands[..], &saved].concat();
-            cases.add("cross-entropy", CrossEntropyGrad { loss }, &slope);
-        }
-    }
-    cases.0
-}
-
 /// A test for each family, which `$run` is given.
 #[allow(
     unused_macros,
@@ -680,20 +601,20 @@ macro_rules! every_family {
             $run(cases::elementwise_and_joins());
         }
         #[test]
+        fn losses_of_elements() {
+            $run(cases::losses::of_elements());
+        }
+        #[test]
+        fn losses_of_classes() {
+            $run(cases::losses::of_classes());
+        }
+        #[test]
         fn norms() {
             $run(cases::norms());
         }
         #[test]
         fn softmaxes() {
             $run(cases::softmaxes());
-        }
-        #[test]
-        fn losses_of_elements() {
-            $run(cases::losses_of_elements());
-        }
-        #[test]
-        fn losses_of_classes() {
-            $run(cases::losses_of_classes());
         }
         #[test]
         fn losses_batches_and_updates() {

@@ -4,6 +4,7 @@
 //! nothing, which is behind a value or where a result will be, decides not a bit of the results. Does not know operators.
 
 use iced_x86::{Decoder, DecoderOptions, Encoder, Mnemonic, OpKind};
+use lenetc::backend::beyond::Beyond;
 use lenetc::backend::cpu::code::{Code, Isa};
 use lenetc::backend::cpu::{Options, clif, schedule, wide};
 use lenetc::ir::{DType, Leading, Scalars};
@@ -52,6 +53,8 @@ pub fn check(
     valid: usize,
 ) {
     nest::verify(nest).expect("the nest is well-formed");
+    // Lanes beyond the images are zero here.
+    let options = options.with(Beyond::alone(nest));
     let (k, _) = schedule(nest, options);
     loops::verify(&k).unwrap_or_else(|e| panic!("{name}: {e}\n{}", loops::text(&k)));
     let env = Env {
@@ -87,7 +90,7 @@ pub fn outcomes(
     inputs: &[Vec<f64>],
     valid: usize,
 ) -> Vec<Vec<Vec<f64>>> {
-    let (kernel, _) = schedule(nest, options);
+    let (kernel, _) = schedule(nest, options.with(Beyond::alone(nest)));
     let block = Block {
         images: options.block as usize,
         valid,

@@ -220,6 +220,9 @@ fn decided(g: &Graph, oracle: &BTreeMap<Value, Vec<f64>>) -> bool {
 /// where a gradient is a matter of rounding.
 pub fn check(name: &str, model: &Model, batch: usize, bytes: bool, gpu: Option<Gpu>) -> Option<()> {
     let built = model.build(bytes).ok()?;
+    if batch < built.least_images as usize {
+        return None;
+    }
     let feed = Feed::new(&built, batch, bytes);
     let classes = model.config.loss.metric().is_some();
     let env = Env {

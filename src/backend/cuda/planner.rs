@@ -194,6 +194,17 @@ impl<'a> Planner<'a> {
         self.arena_bytes = total;
     }
 
+    /// Places what is computed once, from no image, and is no state.
+    fn place_once(&mut self, groups: &[usize]) {
+        for v in groups.iter().flat_map(|&k| self.groups[k].stores()) {
+            if !self.places.contains_key(&v) {
+                let at = self.partial_bytes as usize;
+                self.partial_bytes += padded_bytes(self.g, v);
+                self.places.insert(v, Place::Partials(at));
+            }
+        }
+    }
+
     /// Equal for groups that are scheduled and printed alike, but for where their values lie.
     fn key(&self, groups: &[usize]) -> Vec<usize> {
         let mut out = self.classes.key(self.groups, groups);
@@ -219,6 +230,9 @@ impl<'a> Planner<'a> {
         if !self.written.contains_key(&key) {
             let written = self.write(launch, &mut numbers);
             self.written.insert(key.clone(), written);
+        }
+        if matches!(launch.work, Work::Between | Work::Update) {
+            self.place_once(&groups);
         }
         let written = self.written[&key].clone();
         for (v, shards) in written.shards {

@@ -5,7 +5,7 @@
 //! softplus(x) = max(x, 0) + log1p(e^−|x|). Neither part is below 0 for t from 0 to 1, so nothing cancels, and a small
 //! loss keeps its digits: the usual form max(x, 0) − x·t + log1p(e^−|x|) loses all of them at t = 1 and large x.
 
-use super::elements::{self, Element, Types, abs, positive};
+use super::elements::{self, Element, Types};
 use super::weights::Weights;
 use super::{Loss, LossState, Reduction, Targets};
 use crate::ir::{TensorType, Value};
@@ -45,6 +45,9 @@ impl Loss for BceWithLogitsLoss {
     }
     fn reduction(&self) -> Reduction {
         self.reduction
+    }
+    fn shares(&self) -> Option<&Weights> {
+        None
     }
     fn states(&self) -> Vec<LossState> {
         self.pos_weight.states("pos_weight")
@@ -91,10 +94,10 @@ fn shares(s: &mut Stage, element: Element) -> [ExprId; 2] {
 }
 
 fn softplus(s: &mut Stage, x: ExprId) -> ExprId {
-    let size = abs(s, x);
+    let size = s.unary(Unary::Abs, x);
     let minus = s.unary(Unary::Neg, size);
     let small = s.unary(Unary::Exp, minus);
-    let (log, positive) = (s.unary(Unary::Log1p, small), positive(s, x));
+    let (log, positive) = (s.unary(Unary::Log1p, small), s.at_least(0.0, x));
     s.add(positive, log)
 }
 

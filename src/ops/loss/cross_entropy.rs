@@ -57,6 +57,10 @@ impl Loss for CrossEntropyLoss {
     fn reduction(&self) -> Reduction {
         self.reduction
     }
+    fn shares(&self) -> Option<&Weights> {
+        let weights = Some(&self.weight).filter(|weight| weight.0.is_some());
+        weights.filter(|_| self.reduction == Reduction::Mean)
+    }
     fn states(&self) -> Vec<LossState> {
         self.weight.states("weight")
     }

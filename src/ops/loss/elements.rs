@@ -5,7 +5,7 @@
 
 use super::{Reduction, per_example};
 use crate::ir::{TensorType, Value};
-use crate::nest::{AxisId, Combine, Compare, ExprId, Nest, Stage, Unary};
+use crate::nest::{AxisId, Combine, Compare, ExprId, Nest, Stage};
 use crate::ops::{GradCx, Op, ShapeError};
 
 /// The types of a loss: the targets have the shape of the output.
@@ -132,18 +132,6 @@ pub(super) fn slope(
     s.store_at(n.out(0), &axes, dx);
     n.stages.push(s);
     n
-}
-
-/// |x|
-pub(super) fn abs(s: &mut Stage, x: ExprId) -> ExprId {
-    let (zero, minus) = (s.constant(0.0), s.unary(Unary::Neg, x));
-    s.select(Compare::Lt, x, zero, minus, x)
-}
-
-/// max(x, 0)
-pub(super) fn positive(s: &mut Stage, x: ExprId) -> ExprId {
-    let zero = s.constant(0.0);
-    s.select(Compare::Lt, x, zero, zero, x)
 }
 
 /// 1, −1, or 0 for 0, as torch has it for NaN too.

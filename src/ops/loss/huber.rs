@@ -2,10 +2,10 @@
 //!
 //! Of the difference d = x − t the term is d² / 2 where |d| < delta, else delta · (|d| − delta / 2); its slope is d, else delta · sign d.
 
-use super::elements::{self, Types, abs, sign};
-use super::{Loss, LossState, Reduction, Targets};
+use super::elements::{self, Types, sign};
+use super::{Loss, LossState, Reduction, Targets, Weights};
 use crate::ir::{TensorType, Value};
-use crate::nest::{Compare, Nest};
+use crate::nest::{Compare, Nest, Unary};
 use crate::ops::{
     ArgError, Args, Argument, GradCx, Op, Operator, Real, ShapeError, Signature, above,
 };
@@ -42,6 +42,9 @@ impl Loss for HuberLoss {
     fn reduction(&self) -> Reduction {
         self.reduction
     }
+    fn shares(&self) -> Option<&Weights> {
+        None
+    }
     fn states(&self) -> Vec<LossState> {
         vec![]
     }
@@ -64,7 +67,7 @@ impl Operator for HuberLoss {
         let types = Types { inputs, outputs };
         elements::sum("huber", types, self.reduction, |s, element| {
             let d = element.difference(s);
-            let (size, square) = (abs(s, d), s.mul(d, d));
+            let (size, square) = (s.unary(Unary::Abs, d), s.mul(d, d));
             let [delta, half] = [self.delta.single(), 0.5].map(|value| s.constant(value));
             let near = s.mul(half, square);
             let beyond = s.constant(0.5 * self.delta.single());
@@ -94,7 +97,7 @@ impl Operator for HuberGrad {
             1.0,
             |s, element| {
                 let d = element.difference(s);
-                let (size, sign) = (abs(s, d), sign(s, d));
+                let (size, sign) = (s.unary(Unary::Abs, d), sign(s, d));
                 let delta = s.constant(self.loss.delta.single());
                 let far = s.mul(delta, sign);
                 s.select(Compare::Lt, size, delta, d, far)

@@ -1,9 +1,9 @@
 //! Mean absolute error: of the difference d = x − t the term is |d|, its slope the sign of d, which is 0 for 0.
 
-use super::elements::{self, Types, abs, sign};
-use super::{Loss, LossState, Reduction, Targets};
+use super::elements::{self, Types, sign};
+use super::{Loss, LossState, Reduction, Targets, Weights};
 use crate::ir::{TensorType, Value};
-use crate::nest::Nest;
+use crate::nest::{Nest, Unary};
 use crate::ops::{ArgError, Args, GradCx, Op, Operator, ShapeError, Signature};
 
 /// (x, target) → loss
@@ -32,6 +32,9 @@ impl Loss for L1Loss {
     fn reduction(&self) -> Reduction {
         self.reduction
     }
+    fn shares(&self) -> Option<&Weights> {
+        None
+    }
     fn states(&self) -> Vec<LossState> {
         vec![]
     }
@@ -55,7 +58,7 @@ impl Operator for L1Loss {
         let types = Types { inputs, outputs };
         elements::sum("l1", types, self.reduction, |s, element| {
             let d = element.difference(s);
-            abs(s, d)
+            s.unary(Unary::Abs, d)
         })
     }
 }

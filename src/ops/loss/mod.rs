@@ -43,6 +43,8 @@ pub trait Loss: Operator {
     fn targets(&self, output: &TensorType) -> Targets;
     /// How the losses of the examples become that of the step.
     fn reduction(&self) -> Reduction;
+    /// The weights of classes whose sum over the examples a mean divides by; `None` where each example counts 1.
+    fn shares(&self) -> Option<&Weights>;
     /// The numbers that it reads beside the targets: operands behind them.
     fn states(&self) -> Vec<LossState>;
     /// What is counted of right answers, an operator with the same operands; `None` where there are no right ones.

@@ -1,7 +1,7 @@
 //! Mean squared error: of the difference d = x − t the term is d², its slope 2d.
 
 use super::elements::{self, Element, Types};
-use super::{Loss, LossState, Reduction, Targets};
+use super::{Loss, LossState, Reduction, Targets, Weights};
 use crate::ir::{TensorType, Value};
 use crate::nest::{ExprId, Nest, Stage};
 use crate::ops::{ArgError, Args, GradCx, Op, Operator, ShapeError, Signature};
@@ -32,6 +32,9 @@ impl Loss for MseLoss {
     }
     fn reduction(&self) -> Reduction {
         reduction(self.mean)
+    }
+    fn shares(&self) -> Option<&Weights> {
+        None
     }
     fn states(&self) -> Vec<LossState> {
         vec![]

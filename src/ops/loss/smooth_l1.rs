@@ -2,10 +2,10 @@
 //!
 //! Of the difference d = x − t the term is d² / (2 · beta) where |d| < beta, else |d| − beta / 2; its slope is d / beta, else sign d.
 
-use super::elements::{self, Types, abs, sign};
-use super::{Loss, LossState, Reduction, Targets};
+use super::elements::{self, Types, sign};
+use super::{Loss, LossState, Reduction, Targets, Weights};
 use crate::ir::{TensorType, Value};
-use crate::nest::{Compare, Nest};
+use crate::nest::{Compare, Nest, Unary};
 use crate::ops::{ArgError, Args, Argument, GradCx, Op, Operator, Real, ShapeError, Signature};
 
 /// (x, target) → loss
@@ -40,6 +40,9 @@ impl Loss for SmoothL1Loss {
     fn reduction(&self) -> Reduction {
         self.reduction
     }
+    fn shares(&self) -> Option<&Weights> {
+        None
+    }
     fn states(&self) -> Vec<LossState> {
         vec![]
     }
@@ -62,7 +65,7 @@ impl Operator for SmoothL1Loss {
         let types = Types { inputs, outputs };
         elements::sum("smooth_l1", types, self.reduction, |s, element| {
             let d = element.difference(s);
-            let size = abs(s, d);
+            let size = s.unary(Unary::Abs, d);
             // At 0 there are no squares, and nothing to divide by.
             if self.beta.single() == 0.0 {
                 return size;
@@ -97,7 +100,7 @@ impl Operator for SmoothL1Grad {
             1.0,
             |s, element| {
                 let d = element.difference(s);
-                let (size, sign) = (abs(s, d), sign(s, d));
+                let (size, sign) = (s.unary(Unary::Abs, d), sign(s, d));
                 if self.loss.beta.single() == 0.0 {
                     return sign;
                 }

@@ -225,6 +225,9 @@ impl Scheduler<'_> {
             return None;
         };
         let moves = |at: At| positions.iter().any(|p| at.uses(p.0));
+        if self.selects_terms(s) {
+            return None;
+        }
         if s.combine != Combine::Sum || moves(self.address(place, a)) {
             return None;
         }
@@ -267,21 +270,31 @@ impl Scheduler<'_> {
             index: index.to_vec(),
             value,
         };
-        if let (Combine::Sum, Expr::Binary(Binary::Mul, a, b)) =
-            (s.combine, &s.exprs[s.body.0 as usize])
-        {
+        if let (Combine::Sum, Expr::Binary(Binary::Mul, a, b), false) = (
+            s.combine,
+            &s.exprs[s.body.0 as usize],
+            self.selects_terms(s),
+        ) {
             let (a, b) = (self.value(place, *a), self.value(place, *b));
             let old = self.k.get(acc[0], index);
             let fma = self.k.value(V::Fma(a, b, old));
             return vec![set(acc[0], fma)];
         }
-        let x = self.value(place, s.body);
+        let mut x = self.value(place, s.body);
+        if self.selects_terms(s) {
+            x = self.valid(place, x);
+        }
         let old: Vec<ValueId> = acc.iter().map(|&r| self.k.get(r, index)).collect();
         let here = (acc.len() > 1).then(|| self.position(place));
         let new = combine::step(&mut self.k, s.combine, x, &old, here);
         // Positions first: they depend on the old values.
         let sets = acc.iter().zip(new).rev();
         sets.map(|(&reg, value)| set(reg, value)).collect()
+    }
+
+    /// Whether a sum over images has terms beyond the last one that are not 0.
+    fn selects_terms(&self, s: &Stage) -> bool {
+        self.options.beyond.terms && self.sums_images(s)
     }
 
     /// The position of an element, counted row-major over the reduction axes.
@@ -309,7 +322,7 @@ impl Scheduler<'_> {
                 Home::Memory(buf) => {
                     if summed {
                         v = self.added(place, access, v);
-                    } else if place.row.is_none() && self.counts_images() {
+                    } else if place.row.is_none() && self.stores_zeros() {
                         v = self.valid(place, v);
                     }
                     stores.push(self.stored(place, access, buf, v));
@@ -331,8 +344,11 @@ impl Scheduler<'_> {
         self.k.binary(Binary::Add, old, value)
     }
 
-    /// Whether the nest has a number for each image, which is 0 beyond the last one.
-    fn counts_images(&self) -> bool {
+    /// Whether results are 0 beyond the last image: where that is asked for, or the nest has a number for each image.
+    fn stores_zeros(&self) -> bool {
+        if self.options.beyond.results {
+            return true;
+        }
         let single = |t: &Tensor| t.ty.is_batch() && t.ty.dims.is_empty();
         let mut tensors = self.n.tensors.iter();
         tensors.any(|t| single(t) && t.role != TensorRole::Temp)
