@@ -134,8 +134,8 @@ fn activations_as_in_torch() {
         let [y, dx] = ["y", "dx"].map(|k| numbers(&torch[k]));
         let same = |k: usize, got: f64, want: f64, slack: f64| {
             let limit = want.is_nan() && !x[k].is_nan();
-            let tiny = f64::from(f32::MIN_POSITIVE);
-            let near = (got - want).abs() <= slack + tiny + 1e-6 * want.abs() || got == want;
+            let slack = slack + f64::from(f32::MIN_POSITIVE);
+            let near = (got - want).abs() <= slack + 1e-6 * want.abs() || got == want;
             assert!(
                 limit || near || (got.is_nan() && want.is_nan()),
                 "{name} at {:e}: {got:e} for {want:e}",

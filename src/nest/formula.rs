@@ -312,6 +312,12 @@ impl Nest {
         self.axes[a.0 as usize].extent
     }
 
+    /// The axis of the images that a stage runs over.
+    pub fn images(&self, s: &Stage) -> Option<AxisId> {
+        let mut axes = self.shared.iter().chain(&s.own).chain(&s.reduce).copied();
+        axes.find(|&a| self.extent(a) == Extent::Batch)
+    }
+
     /// The extent of an axis that is not the batch. Panics for the batch.
     pub fn size(&self, a: AxisId) -> i64 {
         match self.extent(a) {

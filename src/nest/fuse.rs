@@ -81,11 +81,18 @@ pub fn written_out(nest: &Nest) -> u64 {
     stages.fold(0, u64::saturating_add)
 }
 
+/// As many operations a random number takes that it counts as so many functions.
+const RANDOM: u64 = 16;
+
 fn stage_written_out(s: &Stage) -> u64 {
     let mut sizes: Vec<u64> = Vec::with_capacity(s.exprs.len());
     for e in &s.exprs {
         let read = operands(e).map(|x| sizes[x.0 as usize]);
-        sizes.push(read.fold(1, u64::saturating_add));
+        let own = match e {
+            Expr::Random { .. } => RANDOM,
+            _ => 1,
+        };
+        sizes.push(read.fold(own, u64::saturating_add));
     }
     let combined = (s.combine != Combine::None).then_some(&s.body);
     let roots = s.finish.iter().chain(combined);

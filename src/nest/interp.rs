@@ -7,7 +7,6 @@ use super::affine::Affine;
 use super::formula::*;
 use super::loops::{self, Kernel, Kind, Read, Stmt, Uniform, Var, Write};
 use super::random::{self, Counter};
-use super::verify;
 use crate::ir::{Leading, Scalars, TensorType};
 
 /// What is known when a step runs.
@@ -205,7 +204,7 @@ impl Point<'_> {
             Expr::Load(a) => self.data[a.tensor.0 as usize][self.position(a)],
             Expr::Acc(k) => self.acc[*k as usize],
             Expr::Random { stream, element } => {
-                let images = verify::images(self.n, self.s);
+                let images = self.n.images(self.s);
                 let image = images.map_or(0, |a| self.at[a.0 as usize]);
                 let counter = Counter {
                     element: self.affine(element) as u32,

@@ -51,7 +51,7 @@ fn stage(n: &Nest, s: &Stage, stored: &BTreeSet<TensorId>) -> Result<(), String>
         if operands.iter().any(|o| o.0 as usize >= k) {
             return Err(format!("expression {k} reads a later one"));
         }
-        if matches!(e, Expr::Random { .. }) && images(n, s).is_none() {
+        if matches!(e, Expr::Random { .. }) && n.images(s).is_none() {
             return Err("a random number of no image".into());
         }
         if matches!(e, Expr::Scalar(scalar) if scalar.is_word()) {
@@ -85,12 +85,6 @@ fn stage(n: &Nest, s: &Stage, stored: &BTreeSet<TensorId>) -> Result<(), String>
         return Err("stores and values differ in number".into());
     }
     Ok(())
-}
-
-/// The axis of the images that a stage runs over.
-pub(super) fn images(n: &Nest, s: &Stage) -> Option<AxisId> {
-    let mut axes = n.shared.iter().chain(&s.own).chain(&s.reduce).copied();
-    axes.find(|&a| n.extent(a) == Extent::Batch)
 }
 
 fn reads_acc(s: &Stage, e: ExprId) -> bool {

@@ -171,7 +171,12 @@ impl Feed {
     }
 
     fn scalars(&self) -> Scalars {
-        Scalars::new(self.indices.len(), RATE.into()).drawn(0x5_7f80_0001, 3)
+        self.scalars_at(RATE.into())
+    }
+
+    /// The numbers of the step at another learning rate.
+    fn scalars_at(&self, rate: f64) -> Scalars {
+        Scalars::new(self.indices.len(), rate).drawn(0x5_7f80_0001, 3)
     }
 
     fn examples(&self, classes: bool) -> Examples<'_> {
@@ -359,7 +364,7 @@ fn on_machine(name: &str, plan: &Plan, feed: &Feed, classes: bool, wanted: &Want
         .build()
         .expect("a thread");
     let scalars = feed.scalars().floats();
-    let still = Scalars::new(feed.indices.len(), 0.0).floats();
+    let still = feed.scalars_at(0.0).floats();
     pool.install(|| machine.run(Mode::Eval, examples, &feed.indices, &scalars));
     if let Some(losses) = wanted.evaluated() {
         let got: Vec<f64> = machine.losses().iter().map(|&x| x.into()).collect();

@@ -157,8 +157,8 @@ impl Scheduler<'_> {
     }
 
     /// Whether sums are stored as they are and finished by a loop of their own, once those of a row are there.
-    /// The constants of an elementary function, or of a random number, would take the accumulators' registers, and a tile would wait
-    /// for its chain of operations, where a row has many independent ones.
+    /// The constants of an elementary function, or of a random number, would take the accumulators' registers, and a
+    /// tile would wait for its chain of operations, where a row has many independent ones.
     pub(super) fn finishes_apart(&self, s: &Stage) -> bool {
         let function = |e: &Expr| match e {
             Expr::Unary(f, _) => !f.is_instruction(),

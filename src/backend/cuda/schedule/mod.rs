@@ -287,11 +287,12 @@ impl<'a> Builder<'a> {
             Expr::Axis(a) => V::Number(a.substitute(|v| p.axes[&v].clone())),
             Expr::Acc(k) => return p.acc[*k as usize],
             Expr::Random { stream, element } => {
-                let images = self.batch_axis().and_then(|a| p.axes.get(&a)).cloned();
+                let images = self.n.images(p.stage);
+                let images = images.expect("a random number is one of an image");
                 V::Random(Draw {
                     stream: *stream,
                     element: Lanes::alike(element.substitute(|v| p.axes[&v].clone())),
-                    image: Lanes::alike(images.unwrap_or_else(|| Affine::constant(0))),
+                    image: Lanes::alike(p.axes[&images].clone()),
                 })
             }
             Expr::Load(a) => self.load(p, a),
