@@ -8,16 +8,18 @@ pub use stages::{Described, NoStage, Options, Stage, text};
 
 use lenetc_runtime::cache::Cache;
 
+use crate::backend::Part;
 use crate::backend::cpu::tune::{self, Tuned};
 use crate::backend::cpu::{self, Isa};
 use crate::backend::cuda;
+use crate::data::Search;
 use crate::diag::{self, Diagnostic, Severity, Source, Span, line_col};
 use crate::ir;
 use crate::nest::loops::Dialect;
 use crate::ops;
-use crate::ops::Graph;
+use crate::ops::{Graph, Graphs};
 use crate::passes::build::{self, Built};
-use crate::passes::config::{self, Config, Data, Loss};
+use crate::passes::config::{self, Config};
 use crate::passes::fuse::{self, Group};
 use crate::passes::{cse, dce, fold, grad, optimize};
 use crate::syntax;
@@ -35,6 +37,8 @@ pub struct Model {
     pub source: Source,
     pub file: File,
     pub config: Config,
+    /// Whether its inputs are bytes: as [`Model::look`] found, else as [`holds_bytes`] expects.
+    pub bytes: bool,
     /// Whether there is something to train: the file has a `train` block, or an override stands for one.
     pub trained: bool,
     /// Messages that do not stop anything.
@@ -62,6 +66,7 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
     Ok(Model {
         source,
         file,
+        bytes: holds_bytes(&config),
         config,
         trained: trained || overrides.iter().any(|text| trains(text)),
         warnings: diagnostics,
@@ -109,9 +114,9 @@ fn has_errors(d: &[Diagnostic]) -> bool {
     d.iter().any(|d| d.severity == Severity::Error)
 }
 
-/// Whether the data set holds bytes rather than floats, as far as the file says.
+/// Whether the data set holds bytes rather than floats, as far as the file says: who can open it knows.
 pub fn holds_bytes(c: &Config) -> bool {
-    !matches!(c.data, Some(Data::Inline { .. } | Data::Npz(_)))
+    c.data.as_ref().is_none_or(|data| data.usually_bytes())
 }
 
 /// Applies one `--set`. The entry is read as if it stood in `train`.
@@ -126,10 +131,11 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
     };
     let form = "it is written --set train.batch_size=32 or --set train.optimizer.lr=0.5";
     let form = [form.to_string()];
+    let help = set::help(text, config);
     let (key, value) = text
         .strip_prefix("train.")
         .and_then(|t| t.split_once('='))
-        .ok_or_else(|| wrong(set::problem(text), &[set::help(text)]))?;
+        .ok_or_else(|| wrong(set::problem(text), std::slice::from_ref(&help)))?;
     let source = Source {
         name: "--set".into(),
         text: format!("model M {{ input(1) }}\ntrain {{ value = {value} }}"),
@@ -143,12 +149,20 @@ fn replace(config: &mut Config, text: &str) -> Result<(), Box<Failure>> {
     config
         .set(key.trim(), Span::ZERO, &entry.value)
         .map_err(|d| match d.code {
-            "E0301" => wrong(&d.message, &[set::help(text)]),
+            "E0301" => wrong(&d.message, &[help]),
             _ => wrong(&d.message, &d.help),
         })
 }
 
 impl Model {
+    /// Learns from the data what the model is fed, where the data is there to be opened: a model can be looked at without.
+    pub fn look(&mut self, search: Search) {
+        let data = self.config.data.as_ref();
+        if let Some(Ok(source)) = data.map(|data| data.open(search)) {
+            self.bytes = source.opened.schema.bytes();
+        }
+    }
+
     /// The graph of the forward pass, with the loss where there is something to train; `bytes` says that the data set
     /// holds bytes.
     pub fn build(&self, bytes: bool) -> Result<Built, Box<Failure>> {
@@ -156,27 +170,31 @@ impl Model {
         let (built, diagnostics) = build::run(&self.file, config, bytes);
         match built {
             Some(b) if !has_errors(&diagnostics) => {
-                verified(&b.graph, "build");
+                for graph in b.graphs.iter() {
+                    verified(graph, "build");
+                    let same = graph.states() == b.graphs.step.states();
+                    assert!(
+                        same,
+                        "a bug in lenetc: the modes of a model have other states"
+                    );
+                }
                 Ok(b)
             }
             _ => Err(fail(self.source.clone(), diagnostics)),
         }
     }
 
-    /// The graph of a step of training; the forward pass as it is where nothing is trained.
-    pub fn differentiate(&self, mut g: Graph) -> Graph {
+    /// The graphs with a step of training, gradients and updates, in place of its forward pass; as they are where
+    /// nothing is trained.
+    pub fn differentiate(&self, mut graphs: Graphs) -> Graphs {
         if !self.trained {
-            return g;
+            return graphs;
         }
-        let reduction = match self.config.loss {
-            Loss::Mse { mean: false } => grad::Reduction::Sum,
-            _ => grad::Reduction::Mean,
-        };
-        let gradients = grad::run(&mut g, reduction);
-        verified(&g, "grad");
-        optimize::run(&mut g, &gradients);
-        verified(&g, "optimize");
-        g
+        let gradients = grad::run(&mut graphs.step, self.config.loss.reduction());
+        verified(&graphs.step, "grad");
+        optimize::run(&mut graphs.step, &gradients, self.config.optimizer.value());
+        verified(&graphs.step, "optimize");
+        graphs
     }
 }
 
@@ -222,37 +240,87 @@ pub fn group(g: &mut Graph, passes: impl Into<Passes>) -> Vec<Group> {
     groups
 }
 
-/// From the graph of a step to its plan.
-pub fn plan(mut g: Graph, passes: impl Into<Passes>, batch: u32, isa: Isa) -> cpu::Plan {
-    let groups = group(&mut g, passes);
-    let plan = cpu::plan(&g, &groups, batch, isa);
-    held(plan)
+/// A graph behind the passes, and the groups of its operators.
+pub struct Grouped {
+    pub graph: Graph,
+    pub groups: Vec<Group>,
+}
+
+impl Grouped {
+    /// Runs the passes on a graph.
+    pub fn new(mut graph: Graph, passes: Passes) -> Self {
+        let groups = group(&mut graph, passes);
+        Self { graph, groups }
+    }
+
+    /// As a plan reads it.
+    pub fn part(&self) -> Part<'_> {
+        Part {
+            graph: &self.graph,
+            groups: &self.groups,
+        }
+    }
+}
+
+/// The graphs of a model behind the passes.
+pub struct Modes {
+    pub step: Grouped,
+    pub eval: Option<Grouped>,
+}
+
+impl Modes {
+    /// Runs the passes on each graph.
+    pub fn new(graphs: Graphs, passes: impl Into<Passes>) -> Self {
+        let passes = passes.into();
+        Self {
+            step: Grouped::new(graphs.step, passes),
+            eval: graphs.eval.map(|graph| Grouped::new(graph, passes)),
+        }
+    }
+
+    /// The groups of all modes, in the order of a plan's kernels.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        let eval = self.eval.iter().flat_map(|eval| &eval.groups);
+        self.step.groups.iter().chain(eval)
+    }
+
+    /// The plan for the processor.
+    pub fn plan(&self, batch: u32, isa: Isa) -> cpu::Plan {
+        let eval = self.eval.as_ref().map(Grouped::part);
+        cpu::plan(self.step.part(), eval, batch, isa)
+    }
+}
+
+/// From the graphs of a model to its plan.
+pub fn plan(graphs: Graphs, passes: impl Into<Passes>, batch: u32, isa: Isa) -> cpu::Plan {
+    held(Modes::new(graphs, passes).plan(batch, isa))
 }
 
 /// The same with the tiles that are the fastest on this machine, as the cache or a measurement has them, and what was
 /// done for that. The program gives the same bits as that of [`plan`].
 pub fn tuned_plan(
-    mut g: Graph,
+    graphs: Graphs,
     passes: impl Into<Passes>,
     batch: u32,
     isa: Isa,
     cache: Option<&Cache>,
 ) -> (cpu::Plan, Tuned) {
-    let groups = group(&mut g, passes);
-    let mut plan = cpu::plan(&g, &groups, batch, isa);
-    let nests: Vec<_> = groups.iter().map(|group| &group.nest).collect();
+    let modes = Modes::new(graphs, passes);
+    let mut plan = modes.plan(batch, isa);
+    let nests: Vec<_> = modes.groups().map(|group| &group.nest).collect();
     let tuned = tune::run(&mut plan, &nests, cache);
     (held(plan), tuned)
 }
 
 /// The plan of [`plan`] for a GPU; `multiprocessors` is what the device has.
-pub fn plan_cuda(mut g: Graph, optimise: bool, batch: u32, multiprocessors: u32) -> cuda::Plan {
-    let groups = group(&mut g, optimise);
+pub fn plan_cuda(graphs: Graphs, optimise: bool, batch: u32, multiprocessors: u32) -> cuda::Plan {
+    let modes = Modes::new(graphs, optimise);
     let options = cuda::Options {
         batch,
         multiprocessors,
     };
-    let plan = cuda::plan(&g, &groups, options);
+    let eval = modes.eval.as_ref().map(Grouped::part);
+    let plan = cuda::plan(modes.step.part(), eval, options);
     let units = plan.train.iter().chain(&plan.eval);
     units.for_each(|unit| Dialect::Gpu.hold(&unit.kernel));
     plan

@@ -10,7 +10,7 @@
 //! results is by one formula, a [`nest::Nest`]; the interpreter evaluates that in f64, and every schedule
 //! and emitter derives its code from the same formula.
 //!
-//! Imports run one way: `lines ← diag ← syntax ← ir ← nest ← ops ← passes ← backend ← driver ← train ← main`.
+//! Imports run one way: `lines ← diag ← syntax ← ir ← nest ← ops ← data ← passes ← backend ← driver ← train ← main`.
 
 #![warn(
     clippy::undocumented_unsafe_blocks,
@@ -26,6 +26,7 @@ extern crate self as lenetc;
 mod listed;
 
 pub mod backend;
+pub mod data;
 pub mod diag;
 pub mod driver;
 pub mod ir;

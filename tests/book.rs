@@ -91,7 +91,7 @@ fn stage(model: &Model, stage: Stage, isa: Isa) -> Result<String, NoStage> {
 
 /// What a model makes of one image, its parameters given in source order.
 fn result(name: &str, image: &[f64], parameters: &[&[f64]]) -> Vec<f64> {
-    let g = build(&read(name, &[])).graph;
+    let g = build(&read(name, &[])).graphs.step;
     let env = Env::new(1, 0.0);
     let values = evaluate(&g, env, |source| match source {
         Source::Images => image.to_vec(),
@@ -170,7 +170,7 @@ fn lenet_has_the_books_size() {
 #[test]
 fn a_forward_pass_yields_its_last_layer() {
     for (name, _) in EXAMPLES {
-        let g = build(&read(name, &[])).graph;
+        let g = build(&read(name, &[])).graphs.step;
         let roles: Vec<Role> = g.outputs.iter().map(|o| o.role).collect();
         assert_eq!(roles, [Role::Logits], "{name}");
     }
@@ -223,7 +223,7 @@ fn inputs(nest: &Nest, images: usize) -> Vec<Vec<f64>> {
 #[test]
 fn code_computes_what_the_nests_say() {
     for (name, _) in EXAMPLES {
-        let mut g = build(&read(name, &[])).graph;
+        let mut g = build(&read(name, &[])).graphs.step;
         for group in driver::group(&mut g, true) {
             for isa in Isa::ALL {
                 let lanes = isa.lanes();

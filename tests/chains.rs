@@ -33,7 +33,7 @@ fn behind(first: &str, pairs: u32) -> Model {
 fn kernels(model: &Model, join: bool) -> Vec<(String, Vec<Kernel>)> {
     let graph = || {
         let built = model.build(false);
-        model.differentiate(built.unwrap_or_else(|_| panic!("is right")).graph)
+        model.differentiate(built.unwrap_or_else(|_| panic!("is right")).graphs)
     };
     let mut all = Vec::new();
     for batch in [1, 256] {

@@ -138,6 +138,7 @@ impl Family {
             origin: lenetc::backend::Origin::default(),
             rounds: vec![],
             extra: None,
+            sums: false,
             stops: false,
         });
     }

@@ -67,7 +67,7 @@ fn stage(text: &str, name: &str) -> Result<String, Failed> {
         let built = model
             .build(driver::holds_bytes(&model.config))
             .map_err(shown)?;
-        let mut g = model.differentiate(built.graph);
+        let mut g = model.differentiate(built.graphs).step;
         if name == "dce" {
             fold::run(&mut g);
         }

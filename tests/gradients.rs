@@ -5,8 +5,8 @@
 
 use lenetc::diag::Span;
 use lenetc::ir::{
-    self, DType, Distribution, Leading, NodeKind, Role, Source, StateId, StateInfo, TensorType,
-    Value,
+    self, DType, Distribution, Leading, Mode, NodeKind, Role, Source, StateId, StateInfo,
+    TensorType, Value,
 };
 use lenetc::nest::interp::Env;
 use lenetc::ops::*;
@@ -60,19 +60,23 @@ impl Net {
         })
     }
 
-    fn layer(mut self, op: impl Into<Op>) -> Self {
-        let op = op.into();
-        let mut operands = vec![self.at];
-        for p in op.states(self.g.ty(self.at)) {
+    fn layer(mut self, layer: impl Into<AnyLayer>) -> Self {
+        let layer = layer.into();
+        let mut states = vec![];
+        for state in layer.states(self.g.ty(self.at)) {
             let info = StateInfo {
-                name: format!("{}.{}", self.g.states().len(), p.name),
-                ty: TensorType::fixed(p.dims),
-                kind: p.kind,
+                name: format!("{}.{}", self.g.states().len(), state.name),
+                ty: TensorType::fixed(state.dims),
+                kind: state.kind,
                 initial: Distribution::Constant(0.0),
             };
-            operands.push(self.g.state(info, "", Span::ZERO));
+            let (name, value) = (state.name, self.g.state(info, "", Span::ZERO));
+            states.push(StateSource { name, value });
         }
-        self.apply(op, &operands)
+        let mut cx = LayerCx::new(&mut self.g, Mode::Train, self.at, states, "", Span::ZERO);
+        let built = layer.build(&mut cx);
+        self.at = built.unwrap_or_else(|e| panic!("{}: {}", e.message, e.rule));
+        self
     }
 
     fn apply(mut self, op: Op, operands: &[Value]) -> Self {
@@ -93,7 +97,7 @@ impl Net {
     fn cross_entropy(mut self) -> Self {
         let t = self.targets(vec![]);
         let operands = [self.at, t];
-        self.apply(CrossEntropyLoss.into(), &operands)
+        self.apply(CrossEntropyLoss::default().into(), &operands)
     }
 
     fn squares(mut self, mean: bool) -> Self {
@@ -285,7 +289,7 @@ fn pools() {
 
 #[test]
 fn activations_linear_and_losses() {
-    for act in [Op::from(Sigmoid), ReLU.into(), Tanh.into()] {
+    for act in [AnyLayer::from(Sigmoid), ReLU.into(), Tanh.into()] {
         let net = Net::new([2, 2, 3]).layer(act.clone()).layer(Flatten);
         let net = net
             .layer(Linear {

@@ -109,7 +109,7 @@ fn a_shift_of_all_logits_changes_no_bit() {
     let classes: Vec<f64> = (0..IMAGES).map(|k| (k % CLASSES) as f64).collect();
     let at = |shift: f64| Hard {
         name: "shifted",
-        op: CrossEntropyLoss.into(),
+        op: CrossEntropyLoss::default().into(),
         types: vec![TensorType::batch([CLASSES as u32]), TensorType::batch([])],
         operands: vec![logits.iter().map(|x| x + shift).collect(), classes.clone()],
         wanted: vec![],

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lenetc::backend::StatePlace;
 use lenetc::backend::cpu::Isa;
+use lenetc::data::Search;
 use lenetc::diag::Source;
 use lenetc::driver::{self, Model};
 use lenetc::ir::{Distribution, Scalar, StateInfo, StateKind, TensorType};
@@ -139,8 +140,13 @@ fn model(learning_rate: f32) -> Model {
 
 fn data(model: &Model) -> Loaded {
     let source = model.config.data.as_ref().expect("the text names data");
-    let wanted = train::wanted(&[2], &[1], model.config.loss);
-    train::load(source, Path::new("."), None, &wanted).unwrap_or_else(|e| panic!("{e}"))
+    let search = Search {
+        folder: Path::new("."),
+        given: None,
+    };
+    let wanted = train::wanted(&[2], &[1], &model.config.loss);
+    let loaded = train::open(source, search).and_then(|source| train::load(source, &wanted));
+    loaded.unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn gpu(model: Model) -> Session {
@@ -155,7 +161,7 @@ fn cpu(model: Model) -> Session {
     let built = model
         .build(false)
         .unwrap_or_else(|f| panic!("{:?}", f.diagnostics));
-    let plan = driver::plan(model.differentiate(built.graph), true, 16, Isa::Cranelift);
+    let plan = driver::plan(model.differentiate(built.graphs), true, 16, Isa::Cranelift);
     let session = Session::new(&plan, data(&model), model.config, 1);
     started(session, &[1.0, -0.25])
 }

@@ -90,7 +90,7 @@ fn kernels_of_every_model() {
         let graph = || {
             let built = model.build(driver::holds_bytes(&model.config));
             let built = built.unwrap_or_else(|_| panic!("{name} is right"));
-            model.differentiate(built.graph)
+            model.differentiate(built.graphs)
         };
         for batch in [1, 256] {
             for isa in Isa::ALL {

@@ -65,7 +65,7 @@ fn every_model_compiles_for_aarch64() {
             .map_err(|f| f.diagnostics)
             .expect("the model builds");
         let plan = driver::plan(
-            model.differentiate(built.graph),
+            model.differentiate(built.graphs),
             true,
             model.config.batch_size,
             Isa::Cranelift,

@@ -6,9 +6,10 @@ use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 
 use lenetc::backend::cpu::code::Code;
-use lenetc::backend::cpu::{self, Chosen, Isa, candidates};
+use lenetc::backend::cpu::{Chosen, Isa, candidates};
+use lenetc::data::Search;
 use lenetc::diag::Source;
-use lenetc::driver;
+use lenetc::driver::{self, Modes};
 use lenetc::ir::{DType, Scalars};
 use lenetc::nest::loops::{Buffer, Kernel};
 use lenetc::train::{self, Doing, Epoch, Options, Session, Watcher};
@@ -119,18 +120,21 @@ fn weights(path: &str, batch: u32, isa: Isa, other: bool) -> Vec<Vec<u32>> {
     let model = driver::read(source, &small).unwrap_or_else(|f| panic!("{:?}", f.diagnostics));
     let built = model.build(driver::holds_bytes(&model.config));
     let built = built.unwrap_or_else(|f| panic!("{:?}", f.diagnostics));
-    let mut g = model.differentiate(built.graph.clone());
-    let groups = driver::group(&mut g, true);
-    let mut plan = cpu::plan(&g, &groups, batch, isa);
+    let modes = Modes::new(model.differentiate(built.graphs.clone()), true);
+    let mut plan = modes.plan(batch, isa);
     if other {
-        for (k, group) in groups.iter().enumerate() {
+        for (k, group) in modes.groups().enumerate() {
             let last = candidates(&group.nest, isa, plan.block).pop();
             plan.steps[k].chosen = last.expect("the static choice is always there");
         }
     }
     let data = model.config.data.as_ref().expect("the model names data");
-    let wanted = train::wanted(&built.input, &built.output, model.config.loss);
-    let data = train::load(data, Path::new("models"), None, &wanted);
+    let search = Search {
+        folder: Path::new("models"),
+        given: None,
+    };
+    let wanted = train::wanted(&built.input, &built.output, &model.config.loss);
+    let data = train::open(data, search).and_then(|source| train::load(source, &wanted));
     let data = data.unwrap_or_else(|e| panic!("{e}"));
     let mut session = Session::new(&plan, data, model.config, 2).unwrap_or_else(|e| panic!("{e}"));
     let drawn = session.initialise();

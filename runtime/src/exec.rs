@@ -2,13 +2,15 @@
 //!
 //! A program is a list of phases. In [`Phase::Blocks`] the images of a batch are cut into blocks; each block
 //! goes through all calls of the phase on one thread, in that thread's arena. The blocks fall into at most
-//! [`MOST_SHARDS`] contiguous shards, by the number of blocks alone; a shard adds the gradients of its blocks,
-//! in their order, into memory of its own. [`Phase::Reduce`] adds the shards by a fixed tree into the first,
+//! [`MOST_SHARDS`] contiguous shards, by the number of blocks alone; a shard adds the sums of its blocks,
+//! in their order, into memory of its own. Then these shards are added by a fixed tree into the first,
 //! and [`Phase::Once`] runs calls once, after everything before. So the results do not depend on the number of
-//! threads. This module does not know operators or graphs: a program is function pointers and places.
+//! threads. What a block leaves for a later phase lies in memory of that block. This module does not know operators or
+//! graphs: a program is function pointers and places.
 
 use std::any::Any;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -73,8 +75,14 @@ pub enum Place {
     Correct,
     /// Bytes from the start of the worker's arena.
     Arena(usize),
-    /// Bytes from the start of the shard's gradients.
+    /// Bytes from the start of what the block keeps for later phases.
+    Kept(usize),
+    /// Bytes from the start of the shard's sums.
     Shard(usize),
+    /// The same of the first shard, where the sums over the batch are once the shards are added up.
+    Total(usize),
+    /// Bytes from the start of what is computed once a step.
+    Step(usize),
     /// Bytes from the start of the parameters.
     Parameters(usize),
 }
@@ -95,9 +103,22 @@ pub struct Call {
 /// A part of a step that needs all of the one before.
 #[derive(Clone, Debug)]
 pub enum Phase {
-    Blocks(Vec<Call>),
-    Reduce,
+    /// For every block of images. Then the shards are added up.
+    Blocks {
+        calls: Vec<Call>,
+        /// Where in a shard the sums lie that these calls make, in bytes: those of a phase are neighbours.
+        sums: Range<usize>,
+    },
     Once(Vec<Call>),
+}
+
+impl Phase {
+    /// What it calls.
+    pub fn calls(&self) -> &[Call] {
+        match self {
+            Phase::Blocks { calls, .. } | Phase::Once(calls) => calls,
+        }
+    }
 }
 
 /// What a program needs to run.
@@ -105,8 +126,12 @@ pub struct Program {
     /// Images in a block.
     pub block: usize,
     pub arena_bytes: usize,
-    /// Gradients of all parameters.
+    /// What a block keeps for later phases.
+    pub kept_bytes: usize,
+    /// All sums over the batch, as gradients of parameters are.
     pub shard_bytes: usize,
+    /// What is computed once a step and is no state.
+    pub step_bytes: usize,
     pub parameter_bytes: usize,
     /// A step of training.
     pub train: Vec<Phase>,
@@ -186,7 +211,10 @@ pub struct Machine {
     program: Program,
     parameters: Region,
     arenas: Vec<Region>,
+    /// What the blocks keep, one behind the other.
+    kept: Region,
     shards: Vec<Region>,
+    step: Region,
     indices: Vec<i32>,
     losses: Vec<f32>,
     correct: Vec<f32>,
@@ -201,12 +229,16 @@ struct Frame {
     losses: *mut f32,
     correct: *mut f32,
     arena: *mut u8,
+    kept: *mut u8,
+    kept_bytes: usize,
     shard: *mut u8,
+    total: *mut u8,
+    step: *mut u8,
     parameters: *mut u8,
 }
 
-// SAFETY: blocks that run at the same time have their own arena, shard and slices of the batch's arrays;
-// data and parameters are only read while blocks run.
+// SAFETY: blocks that run at the same time have their own arena, shard and slices of the batch's arrays and of what
+// blocks keep; data, parameters, and the sums and values that earlier phases left are only read while blocks run.
 unsafe impl Send for Frame {}
 // SAFETY: as above.
 unsafe impl Sync for Frame {}
@@ -220,7 +252,10 @@ impl Frame {
             Place::Losses => self.losses.cast(),
             Place::Correct => self.correct.cast(),
             Place::Arena(at) => self.arena.wrapping_add(at),
+            Place::Kept(at) => self.kept.wrapping_add(at),
             Place::Shard(at) => self.shard.wrapping_add(at),
+            Place::Total(at) => self.total.wrapping_add(at),
+            Place::Step(at) => self.step.wrapping_add(at),
             Place::Parameters(at) => self.parameters.wrapping_add(at),
         }
     }
@@ -231,6 +266,7 @@ impl Frame {
             indices: self.indices.wrapping_add(b * n),
             losses: self.losses.wrapping_add(b * n),
             correct: self.correct.wrapping_add(b * n),
+            kept: self.kept.wrapping_add(b * self.kept_bytes),
             ..*self
         }
     }
@@ -273,7 +309,9 @@ impl Machine {
             arenas: (0..threads)
                 .map(|_| Region::zeroed(program.arena_bytes))
                 .collect(),
+            kept: Region::zeroed(0),
             shards: vec![],
+            step: Region::zeroed(program.step_bytes),
             indices: vec![],
             losses: vec![],
             correct: vec![],
@@ -317,39 +355,22 @@ impl Machine {
     /// `scalars` are the step's numbers by slot. Panics where an index is not below the number of examples, or the pool
     /// has more threads than arenas.
     pub fn run(&mut self, mode: Mode, examples: Examples, indices: &[u32], scalars: &[f32]) {
-        let frame = self.begin(examples, indices);
+        let frame = self.begin(mode, examples, indices);
         let n = self.program.block;
-        let blocks = indices.len().div_ceil(n);
-        let shards = self.shards_for(mode, blocks);
-        let program = &self.program;
         let uniforms = |b: usize| uniforms(indices.len(), n, b, scalars);
-        let phases = match mode {
-            Mode::Train => &program.train,
-            Mode::Eval => &program.eval,
-        };
-        for phase in phases {
+        for phase in self.phases(mode) {
             match phase {
-                Phase::Blocks(calls) => {
-                    let (regions, arenas) = (&self.shards, &self.arenas);
-                    (0..shards).into_par_iter().for_each(|s| {
-                        let worker = rayon::current_thread_index().unwrap_or(0);
-                        let frame = Frame {
-                            arena: arenas[worker].start(),
-                            ..with_shard(frame, regions, s, mode)
-                        };
-                        for b in share(blocks, shards, s) {
-                            let [from, to] = [b + 1, b + 2].map(|b| indices.len().min(b * n));
-                            ahead::fetch(&examples, &indices[from..to]);
-                            let (frame, u) = (frame.block(b, n), uniforms(b));
-                            for c in calls {
-                                frame.call(c, &u);
-                            }
-                        }
-                    });
+                Phase::Blocks { calls, sums } => {
+                    let batch = Blocks {
+                        calls,
+                        sums,
+                        mode,
+                        examples: &examples,
+                        indices,
+                    };
+                    self.blocks(&batch, frame, &uniforms);
                 }
-                Phase::Reduce => reduce(&self.shards[..shards], program.shard_bytes),
                 Phase::Once(calls) => {
-                    let frame = with_shard_kept(frame, &self.shards);
                     for c in calls {
                         frame.call(c, &uniforms(0));
                     }
@@ -358,10 +379,48 @@ impl Machine {
         }
     }
 
+    fn phases(&self, mode: Mode) -> &[Phase] {
+        match mode {
+            Mode::Train => &self.program.train,
+            Mode::Eval => &self.program.eval,
+        }
+    }
+
+    /// Takes every block through the calls of a phase, and adds up the shards.
+    fn blocks(&self, batch: &Blocks, frame: Frame, uniforms: &(dyn Fn(usize) -> Uniforms + Sync)) {
+        let (n, images) = (self.program.block, batch.indices.len());
+        let blocks = images.div_ceil(n);
+        let shards = match batch.sums.is_empty() {
+            // Nothing is summed over blocks, so they may fall to threads as they like.
+            true if batch.mode == Mode::Eval => blocks,
+            _ => shards(blocks, self.program.shard_bytes),
+        };
+        (0..shards).into_par_iter().for_each(|s| {
+            let worker = rayon::current_thread_index().unwrap_or(0);
+            let frame = Frame {
+                arena: self.arenas[worker].start(),
+                ..with_shard(frame, &self.shards, s, batch.sums)
+            };
+            for b in share(blocks, shards, s) {
+                let [from, to] = [b + 1, b + 2].map(|b| images.min(b * n));
+                ahead::fetch(batch.examples, &batch.indices[from..to]);
+                let (frame, u) = (frame.block(b, n), uniforms(b));
+                for c in batch.calls {
+                    frame.call(c, &u);
+                }
+            }
+        });
+        if !batch.sums.is_empty() {
+            reduce(&self.shards[..shards], batch.sums);
+        }
+    }
+
     /// Checks the batch and makes room for what it leaves.
-    fn begin(&mut self, examples: Examples, indices: &[u32]) -> Frame {
+    fn begin(&mut self, mode: Mode, examples: Examples, indices: &[u32]) -> Frame {
         let n = self.program.block;
-        let room = indices.len().div_ceil(n) * n;
+        let blocks = indices.len().div_ceil(n);
+        let room = blocks * n;
+        self.make_room(mode, blocks);
         for (what, data) in [("inputs", examples.inputs), ("targets", examples.targets)] {
             let whole = examples.len > 0 && data.len().is_multiple_of(examples.len);
             assert!(whole, "{what} are not of whole examples");
@@ -382,25 +441,43 @@ impl Machine {
             losses: self.losses.as_mut_ptr(),
             correct: self.correct.as_mut_ptr(),
             arena: std::ptr::null_mut(),
+            kept: self.kept.start(),
+            kept_bytes: self.program.kept_bytes,
             shard: std::ptr::null_mut(),
+            total: self
+                .shards
+                .first()
+                .map_or(std::ptr::null_mut(), Region::start),
+            step: self.step.start(),
             parameters: self.parameters.start(),
         };
         self.indices.truncate(indices.len());
         frame
     }
 
-    fn shards_for(&mut self, mode: Mode, blocks: usize) -> usize {
-        let bytes = self.program.shard_bytes;
+    /// Makes room for the shards of so many blocks, and for what these keep.
+    fn make_room(&mut self, mode: Mode, blocks: usize) {
+        let (kept_bytes, shard_bytes) = (self.program.kept_bytes, self.program.shard_bytes);
+        if self.kept.len_bytes() < blocks * kept_bytes {
+            self.kept = Region::zeroed(blocks * kept_bytes);
+        }
         let wanted = match mode {
-            Mode::Train => shards(blocks, bytes),
-            // Nothing is summed over blocks, so they may fall to threads as they like.
-            Mode::Eval => return blocks,
+            Mode::Train => shards(blocks, shard_bytes),
+            Mode::Eval => 0,
         };
         while self.shards.len() < wanted {
-            self.shards.push(Region::zeroed(bytes));
+            self.shards.push(Region::zeroed(shard_bytes));
         }
-        wanted
     }
+}
+
+/// The images of a batch and what is called for each of its blocks.
+struct Blocks<'a> {
+    calls: &'a [Call],
+    sums: &'a Range<usize>,
+    mode: Mode,
+    examples: &'a Examples<'a>,
+    indices: &'a [u32],
 }
 
 /// The numbers of block `b` of a batch of `images`; `n` images in a block.
@@ -413,28 +490,23 @@ fn share(blocks: usize, shards: usize, s: usize) -> std::ops::Range<usize> {
     blocks * s / shards..blocks * (s + 1) / shards
 }
 
-/// The frame of a shard that starts: its gradients are zero.
-fn with_shard(frame: Frame, shards: &[Region], s: usize, mode: Mode) -> Frame {
-    if mode == Mode::Eval {
+/// The frame of a shard that starts: its sums of the phase are zero.
+fn with_shard(frame: Frame, shards: &[Region], s: usize, sums: &Range<usize>) -> Frame {
+    if sums.is_empty() {
         return frame;
     }
-    let shard = &shards[s];
-    // SAFETY: the region is this shard's alone until the phase ends.
-    unsafe { std::ptr::write_bytes(shard.start(), 0, shard.len_bytes()) };
+    let start = shards[s].start();
+    // SAFETY: the region is this shard's alone until the phase ends, and the plan placed the sums within it.
+    unsafe { std::ptr::write_bytes(start.add(sums.start), 0, sums.len()) };
     Frame {
-        shard: shard.start(),
+        shard: start,
         ..frame
     }
 }
 
-fn with_shard_kept(frame: Frame, shards: &[Region]) -> Frame {
-    let shard = shards.first().map_or(std::ptr::null_mut(), |s| s.start());
-    Frame { shard, ..frame }
-}
-
-/// Adds all shards into the first by a binary tree over neighbours: (0+1)+(2+3), …
-fn reduce(shards: &[Region], len_bytes: usize) {
-    let floats = len_bytes / 4;
+/// Adds these bytes of all shards into the first by a binary tree over neighbours: (0+1)+(2+3), …
+fn reduce(shards: &[Region], sums: &Range<usize>) {
+    let (first, floats) = (sums.start / 4, sums.len() / 4);
     let chunks = floats.div_ceil(REDUCED_AT_ONCE);
     (0..chunks).into_par_iter().for_each(|c| {
         let from = c * REDUCED_AT_ONCE;
@@ -444,7 +516,7 @@ fn reduce(shards: &[Region], len_bytes: usize) {
             for i in (0..shards.len() - step).step_by(2 * step) {
                 // SAFETY: this chunk of two different shards is touched by this task alone.
                 let (sum, part) = unsafe {
-                    let at = |k: usize| shards[k].start().cast::<f32>().add(from);
+                    let at = |k: usize| shards[k].start().cast::<f32>().add(first + from);
                     (
                         std::slice::from_raw_parts_mut(at(i), len),
                         std::slice::from_raw_parts(at(i + step), len),

@@ -7,8 +7,9 @@ pub mod cpu;
 pub mod cuda;
 pub mod memory;
 pub mod origin;
+pub mod phases;
 mod pieces;
 mod values;
 
 pub use origin::Origin;
-pub use values::{StateLayout, StatePlace};
+pub use values::{Part, StateLayout, StatePlace};

@@ -9,6 +9,13 @@ use crate::ir::{Leading, Role, StateInfo, TensorType, Value};
 use crate::ops::Graph;
 use crate::passes::fuse::{Group, storage};
 
+/// What a plan is made of: a graph and the groups of its operators.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    pub graph: &'a Graph,
+    pub groups: &'a [Group],
+}
+
 /// A state in the program's memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatePlace {

@@ -256,7 +256,10 @@ mod tests {
 
     fn built(rows: Vec<Row>) -> Built {
         Built {
-            graph: lenetc::ops::Graph::new("m"),
+            graphs: lenetc::ops::Graphs {
+                step: lenetc::ops::Graph::new("m"),
+                eval: None,
+            },
             input: vec![1, 28, 28],
             output: vec![6, 28, 28],
             rows,

@@ -19,6 +19,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use lenetc::data::Search;
 use lenetc::diag::{self, Diagnostic, Source};
 use lenetc::driver::{self, Failure, Model};
 use lenetc::syntax;
@@ -169,9 +170,24 @@ pub fn source(path: &Path) -> Result<Source, Stop> {
     })
 }
 
+/// Reads a model, and looks at its data where that is there.
+fn read(source: Source, a: &ModelArgs) -> Result<Model, Box<Failure>> {
+    let mut model = driver::read(source, &a.overrides())?;
+    model.look(Search {
+        folder: folder(&a.file),
+        given: None,
+    });
+    Ok(model)
+}
+
+/// The folder of a file.
+fn folder(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new("."))
+}
+
 /// Reads a model, with warnings shown.
 pub fn model(a: &ModelArgs) -> Result<Model, Stop> {
-    let model = driver::read(source(&a.file)?, &a.overrides())?;
+    let model = read(source(&a.file)?, a)?;
     warn(&model.warnings, &model.source);
     Ok(model)
 }

@@ -13,9 +13,9 @@ use super::{FAILED, Stop, layers, print, width};
 /// Diagnostics, and a table of the layers where there are no errors; `wide` for lines as long as they become.
 pub fn check(a: &ModelArgs, json: bool, wide: bool) -> Result<u8, Stop> {
     let source = super::source(&a.file)?;
-    let checked = driver::read(source, &a.overrides()).and_then(|m| {
-        let built = m.build(driver::holds_bytes(&m.config))?;
-        Ok((m, built))
+    let checked = super::read(source, a).and_then(|model| {
+        let built = model.build(model.bytes)?;
+        Ok((model, built))
     });
     match checked {
         Ok((model, built)) if json => {

@@ -1,14 +1,14 @@
 //! `lenetc train` and `lenetc eval`.
 
 use std::io::IsTerminal;
-use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lenetc::backend::cpu::Plan;
 use lenetc::backend::cpu::tune::Tuned;
+use lenetc::data::Search;
 use lenetc::diag;
 use lenetc::driver::{self, Model, Passes};
-use lenetc::ops::Graph;
+use lenetc::ops::Graphs;
 use lenetc::passes::build::Built;
 use lenetc::passes::config::Config;
 use lenetc::train::{
@@ -46,37 +46,39 @@ impl Prepared {
         }
         let mut model = super::model(&a.model)?;
         adjust(&mut model.config);
-        let built = model.build(driver::holds_bytes(&model.config))?;
-        let folder = a.model.file.parent().unwrap_or(Path::new("."));
-        let Some(source) = &model.config.data else {
-            return Err(Stop::Message(no_data(&model)));
+        let search = Search {
+            folder: super::folder(&a.model.file),
+            given: a.data.as_deref(),
         };
-        let wanted = train::wanted(&built.input, &built.output, model.config.loss);
-        let data = train::load(source, folder, a.data.as_deref(), &wanted)?;
+        let data = model.config.data.clone();
+        let source = data.as_ref().map(|data| train::open(data, search));
+        if let Some(Ok(source)) = &source {
+            model.bytes = source.opened.schema.bytes();
+        }
+        // A model that is wrong is told of before data that is not there.
+        let built = model.build(model.bytes)?;
+        let source = source.ok_or_else(|| Stop::Message(no_data(&model)))??;
+        let wanted = train::wanted(&built.input, &built.output, &model.config.loss);
+        let data = train::load(source, &wanted)?;
         for warning in &data.warnings {
             anstream::eprintln!("warning: {warning}");
         }
-        let built = if data.train.bytes() == driver::holds_bytes(&model.config) {
-            built
-        } else {
-            model.build(data.train.bytes())?
-        };
         Ok(Self { model, built, data })
     }
 
-    /// The graph of a step of training.
-    pub fn graph(&self) -> Graph {
-        self.model.differentiate(self.built.graph.clone())
+    /// The graphs, with a step of training.
+    pub fn graphs(&self) -> Graphs {
+        self.model.differentiate(self.built.graphs.clone())
     }
 
     /// The plan for the processor and, where `--tune` asks for it, what tuning did.
     pub fn plan(&self, a: &RunArgs, passes: Passes) -> Result<(Plan, Option<Tuned>), Stop> {
-        let (graph, batch, isa) = (self.graph(), self.model.config.batch_size, a.isa.isa()?);
+        let (graphs, batch, isa) = (self.graphs(), self.model.config.batch_size, a.isa.isa()?);
         if !a.tune {
-            return Ok((driver::plan(graph, passes, batch, isa), None));
+            return Ok((driver::plan(graphs, passes, batch, isa), None));
         }
         let cache = Cache::of_user();
-        let (plan, tuned) = driver::tuned_plan(graph, passes, batch, isa, cache.as_ref());
+        let (plan, tuned) = driver::tuned_plan(graphs, passes, batch, isa, cache.as_ref());
         Ok((plan, Some(tuned)))
     }
 }
@@ -119,7 +121,7 @@ pub fn session(
             let device = device.map_err(RunError::from)?;
             let multiprocessors = device.found.multiprocessors;
             let batch = p.model.config.batch_size;
-            let plan = driver::plan_cuda(p.graph(), a.opt > 0, batch, multiprocessors);
+            let plan = driver::plan_cuda(p.graphs(), a.opt > 0, batch, multiprocessors);
             if let Some(why) = plan.too_large() {
                 return Err(Stop::Message(format!(
                     "{why} for a batch of {batch}: --set train.batch_size= makes it smaller"

@@ -3,6 +3,7 @@
 //! Does not know which entries there are; `passes::config` does.
 
 use crate::diag::Diagnostic;
+use crate::passes::config::entries::Written;
 use crate::passes::config::{Config, entries};
 
 /// What is wrong with a text that is not as `train.entry=value`.
@@ -13,24 +14,25 @@ pub fn problem(text: &str) -> &'static str {
     }
 }
 
-/// How the entry that a text was meant for is written, with the text's own value where it has one; else all entries.
-pub fn help(text: &str) -> String {
+/// How the entry that a text was meant for is written for a model so configured, with the text's own value where it has
+/// one; else all entries.
+pub fn help(text: &str, config: &Config) -> String {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     let key = key.trim().to_lowercase();
     let key = key.strip_prefix("train.").unwrap_or(&key);
-    if let Some(missing) = entries::missing(key) {
+    if let Some(missing) = entries::missing(key, config) {
         return missing;
     }
-    let Some(entry) = entries::meant(key) else {
+    let Some(meant) = entries::meant(key, config) else {
         return entries::all();
     };
     let value = Some(value.trim()).filter(|v| !v.is_empty());
-    let written = written(entry.key, value.unwrap_or(entry.example));
-    format!("did you mean {written}?")
+    format!("did you mean {}?", written(&meant.written(value)))
 }
 
 /// How an entry is set, as a shell takes it.
-fn written(key: &str, value: &str) -> String {
+fn written(entry: &Written) -> String {
+    let Written { key, value } = entry;
     let plain = |c: char| c.is_alphanumeric() || "._-+/:,%@".contains(c);
     match value.chars().all(plain) {
         true => format!("--set train.{key}={value}"),
@@ -50,21 +52,26 @@ pub enum Meant {
 /// The meaning of an option such as `--weight-decay` or `--optimizer`, and of the value behind it.
 pub fn option(name: &str, value: Option<&str>) -> Option<Meant> {
     let name = name.trim_start_matches('-');
-    if let Some(missing) = entries::missing(name) {
+    let config = Config::default();
+    if let Some(missing) = entries::missing(name, &config) {
         return Some(Meant::Missing(missing));
     }
-    let entry = entries::named(name)?;
-    let said = value.map(|v| tried(entry.key, v));
-    Some(match (said, value) {
-        (Some(Ok(())), Some(value)) => Meant::Set(written(entry.key, value)),
-        (Some(Err(d)), _) if d.message.ends_with("not supported yet") => Meant::Missing(d.message),
-        _ => Meant::Set(written(entry.key, entry.example)),
+    let meant = entries::named(name, &config)?;
+    let example = || Meant::Set(written(&meant.written(None)));
+    Some(match value.map(|value| meant.written(Some(value))) {
+        None => example(),
+        Some(entry) => match tried(&entry) {
+            Ok(()) => Meant::Set(written(&entry)),
+            Err(d) if d.message.ends_with("not supported yet") => Meant::Missing(d.message),
+            Err(_) => example(),
+        },
     })
 }
 
 /// Whether an entry takes a value.
-fn tried(key: &str, value: &str) -> Result<(), Diagnostic> {
-    let set = super::replace(&mut Config::default(), &format!("train.{key}={value}"));
+fn tried(entry: &Written) -> Result<(), Diagnostic> {
+    let text = format!("train.{}={}", entry.key, entry.value);
+    let set = super::replace(&mut Config::default(), &text);
     set.map_err(|mut failure| failure.diagnostics.remove(0))
 }
 
@@ -74,6 +81,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_found_by_a_part_of_its_name() {
+        let config = Config::default();
         for (text, meant) in [
             ("lr=0.5", "optimizer.lr=0.5"),
             ("train.lr=0.5", "optimizer.lr=0.5"),
@@ -90,16 +98,22 @@ mod tests {
             ("train.batch_size", "batch_size=32"),
             ("seed", "seed=3"),
         ] {
-            assert_eq!(help(text), format!("did you mean --set train.{meant}?"));
+            assert_eq!(
+                help(text, &config),
+                format!("did you mean --set train.{meant}?")
+            );
         }
         for text in ["", "x=1", "train.warmup=1"] {
-            assert!(help(text).starts_with("known are: batch_size, "), "{text}");
+            assert!(
+                help(text, &config).starts_with("known are: batch_size, "),
+                "{text}"
+            );
         }
-        let said = help("train.weight_decay=1");
+        let said = help("train.weight_decay=1", &config);
         assert_eq!(said, "SGD does not support `weight_decay` yet");
         // A shell reads parentheses.
         let quoted = "did you mean --set 'train.optimizer=SGD(lr=0.5)'?";
-        assert_eq!(help("optimiser"), quoted);
+        assert_eq!(help("optimiser", &config), quoted);
     }
 
     /// The list here is the list there.

@@ -5,15 +5,14 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use super::{Failure, Model, group, holds_bytes};
+use super::{Failure, Model, Modes};
 use crate::backend::cpu::{self, Isa, clif};
 use crate::backend::cuda::ptx;
 use crate::backend::origin::paths;
 use crate::diag::Span;
 use crate::ir::{self, NodeId};
-use crate::ops::Graph;
+use crate::ops::{Graph, Graphs};
 use crate::passes::build::{Row, UsedBlock};
-use crate::passes::fuse::Group;
 use crate::syntax;
 
 mod draw;
@@ -180,8 +179,8 @@ pub fn text(
     let c = Compilation::new(model, options)?;
     Ok(match options.stage {
         Stage::Ast => syntax::tree(&model.source, &model.file, Some(&c.spans()?)),
-        Stage::Ir => c.graph_text(&c.forward)?,
-        Stage::Grad => c.graph_text(&c.step)?,
+        Stage::Ir => c.graph_text(&c.forward)? + &c.evaluation()?,
+        Stage::Grad => c.graph_text(&c.graphs.step)?,
         Stage::Dot => c.drawing()?,
         Stage::Fused => c.fused()?,
         Stage::Nest => c.nests()?,
@@ -211,20 +210,20 @@ struct Compilation<'a> {
     blocks: Vec<UsedBlock>,
     /// The forward pass and the loss.
     forward: Graph,
-    /// A step.
-    step: Graph,
+    /// A step, and evaluation where it is no part of that.
+    graphs: Graphs,
 }
 
 impl<'a> Compilation<'a> {
     fn new(model: &'a Model, options: &'a Options) -> Result<Self, NoStage> {
-        let built = model.build(holds_bytes(&model.config))?;
-        let forward = built.graph;
-        let step = model.differentiate(forward.clone());
+        let built = model.build(model.bytes)?;
+        let forward = built.graphs.step.clone();
+        let graphs = model.differentiate(built.graphs);
         let pick = Pick {
             layer: options.layer.clone(),
             kernel: options.kernel.clone(),
         };
-        pick.check_layer(built.rows.iter().map(|r| r.path.as_str()), &step)?;
+        pick.check_layer(built.rows.iter().map(|r| r.path.as_str()), &graphs.step)?;
         Ok(Self {
             model,
             options,
@@ -232,7 +231,7 @@ impl<'a> Compilation<'a> {
             rows: built.rows,
             blocks: built.blocks,
             forward,
-            step,
+            graphs,
         })
     }
 
@@ -240,22 +239,19 @@ impl<'a> Compilation<'a> {
         self.model.config.batch_size
     }
 
-    /// The graph of a step after the passes, and its kernels.
-    fn groups(&self) -> (Graph, Vec<Group>) {
-        let mut g = self.step.clone();
-        let groups = group(&mut g, self.options.optimise);
-        (g, groups)
+    /// The graphs after the passes, and their kernels.
+    fn modes(&self) -> Modes {
+        Modes::new(self.graphs.clone(), self.options.optimise)
     }
 
     fn plan(&self, isa: Isa) -> cpu::Plan {
-        let (g, groups) = self.groups();
-        cpu::plan(&g, &groups, self.batch(), isa)
+        self.modes().plan(self.batch(), isa)
     }
 
-    /// The nodes of a graph that are asked for.
+    /// The nodes of a step's graph that are asked for.
     fn nodes(&self, g: &Graph) -> Result<Vec<NodeId>, NoStage> {
-        let groups = self.pick.kernel.is_some().then(|| self.groups());
-        let nodes = self.pick.nodes(g, groups.as_ref())?;
+        let step = self.pick.kernel.is_some().then(|| self.modes().step);
+        let nodes = self.pick.nodes(g, step.as_ref())?;
         match nodes.is_empty() {
             true => Err(self.nothing()),
             false => Ok(nodes),
@@ -264,8 +260,9 @@ impl<'a> Compilation<'a> {
 
     /// Where the layers are written that are asked for, and the blocks that they are in.
     fn spans(&self) -> Result<Vec<Span>, NoStage> {
-        let nodes = self.nodes(&self.step)?;
-        let nodes = nodes.iter().map(|&id| self.step.node(id));
+        let step = &self.graphs.step;
+        let nodes = self.nodes(step)?;
+        let nodes = nodes.iter().map(|&id| step.node(id));
         let layers: Vec<_> = nodes.filter(|n| !n.layer.is_empty()).collect();
         let paths: BTreeSet<&str> = layers.iter().flat_map(|n| paths(&n.layer)).collect();
         let holds = |b: &&UsedBlock| paths.contains(b.path.as_str());
@@ -285,6 +282,17 @@ impl<'a> Compilation<'a> {
     fn graph_text(&self, g: &Graph) -> Result<String, NoStage> {
         let nodes = self.nodes(g)?;
         Ok(ir::text(g, |id| nodes.binary_search(&id).is_ok()))
+    }
+
+    /// The graph of evaluation, where it is no part of the step.
+    fn evaluation(&self) -> Result<String, NoStage> {
+        let Some(graph) = &self.graphs.eval else {
+            return Ok(String::new());
+        };
+        let eval = self.pick.kernel.is_some().then(|| self.modes().eval);
+        let nodes = self.pick.nodes(graph, eval.flatten().as_ref())?;
+        let text = ir::text(graph, |id| nodes.binary_search(&id).is_ok());
+        Ok(format!("\n# In evaluation:\n{text}"))
     }
 }
 

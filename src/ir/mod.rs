@@ -14,6 +14,7 @@
 
 mod dot;
 mod graph;
+mod mode;
 mod scalar;
 mod state;
 mod text;
@@ -22,6 +23,7 @@ mod verify;
 
 pub use dot::{Drawing, dot};
 pub use graph::{Graph, Node, NodeId, NodeKind, Operation, Output, Role, Source, Value};
+pub use mode::{Graphs, Mode};
 pub use scalar::{Scalar, Scalars};
 pub use state::{Distribution, StateId, StateInfo, StateKind};
 pub use text::{node_text, text, value_text};

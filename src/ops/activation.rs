@@ -5,7 +5,7 @@
 //! tanh: dx = dy · (1 − y) (1 + y). The gradient of ReLU at 0 is 0, as torch has it.
 
 use super::{
-    ArgError, Args, GradCx, Layer, LayerState, Operator, ShapeError, Signature, same_types,
+    ArgError, Args, GradCx, Layer, LayerCx, LayerState, Operator, ShapeError, Signature, same_types,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Compare, ExprId, Nest, Stage, Unary};
@@ -82,6 +82,9 @@ macro_rules! activation {
             }
             fn states(&self, _: &TensorType) -> Vec<LayerState> {
                 vec![]
+            }
+            fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
+                cx.plain(self.clone())
             }
             fn formula(&self, _: &TensorType) -> String {
                 "as its input".into()

@@ -1,8 +1,13 @@
-//! Arguments of layers as operators read them: checked against a signature, without spans.
+//! Arguments of layers, losses and all else that is written as a call, as these read them: checked against a
+//! signature, without spans.
 //!
-//! Knows neither text nor graphs; the build pass makes these and attaches places to errors.
+//! Knows neither text nor graphs; who binds a call to a signature makes these and attaches places to errors.
+
+mod numbers;
 
 use std::fmt;
+
+pub use numbers::{Real, above};
 
 use super::window::Padding;
 
@@ -15,9 +20,10 @@ pub enum ArgValue {
     Name(String),
     Text(String),
     Tuple(Vec<ArgValue>),
+    List(Vec<ArgValue>),
 }
 
-/// An argument that a layer takes; without a default it must be given.
+/// An argument that is taken; without a default it must be given.
 #[derive(Clone, Copy, Debug)]
 pub struct Argument {
     pub name: &'static str,
@@ -34,7 +40,7 @@ pub struct Inferred {
     pub what: &'static str,
 }
 
-/// How a layer is written.
+/// How a layer, a loss or anything else of a registry is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Signature {
     pub name: &'static str,
@@ -46,7 +52,7 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// A layer without arguments.
+    /// One without arguments.
     pub fn bare(name: &'static str) -> Self {
         Self {
             name,
@@ -54,6 +60,20 @@ impl Signature {
             positional: 0,
             inferred: None,
         }
+    }
+
+    /// One whose arguments may all stand by position, and that infers none.
+    pub fn plain(name: &'static str, arguments: &'static [Argument]) -> Self {
+        Self {
+            arguments,
+            positional: arguments.len(),
+            ..Self::bare(name)
+        }
+    }
+
+    /// Whether it takes an argument of this name.
+    pub fn takes(&self, argument: &str) -> bool {
+        self.arguments.iter().any(|a| a.name == argument)
     }
 
     /// The signature as in the docs: `Conv2d(out_channels, kernel_size, stride=1)`.
@@ -74,43 +94,72 @@ impl Signature {
     }
 }
 
+impl Argument {
+    /// One that must be given.
+    pub const fn required(name: &'static str) -> Self {
+        Self {
+            name,
+            default: None,
+        }
+    }
+
+    /// One with a default, as it is written in the docs. `None` means that it is not there.
+    pub const fn or(name: &'static str, default: &'static str) -> Self {
+        Self {
+            name,
+            default: Some(default),
+        }
+    }
+}
+
+/// What is wrong with the value of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is of another kind than is taken.
+    Kind,
+    /// It is of the right kind, but none of the values that are taken.
+    Range,
+}
+
 /// An argument that has the wrong kind or an impossible value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArgError {
-    pub code: &'static str,
+    pub fault: Fault,
     /// The argument, empty for the layer as a whole.
     pub argument: &'static str,
     pub message: String,
     pub help: Option<String>,
     /// Whether what was meant is plain.
     pub understood: bool,
+    /// The way from the argument into its lists to the entry that is at fault; empty for the argument as a whole.
+    pub within: Vec<usize>,
 }
 
-/// The arguments of one layer by name.
-#[derive(Clone, Debug, Default)]
+/// The arguments of one call by name.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Args {
     pub values: Vec<(&'static str, ArgValue)>,
 }
 
 impl Args {
-    fn get(&self, name: &str) -> Option<&ArgValue> {
+    /// The value of an argument; `None` where it is not given.
+    pub fn get(&self, name: &str) -> Option<&ArgValue> {
         self.values.iter().find(|v| v.0 == name).map(|v| &v.1)
+    }
+
+    fn required(&self, name: &'static str) -> Result<&ArgValue, ArgError> {
+        let missing = || wrong(name, "is missing".into());
+        self.get(name).ok_or_else(missing)
     }
 
     /// A whole number of at least `least`.
     pub fn size(&self, name: &'static str, least: i64) -> Result<u32, ArgError> {
-        let value = self
-            .get(name)
-            .ok_or_else(|| wrong(name, "is missing".into()))?;
-        number(name, value, least)
+        number(name, self.required(name)?, least)
     }
 
     /// A number, or a pair for height and width.
     pub fn pair(&self, name: &'static str, least: i64) -> Result<[u32; 2], ArgError> {
-        let value = self
-            .get(name)
-            .ok_or_else(|| wrong(name, "is missing".into()))?;
-        pair(name, value, least)
+        pair(name, self.required(name)?, least)
     }
 
     /// The same with a default.
@@ -189,23 +238,32 @@ impl ArgError {
 /// An error of one argument.
 pub(super) fn wrong(argument: &'static str, message: String) -> ArgError {
     ArgError {
-        code: "E0201",
+        fault: Fault::Kind,
         argument,
         message: format!("{argument} {message}"),
         help: None,
         understood: false,
+        within: vec![],
+    }
+}
+
+/// An error of one argument whose value is of the right kind.
+pub(super) fn beyond(argument: &'static str, message: String) -> ArgError {
+    ArgError {
+        fault: Fault::Range,
+        ..wrong(argument, message)
     }
 }
 
 fn number(name: &'static str, v: &ArgValue, least: i64) -> Result<u32, ArgError> {
     match v {
         ArgValue::Int(i) if *i < least => {
-            Err(wrong(name, format!("must be at least {least}, not {i}")))
+            Err(beyond(name, format!("must be at least {least}, not {i}")))
         }
         ArgValue::Int(i) => u32::try_from(*i)
             .ok()
             .filter(|&i| i <= 1 << 30)
-            .ok_or_else(|| wrong(name, format!("is {i}; the largest size is 2^30"))),
+            .ok_or_else(|| beyond(name, format!("is {i}; the largest size is 2^30"))),
         v => Err(wrong(
             name,
             format!("must be a whole number, not {}", describe(v)),
@@ -237,12 +295,15 @@ impl fmt::Display for ArgValue {
             ArgValue::Bool(b) => write!(f, "{b}"),
             ArgValue::Name(n) => f.write_str(n),
             ArgValue::Text(t) => write!(f, "\"{t}\""),
-            ArgValue::Tuple(t) => {
-                let items: Vec<String> = t.iter().map(ArgValue::to_string).collect();
-                write!(f, "({})", items.join(", "))
-            }
+            ArgValue::Tuple(items) => write!(f, "({})", listed(items)),
+            ArgValue::List(items) => write!(f, "[{}]", listed(items)),
         }
     }
+}
+
+fn listed(items: &[ArgValue]) -> String {
+    let items: Vec<String> = items.iter().map(ArgValue::to_string).collect();
+    items.join(", ")
 }
 
 /// A value in a message: names stand in quotes.

@@ -9,8 +9,8 @@
 
 use super::args::wrong;
 use super::{
-    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, LayerState, Operator, Padding,
-    ShapeError, Signature, Window, image, weight_and_bias,
+    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, LayerCx, LayerState, Operator,
+    Padding, ShapeError, Signature, Window, image, weight_and_bias,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Affine, AxisId, Combine, Nest, Stage, ax};
@@ -118,6 +118,9 @@ impl Layer for Conv2d {
         weight_and_bias(dims, fan_in, fan_out, self.bias)
     }
 
+    fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
+        cx.plain(self.clone())
+    }
     fn formula(&self, input: &TensorType) -> String {
         self.window.rules([input.dims[1], input.dims[2]])
     }

@@ -4,8 +4,8 @@
 //! (Dive into Deep Learning, 3.1 and 5.3).
 
 use super::{
-    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, LayerState, Operator, ShapeError,
-    Signature, weight_and_bias,
+    ArgError, Args, Argument, BiasGrad, GradCx, Inferred, Layer, LayerCx, LayerState, Operator,
+    ShapeError, Signature, weight_and_bias,
 };
 use crate::ir::{TensorType, Value};
 use crate::nest::{Combine, Nest, Stage};
@@ -60,6 +60,9 @@ impl Layer for Linear {
         weight_and_bias(vec![self.out_features, inputs], fan_in, fan_out, self.bias)
     }
 
+    fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
+        cx.plain(self.clone())
+    }
     fn formula(&self, _: &TensorType) -> String {
         format!("out_features = {}", self.out_features)
     }

@@ -3,7 +3,7 @@
 //! An operator's rules share one index formula, so they stand together: the shape rule, the gradient
 //! (graph to graph, in gather form) and the formula itself as a [`Nest`], which every backend and the
 //! interpreter read. To add one: a file here, a line in the list below, a golden. What a user can
-//! write in a model is a [`Layer`]; the others stand only in derived graphs.
+//! write in a model is a [`Layer`], and beside it a [`Loss`] and an [`Optimizer`]; the others stand only in derived graphs.
 //!
 //! This module knows neither the text of models nor any backend.
 
@@ -13,11 +13,14 @@ mod batch;
 mod bias;
 mod conv;
 mod eval;
+mod initial;
 mod join;
+mod layer;
 mod linear;
 mod loss;
 mod optim;
 mod pool;
+mod registry;
 mod reshape;
 #[cfg(test)]
 mod tests;
@@ -26,21 +29,29 @@ mod window;
 use crate::ir::{self, NodeId, Operation, StateKind, TensorType, Value};
 use crate::nest::{Macs, Nest};
 pub use activation::{ReLU, ReLUGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad};
-pub use args::{ArgError, ArgValue, Args, Argument, Inferred, Signature};
+pub use args::{ArgError, ArgValue, Args, Argument, Fault, Inferred, Real, Signature, above};
 pub use batch::{Fill, Gather};
 pub use bias::BiasGrad;
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use eval::evaluate;
+pub use initial::{AnyInitialiser, Initialiser};
 pub use join::{Add, Concat, ConcatGrad};
+pub use layer::{LayerCx, StateSource};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
-pub use loss::{Correct, CrossEntropyGrad, CrossEntropyLoss, MseGrad, MseLoss};
-pub use optim::Sgd;
+pub use loss::{
+    Correct, CrossEntropyGrad, CrossEntropyLoss, Loss, MseGrad, MseLoss, Reduction, Targets,
+};
+pub use optim::{Optimizer, OptimizerState, Sgd};
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
+pub use registry::Registry;
+pub(crate) use registry::registry;
 pub use reshape::{Flatten, Reshape};
 pub use window::{Padding, Window};
 
-/// The graph of a model.
+/// A graph of operators.
 pub type Graph = ir::Graph<Op>;
+/// The graphs of a model.
+pub type Graphs = ir::Graphs<Op>;
 
 /// Why operands do not fit an operator: the rule with its numbers put in, and a way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +73,7 @@ pub struct LayerState {
     pub start: Start,
 }
 
-/// What a layer says of how a state starts; a model's `init` makes numbers of it.
+/// What a layer says of how a state starts; a model's `init`, an [`Initialiser`], makes numbers of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start {
     Weight {
@@ -110,15 +121,17 @@ pub trait Operator {
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest;
 }
 
-/// An operator that can be written in a model. Its operands are its input, then its states.
-pub trait Layer: Operator + Sized {
+/// What can be written in a model.
+pub trait Layer: Sized {
     /// Name, arguments and defaults as written in a `.nn` file.
     fn signature() -> Signature;
     /// Reads the arguments.
     fn from_args(args: &Args) -> Result<Self, ArgError>;
-    /// States for an input that fits. Called before `infer`, so it must bear any input.
+    /// States for an input that fits. Called before `build`, so it must bear any input.
     fn states(&self, input: &TensorType) -> Vec<LayerState>;
-    /// The shape rule with its numbers. Called only with types that `infer` accepts.
+    /// Adds the layer to a graph, and returns its result.
+    fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError>;
+    /// The shape rule with its numbers. Called only with types that `build` accepts.
     fn formula(&self, input: &TensorType) -> String;
 }
 
@@ -173,24 +186,60 @@ impl GradCx<'_> {
 }
 
 macro_rules! operators {
-    (layers: $($layer:ident),+; derived: $($derived:ident),+ $(,)?) => {
+    (
+        layers: $($layer:ident),+;
+        losses: $($loss:ident),+;
+        optimizers: $($optimizer:ident),+;
+        derived: $($derived:ident),+ $(,)?
+    ) => {
         /// Every operator; an exhaustive list, so that a match over it misses none.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[allow(clippy::large_enum_variant, reason = "attributes are small and nodes are few")]
-        pub enum Op { $($layer($layer),)+ $($derived($derived),)+ }
+        pub enum Op {
+            $($layer($layer),)+
+            $($loss($loss),)+
+            $($optimizer($optimizer),)+
+            $($derived($derived),)+
+        }
+
+        registry! {
+            /// What a model can name as its loss.
+            pub enum AnyLoss of Loss { $($loss),+ }
+        }
+        registry! {
+            /// What a model can name as its optimizer.
+            pub enum AnyOptimizer of Optimizer { $($optimizer),+ }
+        }
 
         $(impl From<$layer> for Op { fn from(o: $layer) -> Op { Op::$layer(o) } })+
+        $(impl From<$loss> for Op { fn from(o: $loss) -> Op { Op::$loss(o) } })+
+        $(impl From<$optimizer> for Op { fn from(o: $optimizer) -> Op { Op::$optimizer(o) } })+
+        impl From<AnyLoss> for Op {
+            fn from(any: AnyLoss) -> Op {
+                match any { $(AnyLoss::$loss(o) => o.into(),)+ }
+            }
+        }
+        impl From<AnyOptimizer> for Op {
+            fn from(any: AnyOptimizer) -> Op {
+                match any { $(AnyOptimizer::$optimizer(o) => o.into(),)+ }
+            }
+        }
         $(impl From<$derived> for Op { fn from(o: $derived) -> Op { Op::$derived(o) } })+
 
         impl Op {
             fn rules(&self) -> &dyn Operator {
-                match self { $(Op::$layer(o) => o,)+ $(Op::$derived(o) => o,)+ }
+                match self {
+                    $(Op::$layer(o) => o,)+
+                    $(Op::$loss(o) => o,)+
+                    $(Op::$optimizer(o) => o,)+
+                    $(Op::$derived(o) => o,)+
+                }
             }
 
             /// The layer of this name with its arguments; `None` where no layer is called so.
-            pub fn layer(name: &str, args: &Args) -> Option<Result<Op, ArgError>> {
+            pub fn layer(name: &str, args: &Args) -> Option<Result<AnyLayer, ArgError>> {
                 $(if $layer::signature().name == name {
-                    return Some($layer::from_args(args).map(Op::from));
+                    return Some($layer::from_args(args).map(AnyLayer::$layer));
                 })+
                 None
             }
@@ -199,15 +248,28 @@ macro_rules! operators {
             pub fn signatures() -> Vec<Signature> {
                 vec![$($layer::signature()),+]
             }
+        }
 
-            /// States of a layer; none for a derived operator.
+        /// A layer as it is written in a model.
+        #[derive(Clone, Debug)]
+        pub enum AnyLayer { $($layer($layer),)+ }
+
+        $(impl From<$layer> for AnyLayer { fn from(layer: $layer) -> Self { Self::$layer(layer) } })+
+
+        impl AnyLayer {
+            /// See [`Layer::states`].
             pub fn states(&self, input: &TensorType) -> Vec<LayerState> {
-                match self { $(Op::$layer(o) => o.states(input),)+ _ => vec![] }
+                match self { $(AnyLayer::$layer(layer) => layer.states(input),)+ }
             }
 
-            /// The shape rule of a layer with its numbers.
-            pub fn formula(&self, input: &TensorType) -> Option<String> {
-                match self { $(Op::$layer(o) => Some(o.formula(input)),)+ _ => None }
+            /// See [`Layer::build`].
+            pub fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
+                match self { $(AnyLayer::$layer(layer) => layer.build(cx),)+ }
+            }
+
+            /// See [`Layer::formula`].
+            pub fn formula(&self, input: &TensorType) -> String {
+                match self { $(AnyLayer::$layer(layer) => layer.formula(input),)+ }
             }
         }
 
@@ -215,6 +277,8 @@ macro_rules! operators {
             fn name(&self) -> &'static str {
                 match self {
                     $(Op::$layer(_) => stringify!($layer),)+
+                    $(Op::$loss(_) => stringify!($loss),)+
+                    $(Op::$optimizer(_) => stringify!($optimizer),)+
                     $(Op::$derived(_) => stringify!($derived),)+
                 }
             }
@@ -225,9 +289,11 @@ macro_rules! operators {
 
 operators! {
     layers: Conv2d, MaxPool2d, AvgPool2d, Flatten, Linear, Sigmoid, ReLU, Tanh;
+    losses: CrossEntropyLoss, MseLoss;
+    optimizers: Sgd;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SigmoidGrad, ReLUGrad, TanhGrad, Reshape, Add, Concat, ConcatGrad,
-        CrossEntropyLoss, CrossEntropyGrad, MseLoss, MseGrad, Correct, Gather, Fill, Sgd,
+        CrossEntropyGrad, MseGrad, Correct, Gather, Fill,
 }
 
 impl Op {

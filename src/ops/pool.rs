@@ -7,7 +7,9 @@
 //! Both gradients are sums over the windows that contain an input (Dive into Deep Learning, 6.5).
 
 use super::args::wrong;
-use super::{ArgError, Args, Argument, GradCx, Layer, LayerState, Operator, Padding, ShapeError};
+use super::{
+    ArgError, Args, Argument, GradCx, Layer, LayerCx, LayerState, Operator, Padding, ShapeError,
+};
 use super::{Signature, Window, image};
 use crate::ir::{TensorType, Value};
 use crate::nest::{Affine, AxisId, Combine, Compare, Nest, Stage, ax};
@@ -186,6 +188,9 @@ impl Layer for MaxPool2d {
     fn states(&self, _: &TensorType) -> Vec<LayerState> {
         vec![]
     }
+    fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
+        cx.plain(self.clone())
+    }
     fn formula(&self, input: &TensorType) -> String {
         self.window.rules([input.dims[1], input.dims[2]])
     }
@@ -266,6 +271,9 @@ impl Layer for AvgPool2d {
     }
     fn states(&self, _: &TensorType) -> Vec<LayerState> {
         vec![]
+    }
+    fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
+        cx.plain(self.clone())
     }
     fn formula(&self, input: &TensorType) -> String {
         self.window.rules([input.dims[1], input.dims[2]])

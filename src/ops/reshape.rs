@@ -1,6 +1,6 @@
 //! Other dimensions for the same elements in the same order: no memory moves, the result is a view.
 
-use super::{ArgError, Args, GradCx, Layer, LayerState, Operator, ShapeError, Signature};
+use super::{ArgError, Args, GradCx, Layer, LayerCx, LayerState, Operator, ShapeError, Signature};
 use crate::ir::{TensorType, Value};
 use crate::nest::{Affine, AxisId, Nest, Stage, ax};
 
@@ -23,6 +23,9 @@ impl Layer for Flatten {
     }
     fn states(&self, _: &TensorType) -> Vec<LayerState> {
         vec![]
+    }
+    fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
+        cx.plain(self.clone())
     }
     fn formula(&self, input: &TensorType) -> String {
         let dims: Vec<String> = input.dims.iter().map(u32::to_string).collect();

@@ -7,23 +7,22 @@
 //! kind, E0403 an expression, E0404 no or a wrong `input`, E0405 too many layers, E0406 a block that contains
 //! itself, E0407 a name defined twice, E0408 a join of branches.
 
-mod arguments;
-mod order;
+mod blocks;
 mod sequential;
 mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arguments::{bad_argument, block_names, evaluate, read_arguments};
-use order::Context;
+use blocks::block_names;
 
-use super::config::{Config, Initial, Loss};
+use super::arguments::{self, Checked, Codes, Context, Names, error, evaluate};
+use super::config::{Chosen, Config};
 use super::known::{self, Kind};
 use crate::diag::{self, Diagnostic, Span, nearest};
-use crate::ir::{DType, Leading, Role, Source, TensorType, Value};
+use crate::ir::{DType, Leading, Mode, NodeId, Role, Source, TensorType, Value};
 use crate::nest::Macs;
 use crate::ops::{
-    Add, ArgValue, Args, Concat, Correct, CrossEntropyLoss, Gather, Graph, MseLoss, Op, ShapeError,
+    Add, AnyInitialiser, ArgValue, Args, Concat, Gather, Graph, Graphs, LayerCx, Op, ShapeError,
 };
 use crate::syntax::ast::{
     BlockDef, Body, Branches, Call, File, Ident, Item, Layer, LayerKind, ModelDef, Repeat,
@@ -55,7 +54,7 @@ pub struct Row {
 /// A model ready for the passes.
 #[derive(Clone, Debug)]
 pub struct Built {
-    pub graph: Graph,
+    pub graphs: Graphs,
     /// Channels, height and width; or what `input` says.
     pub input: Vec<u32>,
     /// The last layer's.
@@ -74,9 +73,9 @@ pub struct UsedBlock {
     pub span: Span,
 }
 
-/// Builds the graph of the file's model: forward pass, loss and count of right answers. `bytes` says that the data
+/// Builds the graphs of the file's model: forward pass, loss and count of right answers. `bytes` says that the data
 /// set holds bytes, which are divided by 255. Without `config` there is nothing to train on: the graph is the forward
-/// pass alone, of floats as they are.
+/// pass alone, of floats as they are, as an evaluation has it.
 pub fn run(file: &File, config: Option<&Config>, bytes: bool) -> (Option<Built>, Vec<Diagnostic>) {
     let model = file.items.iter().find_map(|i| match i {
         Item::Model(m) => Some(m),
@@ -86,39 +85,34 @@ pub fn run(file: &File, config: Option<&Config>, bytes: bool) -> (Option<Built>,
         // The parser has said so.
         return (None, vec![]);
     };
-    let mut b = Builder {
-        blocks: BTreeMap::new(),
-        diags: vec![],
-        graph: Graph::new(&model.name.name),
-        rows: vec![],
-        initial: config.map_or(Initial::TorchDefault, |c| c.initial),
-        names: BTreeSet::new(),
-        blocks_used: vec![],
-        expanded: 0,
-        stack: vec![],
+    let build = |mode| Builder::new(file, model, config, mode).run(bytes);
+    let (built, diagnostics) = match config {
+        Some(_) => build(Mode::Train),
+        None => build(Mode::Eval),
     };
-    b.collect(file);
-    let built = b.model(model, config, bytes && config.is_some());
-    let ok = b.diags.is_empty();
-    let (graph, rows) = (b.graph, b.rows);
-    let blocks = b.blocks_used;
-    let built = built.filter(|_| ok).map(|(input, output)| Built {
-        graph,
-        input,
-        output,
-        rows,
-        blocks,
-    });
-    (built, b.diags)
+    let Some((mut built, depends_on_mode)) = built else {
+        return (None, diagnostics);
+    };
+    if depends_on_mode && config.is_some() {
+        // What is right in one mode is right in the other.
+        let (eval, _) = build(Mode::Eval);
+        built.graphs.eval = eval.map(|(eval, _)| eval.graphs.step);
+    }
+    (Some(built), diagnostics)
 }
 
 struct Builder<'a> {
+    model: &'a ModelDef,
+    config: Option<&'a Config>,
+    mode: Mode,
+    /// Whether a layer has asked for the mode.
+    depends_on_mode: bool,
     blocks: BTreeMap<&'a str, &'a BlockDef>,
     diags: Vec<Diagnostic>,
     graph: Graph,
     rows: Vec<Row>,
     /// How weights start.
-    initial: Initial,
+    initial: Chosen<AnyInitialiser>,
     /// The names of all states.
     names: BTreeSet<String>,
     blocks_used: Vec<UsedBlock>,
@@ -127,15 +121,48 @@ struct Builder<'a> {
     stack: Vec<&'a str>,
 }
 
-/// What names stand for inside a block or a repetition.
-type Names = Vec<(String, ArgValue)>;
-type Checked<T> = Result<T, Box<Diagnostic>>;
-
-fn error(code: &'static str, message: impl Into<String>, at: Span) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(code, message).at(at, ""))
-}
-
 impl<'a> Builder<'a> {
+    fn new(file: &'a File, model: &'a ModelDef, config: Option<&'a Config>, mode: Mode) -> Self {
+        let mut builder = Self {
+            model,
+            config,
+            mode,
+            depends_on_mode: false,
+            blocks: BTreeMap::new(),
+            diags: vec![],
+            graph: Graph::new(&model.name.name),
+            rows: vec![],
+            initial: config.map_or_else(|| Config::default().initial, |c| c.initial.clone()),
+            names: BTreeSet::new(),
+            blocks_used: vec![],
+            expanded: 0,
+            stack: vec![],
+        };
+        builder.collect(file);
+        builder
+    }
+
+    /// The model with its graph of the mode alone, and whether that depends on the mode.
+    fn run(mut self, bytes: bool) -> (Option<(Built, bool)>, Vec<Diagnostic>) {
+        let (model, config) = (self.model, self.config);
+        let sizes = self.model(model, config, bytes && config.is_some());
+        let built = sizes.filter(|_| self.diags.is_empty());
+        let built = built.map(|(input, output)| {
+            let built = Built {
+                graphs: Graphs {
+                    step: self.graph,
+                    eval: None,
+                },
+                input,
+                output,
+                rows: self.rows,
+                blocks: self.blocks_used,
+            };
+            (built, self.depends_on_mode)
+        });
+        (built, self.diags)
+    }
+
     fn collect(&mut self, file: &'a File) {
         let layers: Vec<String> = Op::signatures().iter().map(|s| s.name.into()).collect();
         for item in &file.items {
@@ -243,13 +270,10 @@ impl<'a> Builder<'a> {
     }
 
     fn loss(&mut self, m: &ModelDef, y: Value, config: &Config) {
-        let dims = self.graph.ty(y).dims.clone();
-        let (dtype, dims) = match config.loss {
-            Loss::CrossEntropy => (DType::I32, vec![]),
-            Loss::Mse { .. } => (DType::F32, dims),
-        };
+        let kind = config.loss.targets(self.graph.ty(y));
+        let dims = kind.dims();
         let targets = TensorType {
-            dtype,
+            dtype: kind.dtype(),
             leading: Leading::Dataset,
             dims: dims.clone(),
         };
@@ -268,10 +292,8 @@ impl<'a> Builder<'a> {
             .op(gather, &[targets, indices], vec![ty], "", Span::ZERO);
         let t = Value { node, output: 0 };
         let span = m.body.layers.last().map_or(m.name.span, |l| l.span);
-        let (loss, correct) = match config.loss {
-            Loss::CrossEntropy => (Op::from(CrossEntropyLoss), Some(Op::from(Correct))),
-            Loss::Mse { mean } => (Op::from(MseLoss { mean }), None),
-        };
+        let loss = Op::from(config.loss.value().clone());
+        let correct = config.loss.metric();
         for (op, role) in [(Some(loss), Role::Loss), (correct, Role::Correct)] {
             let Some(op) = op else { continue };
             match self.add(op, &[y, t], "", span) {
@@ -285,15 +307,8 @@ impl<'a> Builder<'a> {
     fn add(&mut self, op: Op, operands: &[Value], path: &str, span: Span) -> Checked<Value> {
         let types: Vec<TensorType> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
         let results = op.infer(&types).map_err(|e| placed(e, span))?;
-        if let Some(t) = results
-            .iter()
-            .chain(&types)
-            .find(|t| t.elements() > LARGEST)
-        {
-            let e = ShapeError::new("E0204", "a tensor is too large", t.to_string());
-            return Err(placed(e, span));
-        }
         let node = self.graph.op(op, operands, results, path, span);
+        self.hold_sizes(&[node]).map_err(|e| placed(e, span))?;
         Ok(Value { node, output: 0 })
     }
 
@@ -529,26 +544,51 @@ impl<'a> Builder<'a> {
             signature: &signature,
             names,
             inputs,
+            codes: Codes::LAYER,
+            accepts: &|args| matches!(Op::layer(name, args), Some(Ok(_))),
         };
-        let args = read_arguments(c, &context)?;
-        let op = match Op::layer(name, &args) {
-            Some(Ok(op)) => op,
-            Some(Err(e)) => return Err(bad_argument(e, c, &signature)),
+        let args = arguments::bind(c, &context)?;
+        let layer = match Op::layer(name, &args) {
+            Some(Ok(layer)) => layer,
+            Some(Err(e)) => return Err(arguments::refused(e, c, &context)),
             None => return Err(self.unknown(&c.name)),
         };
         let Some(x) = x else { return Ok(None) };
         let ty = self.graph.ty(x).clone();
-        let states = self.states(op.states(&ty), path, span)?;
-        let parameters = states.iter().filter(|v| self.graph.is_parameter(v.node));
+        let states = self.states(layer.states(&ty), path, span)?;
+        let parameters = states
+            .iter()
+            .filter(|s| self.graph.is_parameter(s.value.node));
         let count = parameters
-            .map(|&v| self.graph.ty(v).elements())
+            .map(|s| self.graph.ty(s.value).elements())
             .fold(0, u64::saturating_add);
-        let operands: Vec<Value> = [x].into_iter().chain(states).collect();
-        let y = self.add(op.clone(), &operands, path, span)?;
-        let rule = op.formula(&ty).unwrap_or_default();
-        let macs = self.macs(&op, &operands, y);
+        let mut cx = LayerCx::new(&mut self.graph, self.mode, x, states, path, span);
+        let y = layer.build(&mut cx).map_err(|e| placed(e, span))?;
+        let made = std::mem::take(&mut cx.made);
+        self.depends_on_mode |= cx.depends_on_mode();
+        self.hold_sizes(&made).map_err(|e| placed(e, span))?;
+        let rule = layer.formula(&ty);
+        let macs = made.iter().map(|&node| self.macs(node));
+        let macs = macs.fold(Macs::default(), Macs::plus);
         self.row(path, layer_text(name, &args), y, rule, count, macs);
         Ok(Some(y))
+    }
+
+    /// Refuses values that are too large, among the operands and the results of these.
+    fn hold_sizes(&self, made: &[NodeId]) -> Result<(), ShapeError> {
+        for &node in made {
+            let operands = self.graph.operands(node);
+            let operands = operands.iter().map(|&v| self.graph.ty(v));
+            let mut types = self.graph.node(node).types.iter().chain(operands);
+            if let Some(ty) = types.find(|ty| ty.elements() > LARGEST) {
+                return Err(ShapeError::new(
+                    "E0204",
+                    "a tensor is too large",
+                    ty.to_string(),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn unknown(&self, name: &Ident) -> Box<Diagnostic> {
@@ -569,10 +609,15 @@ impl<'a> Builder<'a> {
         Box::new(answer.help.into_iter().fold(d, Diagnostic::help))
     }
 
-    /// Multiply-adds of a layer that yields `y`.
-    fn macs(&self, op: &Op, operands: &[Value], y: Value) -> Macs {
+    /// Multiply-adds of an operation.
+    fn macs(&self, node: NodeId) -> Macs {
+        let operands = self.graph.operands(node);
         let types: Vec<_> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
-        op.macs(&types, &self.graph.node(y.node).types)
+        let op = self
+            .graph
+            .operation(node)
+            .expect("a layer makes operations");
+        op.macs(&types, &self.graph.node(node).types)
     }
 
     fn row(

@@ -12,14 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::Span;
 use crate::ir::{NodeId, Role, Scalar, Source, TensorType, Value};
+pub use crate::ops::Reduction;
 use crate::ops::{Add, Fill, GradCx, Graph, Op};
-
-/// How the losses of the examples become that of the step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reduction {
-    Mean,
-    Sum,
-}
 
 /// A parameter and the loss's gradient by it, of the same type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

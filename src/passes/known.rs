@@ -112,13 +112,24 @@ pub fn argument(owner: &str, argument: &str) -> Option<Gap> {
     })
 }
 
-/// Arguments that torch's optimizer takes and lenetc's does not.
-pub fn optimizer_arguments() -> &'static [&'static str] {
-    let sgd = ARGUMENTS.iter().find(|a| a.0 == "SGD");
-    sgd.map_or(&[], |a| a.1)
+/// Arguments of torch's that lenetc's of the same name does not take.
+pub fn arguments(owner: &str) -> &'static [&'static str] {
+    let gaps = ARGUMENTS.iter().find(|a| a.0 == owner);
+    gaps.map_or(&[], |a| a.1)
 }
 
 impl Kind {
+    /// One of them, in words.
+    pub fn article(self) -> &'static str {
+        match self {
+            Self::Layer => "a layer",
+            Self::Loss => "a loss",
+            Self::Optimizer => "an optimizer",
+            Self::Initialisation => "an initialisation",
+            Self::Data => "a data set",
+        }
+    }
+
     /// Names that torch has and lenetc has not.
     pub fn missing(self) -> &'static [&'static str] {
         match self {
@@ -183,7 +194,6 @@ pub(super) const ARGUMENTS: &[(&str, &[&str])] = &[
             "size_average",
             "ignore_index",
             "reduce",
-            "reduction",
             "label_smoothing",
         ],
     ),

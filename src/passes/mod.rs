@@ -2,6 +2,7 @@
 //!
 //! Passes know operators, but neither loops nor targets.
 
+mod arguments;
 pub mod build;
 pub mod config;
 pub mod cse;

@@ -1,25 +1,56 @@
-//! The optimizer: extends a graph by the next value of every parameter that has a gradient.
+//! The optimizer: extends a graph by the next value of every parameter that has a gradient, and of what the optimizer keeps
+//! of it.
 //!
 //! Does not know where gradients come from, nor when updates run.
 
 use super::grad::Gradient;
 use crate::diag::Span;
-use crate::ir::{Role, Scalar, Source, TensorType, Value};
-use crate::ops::{Graph, Op, Sgd};
+use crate::ir::{Distribution, Role, Source, StateId, StateInfo, StateKind, TensorType, Value};
+use crate::ops::{AnyOptimizer, Graph, Op};
 
-/// Adds an update of each parameter, and declares it as its [`Role::Next`]. Panics where a gradient is by something else.
-pub fn run(g: &mut Graph, gradients: &[Gradient]) {
-    let rate = Source::Scalar(Scalar::LearningRate);
-    let rate = g.source(rate, TensorType::fixed([]), "", Span::ZERO);
+/// Adds an update of each parameter, and declares its results as [`Role::Next`]. Panics where a gradient is by something
+/// else.
+pub fn run(g: &mut Graph, gradients: &[Gradient], optimizer: &AnyOptimizer) {
+    let scalars = optimizer.scalars().into_iter().map(|scalar| {
+        let source = Source::Scalar(scalar);
+        g.source(source, TensorType::fixed([]), "", Span::ZERO)
+    });
+    let scalars: Vec<Value> = scalars.collect();
     for found in gradients {
-        let source = found.parameter.node;
-        let state = g
-            .state_of(source)
-            .expect("a gradient is by a parameter, which is a state");
-        let node = g.node(source);
-        let (ty, layer, span) = (node.types[0].clone(), node.layer.clone(), node.span);
-        let operands = [found.parameter, found.gradient, rate];
-        let node = g.op(Op::from(Sgd), &operands, vec![ty], &layer, span);
-        g.output(Role::Next(state), Value { node, output: 0 });
+        update(g, found, optimizer, &scalars);
+    }
+}
+
+/// The next value of one parameter and of its states.
+fn update(g: &mut Graph, found: &Gradient, optimizer: &AnyOptimizer, scalars: &[Value]) {
+    let source = found.parameter.node;
+    let parameter = g
+        .state_of(source)
+        .expect("a gradient is by a parameter, which is a state");
+    let node = g.node(source);
+    let (ty, layer, span) = (node.types[0].clone(), node.layer.clone(), node.span);
+    let name = g.states()[parameter.index()].name.clone();
+    let states = optimizer.states(&ty).into_iter().map(|state| {
+        let info = StateInfo {
+            name: format!("{name}.{}", state.name),
+            ty: TensorType::fixed(state.dims),
+            kind: StateKind::Optimizer,
+            initial: Distribution::Constant(state.start),
+        };
+        g.state(info, &layer, span)
+    });
+    let states: Vec<Value> = states.collect();
+    let mut operands = vec![found.parameter, found.gradient];
+    operands.extend(states.iter().chain(scalars));
+    let op = Op::from(optimizer.clone());
+    let types: Vec<TensorType> = operands.iter().map(|&v| g.ty(v).clone()).collect();
+    let results = op
+        .infer(&types)
+        .unwrap_or_else(|e| panic!("a bug in lenetc: an update does not type: {}", e.rule));
+    let node = g.op(op, &operands, results, &layer, span);
+    let kept = states.iter().filter_map(|state| g.state_of(state.node));
+    let next: Vec<StateId> = [parameter].into_iter().chain(kept).collect();
+    for (output, id) in (0..).zip(next) {
+        g.output(Role::Next(id), Value { node, output });
     }
 }

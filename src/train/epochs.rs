@@ -9,7 +9,8 @@ use super::executor::Executor;
 use super::numbers::{Numbers, still};
 use super::order::Orders;
 use super::{Doing, Epoch, Loaded, Metrics, RunError, Summary, Watcher, accuracy};
-use crate::passes::config::{Config, Loss};
+use crate::ops::Reduction;
+use crate::passes::config::Config;
 
 /// Means over a set of examples; no accuracy where there are no classes.
 pub(super) struct Means {
@@ -256,9 +257,9 @@ impl<'a> Loop<'a> {
     fn step(&mut self, epoch: u32, r: StepResult) -> Result<(), RunError> {
         self.used += r.examples;
         self.summary.steps += 1;
-        let loss = match self.config.loss {
-            Loss::Mse { mean: false } => r.loss_sum,
-            _ => r.loss_sum / r.examples as f64,
+        let loss = match self.config.loss.reduction() {
+            Reduction::Sum => r.loss_sum,
+            Reduction::Mean => r.loss_sum / r.examples as f64,
         };
         let step = self.summary.steps;
         if let Some(metrics) = self.metrics {

@@ -20,7 +20,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lenetc_runtime::cuda::{CudaError, Device, Engine, Program};
-use lenetc_runtime::data::TargetKind;
 use lenetc_runtime::exec::{Examples, Machine, Mode};
 use lenetc_runtime::files::WriteError;
 use lenetc_runtime::init;
@@ -35,7 +34,7 @@ use epochs::{Loop, evaluate};
 use executor::{EVAL_BATCH, Executor, Gpu, Processor};
 use initial::{drawn, mismatches};
 
-pub use data::{Loaded, Set, load, wanted};
+pub use data::{Loaded, Set, load, open, wanted};
 pub use failed::Failed;
 pub use metrics::Metrics;
 pub use numbers::Numbers;
@@ -429,7 +428,7 @@ fn floats(state: &StatePlace) -> std::ops::Range<usize> {
 }
 
 fn accuracy(c: &Config) -> bool {
-    matches!(data::target_kind(c.loss, &[]), TargetKind::Classes(_))
+    c.loss.metric().is_some()
 }
 
 /// Memory of the machine, where it says.

@@ -19,7 +19,7 @@ impl<'a> Numbers<'a> {
 
     /// The numbers of a step, counted from 0 on, which has so many images.
     pub fn row(&self, _step: usize, images: usize) -> Scalars {
-        Scalars::new(images, self.config.learning_rate.into())
+        Scalars::new(images, self.config.learning_rate().into())
     }
 
     /// The rows of all steps over so many examples in batches of `batch`, as kernels read them.

@@ -346,7 +346,11 @@ pub fn elementwise_and_joins() -> Vec<Case> {
 pub fn losses_batches_and_updates() -> Vec<Case> {
     let mut cases = Cases::default();
     let (x, t) = (TensorType::batch([3]), TensorType::batch([]));
-    cases.add("cross-entropy", CrossEntropyLoss, &[x.clone(), t.clone()]);
+    cases.add(
+        "cross-entropy",
+        CrossEntropyLoss::default(),
+        &[x.clone(), t.clone()],
+    );
     cases.add(
         "cross-entropy",
         CrossEntropyGrad,
@@ -378,7 +382,8 @@ pub fn losses_batches_and_updates() -> Vec<Case> {
     cases.add("gather", Gather { scale: true }, &[pixels, index]);
     cases.add("fill", Fill, &[TensorType::fixed([])]);
     let w = TensorType::fixed([3, 7]);
-    cases.add("sgd", Sgd, &[w.clone(), w, TensorType::fixed([])]);
+    let lr = 0.1.into();
+    cases.add("sgd", Sgd { lr }, &[w.clone(), w, TensorType::fixed([])]);
     cases.0
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use lenetc::backend::cpu::Isa;
 use lenetc::backend::cuda::Plan;
+use lenetc::data::Search;
 use lenetc::diag::{self, Source};
 use lenetc::driver::{self, Failure, Model};
 use lenetc::ir::Scalars;
@@ -74,7 +75,7 @@ fn shown<T>(r: Result<T, Box<Failure>>) -> T {
 /// A step of training for a device with so many multiprocessors.
 pub fn plan(model: &Model, multiprocessors: u32) -> Plan {
     let built = shown(model.build(driver::holds_bytes(&model.config)));
-    let graph = model.differentiate(built.graph);
+    let graph = model.differentiate(built.graphs);
     driver::plan_cuda(graph, true, model.config.batch_size, multiprocessors)
 }
 
@@ -108,10 +109,14 @@ pub fn findings(report: &Value) -> Vec<Value> {
 /// models that name a data set.
 pub fn session(model: Model, data: &Path, device: Option<&Device>) -> Session {
     let built = shown(model.build(driver::holds_bytes(&model.config)));
-    let graph = model.differentiate(built.graph.clone());
+    let graph = model.differentiate(built.graphs.clone());
     let source = model.config.data.as_ref().expect("the model names data");
-    let wanted = train::wanted(&built.input, &built.output, model.config.loss);
-    let loaded = train::load(source, data, Some(data), &wanted);
+    let search = Search {
+        folder: data,
+        given: Some(data),
+    };
+    let wanted = train::wanted(&built.input, &built.output, &model.config.loss);
+    let loaded = train::open(source, search).and_then(|source| train::load(source, &wanted));
     let loaded = loaded.unwrap_or_else(|e| panic!("{e}"));
     let batch = model.config.batch_size;
     let session = match device {

@@ -333,7 +333,7 @@ pub fn cross_entropies() -> Vec<Hard> {
 pub fn cross_entropies_of(lists: &[Vec<&Row>]) -> Vec<Hard> {
     let of = |rows: &Vec<&Row>| Hard {
         name: "cross-entropy",
-        op: CrossEntropyLoss.into(),
+        op: CrossEntropyLoss::default().into(),
         types: vec![
             TensorType::batch([rows[0].logits.len() as u32]),
             TensorType::batch([]),

@@ -250,13 +250,16 @@ fn loss() -> impl Strategy<Value = Case> {
         let image = TensorType::batch(dims.clone());
         let w = TensorType::fixed(dims);
         match which {
-            0 => named(CrossEntropyLoss, &[x, t]),
+            0 => named(CrossEntropyLoss::default(), &[x, t]),
             1 => named(CrossEntropyGrad, &[vec![x], vec![t; 5]].concat()),
             2 => named(Correct, &[x, t]),
             3 => named(MseLoss { mean }, &[image.clone(), image]),
             4 => named(MseGrad { mean }, &[image.clone(), image, t]),
             5 => named(Fill, &[TensorType::fixed([])]),
-            _ => named(Sgd, &[w.clone(), w, TensorType::fixed([])]),
+            _ => named(
+                Sgd { lr: 0.1.into() },
+                &[w.clone(), w, TensorType::fixed([])],
+            ),
         }
     })
 }

@@ -11,9 +11,8 @@ use lenetc::backend::cpu::Plan;
 use lenetc::driver::{self, Model};
 use lenetc::ir::{NodeKind, Role, Scalars, Source, StateId, Value};
 use lenetc::nest::interp::{self, Env};
-use lenetc::ops::{Graph, Op, evaluate};
+use lenetc::ops::{Graph, Graphs, Op, evaluate};
 use lenetc::passes::build::Built;
-use lenetc::passes::config::Loss;
 use lenetc::passes::fuse::storage;
 use lenetc_runtime::cuda::{
     Choice, CudaError, Device, Engine, software_configure, software_report,
@@ -149,7 +148,7 @@ impl Feed {
         let outputs = per(&built.output);
         let images = noise(1000, EXAMPLES * per(&built.input), 1.0);
         let byte = |x: &f32| (x * 127.0 + 128.0).round() as u8;
-        let states = (0..).zip(built.graph.states());
+        let states = (0..).zip(built.graphs.step.states());
         Self {
             bytes: bytes.then(|| images.iter().map(byte).collect()),
             images,
@@ -199,51 +198,58 @@ fn decided(g: &Graph, oracle: &BTreeMap<Value, Vec<f64>>) -> bool {
 pub fn check(name: &str, model: &Model, batch: usize, bytes: bool, gpu: Option<Gpu>) -> Option<()> {
     let built = model.build(bytes).ok()?;
     let feed = Feed::new(&built, batch, bytes);
-    let classes = model.config.loss == Loss::CrossEntropy;
+    let classes = model.config.loss.metric().is_some();
     let env = Env::new(batch, RATE.into());
-    let g = model.differentiate(built.graph);
-    let oracle = evaluate(&g, env, |s| value(&feed, classes, s));
-    if !decided(&g, &oracle) {
+    let graphs = model.differentiate(built.graphs);
+    let oracles = graphs
+        .iter()
+        .map(|g| evaluate(g, env, |s| value(&feed, classes, s)));
+    let oracles: Vec<BTreeMap<Value, Vec<f64>>> = oracles.collect();
+    let both = || graphs.iter().zip(&oracles);
+    if !both().all(|(g, oracle)| decided(g, oracle)) {
         return None;
     }
+    let wanted = Wanted {
+        graphs: &graphs,
+        oracles: &oracles,
+    };
     for join in [false, true] {
-        let got = by_groups(&mut g.clone(), join, &feed, classes, env);
-        for o in &g.outputs {
-            let start: Vec<f64> = state(o.role).map_or(vec![], |id| {
-                let state = &feed.states[id.index()];
-                state.iter().map(|&x| x.into()).collect()
-            });
-            compare(
-                &format!("{name} {:?}, joined: {join}", o.role),
-                &got[&o.role],
-                &oracle[&o.value],
-                &start,
-                1e-9,
-            );
+        for (g, oracle) in both() {
+            let got = by_groups(&mut g.clone(), join, &feed, classes, env);
+            for o in &g.outputs {
+                let start: Vec<f64> = state(o.role).map_or(vec![], |id| {
+                    let state = &feed.states[id.index()];
+                    state.iter().map(|&x| x.into()).collect()
+                });
+                let what = format!("{name} {:?}, joined: {join}", o.role);
+                compare(&what, &got[&o.role], &oracle[&o.value], &start, 1e-9);
+            }
         }
         for isa in isas::here() {
-            let plan = driver::plan(g.clone(), join, batch as u32, isa);
-            on_machine(
-                &format!("{name} on {isa}, joined: {join}"),
-                &plan,
-                &feed,
-                classes,
-                &g,
-                &oracle,
-            );
+            let plan = driver::plan(graphs.clone(), join, batch as u32, isa);
+            let name = format!("{name} on {isa}, joined: {join}");
+            on_machine(&name, &plan, &feed, classes, &wanted);
         }
     }
     if let Some(gpu) = gpu {
-        on_gpu(
-            &format!("{name} on {gpu:?}"),
-            gpu,
-            &feed,
-            classes,
-            &g,
-            &oracle,
-        );
+        on_gpu(&format!("{name} on {gpu:?}"), gpu, &feed, classes, &wanted);
     }
     Some(())
+}
+
+/// The graphs of a model, and the values of each as the interpreter has them.
+struct Wanted<'a> {
+    graphs: &'a Graphs,
+    oracles: &'a [BTreeMap<Value, Vec<f64>>],
+}
+
+impl Wanted<'_> {
+    /// The losses of a step's examples in evaluation.
+    fn evaluated(&self) -> Option<&[f64]> {
+        let eval = self.graphs.eval.as_ref().unwrap_or(&self.graphs.step);
+        let oracle = self.oracles.last()?;
+        Some(&oracle[&eval.output_for(Role::Loss)?])
+    }
 }
 
 /// What the software GPU did; else what it found.
@@ -252,14 +258,8 @@ fn fine<T>(name: &str, done: Result<T, CudaError>) -> T {
 }
 
 /// One step of the program for a GPU.
-fn on_gpu(
-    name: &str,
-    gpu: Gpu,
-    feed: &Feed,
-    classes: bool,
-    g: &Graph,
-    oracle: &BTreeMap<Value, Vec<f64>>,
-) {
+fn on_gpu(name: &str, gpu: Gpu, feed: &Feed, classes: bool, wanted: &Wanted) {
+    let (g, oracle) = (&wanted.graphs.step, &wanted.oracles[0]);
     let Gpu {
         multiprocessors,
         warp_order,
@@ -267,7 +267,7 @@ fn on_gpu(
         optimise,
     } = gpu;
     let batch = feed.indices.len() as u32 + spare;
-    let plan = driver::plan_cuda(g.clone(), optimise, batch, multiprocessors);
+    let plan = driver::plan_cuda(wanted.graphs.clone(), optimise, batch, multiprocessors);
     let open = || {
         Device::open(Choice::Software)
             .unwrap_or_else(|e| panic!("tests/run installs and builds what the tests need: {e}"))
@@ -284,6 +284,18 @@ fn on_gpu(
     }
     fine(name, engine.set_parameters(&all));
     let rows = feed.scalars().floats();
+    fine(name, engine.begin(Mode::Eval, &feed.indices, &rows));
+    let evaluated = fine(name, engine.run(1));
+    if let Some(losses) = wanted.evaluated() {
+        let loss = losses.iter().sum::<f64>();
+        compare(
+            &format!("{name}, evaluated"),
+            &[evaluated[0].loss_sum],
+            &[loss],
+            &[],
+            2e-4,
+        );
+    }
     fine(name, engine.begin(Mode::Train, &feed.indices, &rows));
     let results = fine(name, engine.run(1));
     let now = fine(name, engine.parameters());
@@ -309,14 +321,8 @@ fn on_gpu(
 }
 
 /// One step of the compiled program.
-fn on_machine(
-    name: &str,
-    plan: &Plan,
-    feed: &Feed,
-    classes: bool,
-    g: &Graph,
-    oracle: &BTreeMap<Value, Vec<f64>>,
-) {
+fn on_machine(name: &str, plan: &Plan, feed: &Feed, classes: bool, wanted: &Wanted) {
+    let (g, oracle) = (&wanted.graphs.step, &wanted.oracles[0]);
     let mut machine = Machine::new(plan.compile().expect("Cranelift compiles it"), 1);
     for (p, data) in plan.states.iter().zip(&feed.states) {
         machine
@@ -330,6 +336,11 @@ fn on_machine(
         .expect("a thread");
     let scalars = feed.scalars().floats();
     let still = Scalars::new(feed.indices.len(), 0.0).floats();
+    pool.install(|| machine.run(Mode::Eval, examples, &feed.indices, &scalars));
+    if let Some(losses) = wanted.evaluated() {
+        let got: Vec<f64> = machine.losses().iter().map(|&x| x.into()).collect();
+        compare(&format!("{name}, evaluated"), &got, losses, &[], 2e-4);
+    }
     // A step taken apart, at a rate of 0, gives the same losses and changes nothing.
     pool.install(|| machine.profile(examples, &feed.indices, &still));
     let apart = machine.losses().to_vec();

@@ -69,6 +69,19 @@ pub fn find(name: Named, explicit: Option<&Path>, wanted: &Wanted) -> Result<Fou
     find_in(name, explicit, wanted, &Environment::of_process())
 }
 
+/// The place that [`find`] would read, which is not read yet.
+pub(super) fn locate(name: Named, explicit: Option<&Path>) -> Result<Origin, DataError> {
+    locate_in(name, explicit, &Environment::of_process())
+}
+
+/// Reads what lies in a place.
+pub(super) fn load_from(origin: Origin, wanted: &Wanted) -> Result<Dataset, DataError> {
+    match origin {
+        Origin::Folder(dir) => load(&dir, wanted),
+        Origin::Subset => subset_as(wanted),
+    }
+}
+
 /// Where the files of MNIST are to be had; Debian packages Fashion-MNIST alone.
 const MNIST_FILES: &str = "\
 they are
@@ -115,26 +128,33 @@ fn find_in(
     wanted: &Wanted,
     environment: &Environment,
 ) -> Result<Found, DataError> {
-    let load = |dir| load(dir, wanted);
+    let origin = locate_in(name, explicit, environment)?;
+    let dataset = load_from(origin.clone(), wanted)?;
+    Ok(Found { dataset, origin })
+}
+
+fn locate_in(
+    name: Named,
+    explicit: Option<&Path>,
+    environment: &Environment,
+) -> Result<Origin, DataError> {
     if let Some(dir) = explicit {
-        return load(below(dir, name)?.unwrap_or_else(|| dir.into()));
+        let own = below(dir, name)?.unwrap_or_else(|| dir.into());
+        return Ok(Origin::Folder(own));
     }
     if let Some(dir) = &environment.data
         && let Some(dir) = below(dir, name)?
     {
-        return load(dir);
+        return Ok(Origin::Folder(dir));
     }
     let own = own_folders(name, environment);
     for dir in &own {
         if exists(dir)? {
-            return load(dir.clone());
+            return Ok(Origin::Folder(dir.clone()));
         }
     }
     match name {
-        Named::FashionMnist => Ok(Found {
-            dataset: subset_as(wanted)?,
-            origin: Origin::Subset,
-        }),
+        Named::FashionMnist => Ok(Origin::Subset),
         Named::Mnist => Err(DataError::NotFound {
             name: name.name(),
             files: MNIST_FILES,
@@ -187,18 +207,15 @@ fn exists(dir: &Path) -> Result<bool, DataError> {
 }
 
 /// The named sets have test examples; a folder without them is not whole.
-fn load(dir: PathBuf, wanted: &Wanted) -> Result<Found, DataError> {
-    let dataset = load_folder(&dir, wanted)?;
+fn load(dir: &Path, wanted: &Wanted) -> Result<Dataset, DataError> {
+    let dataset = load_folder(dir, wanted)?;
     if dataset.test.is_none() {
         return Err(DataError::MissingFile {
-            path: dir,
+            path: dir.into(),
             file: "t10k-images-idx3-ubyte".into(),
         });
     }
-    Ok(Found {
-        dataset,
-        origin: Origin::Folder(dir),
-    })
+    Ok(dataset)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::elements::{Array, Kind, MAX_INFLATION, read_header};
+use super::open::{Held, Schema};
 use super::{DataError, Dataset, Place, Split, TargetKind, Wanted};
 use crate::foreign;
 
@@ -23,6 +24,36 @@ const TYPES: [&str; 6] = ["ubyte", "byte", "short", "int", "float", "double"];
 /// Images are `[N, …]` with the sizes that are wanted, where bytes stay bytes and all else becomes f32. Labels are `[N]`
 /// whole numbers for classes, or `[N, …]` with the sizes wanted for values.
 pub fn load_folder(dir: &Path, wanted: &Wanted) -> Result<Dataset, DataError> {
+    look(dir)?;
+    let mut files = Vec::new();
+    let mut read = |part| split(dir, part, wanted, &mut files);
+    let train = read("train")?;
+    let test = has_part(dir, "t10k").then(|| read("t10k")).transpose()?;
+    Dataset::new(dir, files, train, test)
+}
+
+/// What the headers of the training files say.
+pub(super) fn schema(dir: &Path) -> Result<Schema, DataError> {
+    look(dir)?;
+    let [images, labels] = paths(dir, "train")?;
+    Ok(schema_of(&open(&images)?, &open(&labels)?))
+}
+
+/// What the headers of the subset say.
+pub(super) fn subset_schema() -> Result<Schema, DataError> {
+    let images = compiled_in(TRAIN_IMAGES, "images")?;
+    Ok(schema_of(&images, &compiled_in(TRAIN_LABELS, "labels")?))
+}
+
+fn schema_of(images: &Array, labels: &Array) -> Schema {
+    Schema {
+        inputs: Held::of(images),
+        targets: Held::of(labels),
+    }
+}
+
+/// Fails where the folder is none or holds no file of a data set.
+fn look(dir: &Path) -> Result<(), DataError> {
     match std::fs::metadata(dir) {
         Ok(m) if m.is_dir() => {}
         Ok(_) => return Err(DataError::NoFolder { path: dir.into() }),
@@ -37,11 +68,7 @@ pub fn load_folder(dir: &Path, wanted: &Wanted) -> Result<Dataset, DataError> {
     if !holds_data(dir) {
         return Err(DataError::NoDataSet { path: dir.into() });
     }
-    let mut files = Vec::new();
-    let mut read = |part| split(dir, part, wanted, &mut files);
-    let train = read("train")?;
-    let test = has_part(dir, "t10k").then(|| read("t10k")).transpose()?;
-    Dataset::new(dir, files, train, test)
+    Ok(())
 }
 
 /// Whether the folder holds a file that only a data set has, be the set whole or not.
@@ -62,16 +89,21 @@ fn split(
     wanted: &Wanted,
     files: &mut Vec<PathBuf>,
 ) -> Result<Split, DataError> {
+    let [images, labels] = paths(dir, part)?;
+    let split = pair(open(&images)?, open(&labels)?, wanted)?;
+    files.extend([images, labels]);
+    Ok(split)
+}
+
+/// The files of a pair.
+fn paths(dir: &Path, part: &str) -> Result<[PathBuf; 2], DataError> {
     let path = |what, rank| {
         file(dir, part, what).ok_or_else(|| DataError::MissingFile {
             path: dir.into(),
             file: format!("{part}-{what}-idx{rank}-ubyte"),
         })
     };
-    let (images, labels) = (path("images", 3)?, path("labels", 1)?);
-    let split = pair(open(&images)?, open(&labels)?, wanted)?;
-    files.extend([images, labels]);
-    Ok(split)
+    Ok([path("images", 3)?, path("labels", 1)?])
 }
 
 /// Shapes are looked at before elements are read.
@@ -180,6 +212,10 @@ fn element(code: u8) -> Option<Kind> {
     }
 }
 
+/// The training part of the subset.
+const TRAIN_IMAGES: &[u8] = include_bytes!("../../data/fashion-mnist/train-images-idx3-ubyte.gz");
+const TRAIN_LABELS: &[u8] = include_bytes!("../../data/fashion-mnist/train-labels-idx1-ubyte.gz");
+
 /// The first 10,000 training and the first 2,000 test examples of Fashion-MNIST, which are compiled in: bytes of
 /// shape `[1, 28, 28]` in ten classes.
 pub fn subset() -> Dataset {
@@ -199,10 +235,7 @@ pub(super) fn subset_as(wanted: &Wanted) -> Result<Dataset, DataError> {
         );
         pair(images, labels, wanted)
     };
-    let train = split(
-        include_bytes!("../../data/fashion-mnist/train-images-idx3-ubyte.gz"),
-        include_bytes!("../../data/fashion-mnist/train-labels-idx1-ubyte.gz"),
-    )?;
+    let train = split(TRAIN_IMAGES, TRAIN_LABELS)?;
     let test = split(
         include_bytes!("../../data/fashion-mnist/t10k-images-idx3-ubyte.gz"),
         include_bytes!("../../data/fashion-mnist/t10k-labels-idx1-ubyte.gz"),

@@ -14,6 +14,7 @@ mod idx;
 mod inline;
 mod npy;
 mod npz;
+mod open;
 mod order;
 
 pub use elements::Number;
@@ -23,6 +24,7 @@ pub use fit::{TargetKind, Wanted};
 pub use idx::{load_folder, subset};
 pub use inline::{Written, load_inline};
 pub use npz::load_npz;
+pub use open::{Held, Numbers, Opened, Schema};
 
 /// The largest array that is read, in bytes.
 const MAX_BYTES: u64 = 4 << 30;

@@ -11,6 +11,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::elements::{Array, MAX_INFLATION};
+use super::open::{Held, Schema};
 use super::{DataError, Dataset, Place, Split, Wanted, npy};
 use crate::foreign;
 
@@ -24,21 +25,20 @@ const NAMES_SHOWN: usize = 10;
 /// classes, or `[N, …]` with the sizes wanted for values.
 pub fn load_npz(path: &Path, wanted: &Wanted) -> Result<Dataset, DataError> {
     let mut archive = Archive::open(path)?;
-    let [plain, long] =
-        [["x", "y"], ["x_train", "y_train"]].map(|pair| pair.map(|name| archive.has(name)));
-    let train = match (plain.contains(&true), long.contains(&true)) {
-        (true, true) => {
-            return Err(DataError::TwoTrainingSets {
-                path: path.into(),
-                holds: archive.holds(),
-            });
-        }
-        (false, true) => archive.split(["x_train", "y_train"], wanted)?,
-        _ => archive.split(["x", "y"], wanted)?,
-    };
+    let train = archive.split(archive.training()?, wanted)?;
     let has_test = archive.has("x_test") || archive.has("y_test");
     let test = has_test.then(|| archive.split(["x_test", "y_test"], wanted));
     Dataset::new(path, vec![path.into()], train, test.transpose()?)
+}
+
+/// What the headers of the training arrays say.
+pub(super) fn schema(path: &Path) -> Result<Schema, DataError> {
+    let mut archive = Archive::open(path)?;
+    let [x, y] = archive.training()?;
+    archive.whole([x, y])?;
+    let inputs = Held::of(&archive.array(x)?);
+    let targets = Held::of(&archive.array(y)?);
+    Ok(Schema { inputs, targets })
 }
 
 struct Archive<'p> {
@@ -88,12 +88,28 @@ impl<'p> Archive<'p> {
         self.zip.index_for_name(&entry(array)).is_some()
     }
 
-    fn split(&mut self, [x, y]: [&str; 2], wanted: &Wanted) -> Result<Split, DataError> {
-        for array in [x, y] {
-            if !self.has(array) {
-                return Err(self.missing(array));
-            }
+    /// The names of the arrays that are trained on.
+    fn training(&self) -> Result<[&'static str; 2], DataError> {
+        let (plain, long) = (["x", "y"], ["x_train", "y_train"]);
+        let any = |pair: [&str; 2]| pair.into_iter().any(|name| self.has(name));
+        match (any(plain), any(long)) {
+            (true, true) => Err(DataError::TwoTrainingSets {
+                path: self.path.into(),
+                holds: self.holds(),
+            }),
+            (false, true) => Ok(long),
+            _ => Ok(plain),
         }
+    }
+
+    /// Fails where an array is missing.
+    fn whole(&self, arrays: [&str; 2]) -> Result<(), DataError> {
+        let missing = arrays.into_iter().find(|array| !self.has(array));
+        missing.map_or(Ok(()), |array| Err(self.missing(array)))
+    }
+
+    fn split(&mut self, [x, y]: [&str; 2], wanted: &Wanted) -> Result<Split, DataError> {
+        self.whole([x, y])?;
         self.array(x)?.check_inputs(wanted)?;
         let targets = self.array(y)?.targets(&wanted.targets)?;
         Split::read(self.array(x)?, targets, wanted)

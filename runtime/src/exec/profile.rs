@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Call, Examples, Frame, Machine, Mode, Phase, Uniforms, reduce, share, uniforms, with_shard,
-    with_shard_kept,
+    Call, Examples, Frame, Machine, Mode, Phase, Uniforms, reduce, shards, share, uniforms,
+    with_shard,
 };
 
 /// Reads of the clock that tell what one costs.
@@ -27,11 +27,11 @@ pub struct Timing {
 /// One step of training, taken apart.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
-    /// The calls in their order: those of each block, then those of the end of the step.
+    /// The calls in their order, phase by phase.
     pub calls: Vec<Timing>,
     /// Setting the shards to zero.
     pub clearing: Duration,
-    /// Adding the shards up, [`Phase::Reduce`].
+    /// Adding the shards up.
     pub reduction: Duration,
 }
 
@@ -67,10 +67,10 @@ impl Machine {
     ///
     /// Panics as [`Machine::run`] does.
     pub fn profile(&mut self, examples: Examples, indices: &[u32], scalars: &[f32]) -> Profile {
-        let frame = self.begin(examples, indices);
+        let frame = self.begin(Mode::Train, examples, indices);
         let (images, n) = (indices.len(), self.program.block);
         let blocks = images.div_ceil(n);
-        let shards = self.shards_for(Mode::Train, blocks);
+        let shards = shards(blocks, self.program.shard_bytes);
         let frame = Frame {
             arena: self.arenas[0].start(),
             ..frame
@@ -78,12 +78,12 @@ impl Machine {
         let mut profile = Profile::default();
         let mut watch = Stopwatch::start();
         for phase in &self.program.train {
+            let timings = profile.add(phase.calls());
+            watch.restart();
             match phase {
-                Phase::Blocks(calls) => {
-                    let timings = profile.add(calls);
-                    watch.restart();
+                Phase::Blocks { calls, sums } => {
                     for s in 0..shards {
-                        let frame = with_shard(frame, &self.shards, s, Mode::Train);
+                        let frame = with_shard(frame, &self.shards, s, sums);
                         profile.clearing += watch.lap();
                         for b in share(blocks, shards, s) {
                             let (frame, u) = (frame.block(b, n), uniforms(images, n, b, scalars));
@@ -91,19 +91,15 @@ impl Machine {
                             timed(&frame, calls, &u, timings, &mut watch);
                         }
                     }
-                }
-                Phase::Reduce => {
                     watch.restart();
-                    reduce(&self.shards[..shards], self.program.shard_bytes);
+                    if !sums.is_empty() {
+                        reduce(&self.shards[..shards], sums);
+                    }
                     profile.reduction += watch.lap();
                 }
                 Phase::Once(calls) => {
-                    let timings = profile.add(calls);
-                    let frame = with_shard_kept(frame, &self.shards);
-                    watch.restart();
                     let u = uniforms(images, n, 0, scalars);
-                    let timings = &mut profile.calls[timings];
-                    timed(&frame, calls, &u, timings, &mut watch);
+                    timed(&frame, calls, &u, &mut profile.calls[timings], &mut watch);
                 }
             }
         }

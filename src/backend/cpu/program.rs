@@ -1,28 +1,23 @@
-//! From groups of operators to a program: block size, kernels, the place of every value, phases.
-//!
-//! Values with one entry for each image live in the worker's arena, by liveness; losses and the counts of right
-//! answers in arrays of the whole batch; gradients of parameters in the shard; a state's next value where
-//! the state is. Groups without a batch axis (the optimizer) run once, after the shards are added up; all
-//! others run for every block.
+//! From groups of operators to a program: block size, kernels, phases.
 //!
 //! Does not know operators, nor how a kernel computes.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use lenetc_runtime::exec::{Call, Phase, Place, Program};
 
 use super::choose::{Chosen, choose};
 use super::code::{Code, CodeError, Isa, Wide};
-use crate::backend::memory::{self, Interval};
+use super::places::{OfBlocks, Placed};
 use crate::backend::origin::Origin;
-use crate::backend::values::{
-    StateLayout, StatePlace, needed_for_eval, padded_bytes, touches_batch,
-};
-use crate::ir::{DType, Leading, NodeId, NodeKind, Role, Source, Value};
+use crate::backend::phases::{Slot, Work};
+use crate::backend::values::{Part, StateLayout, StatePlace, needed_for_eval};
+use crate::ir::{Leading, NodeId, Value};
 use crate::nest::Macs;
 use crate::nest::loops::Kernel;
 use crate::ops::Graph;
-use crate::passes::fuse::{Group, storage};
+use crate::passes::fuse::Group;
 
 /// Vectors in a block at most. Constants, not the machine's caches, decide: block sizes are part of the order of
 /// sums, and results must not depend on the machine.
@@ -32,13 +27,28 @@ const ONE_IN: u32 = 4;
 /// A worker's arena should stay below this, so that it fits the second-level cache beside the weights.
 const ARENA_BYTES: u64 = 5 << 18;
 
-/// How often a step of training calls a kernel.
+/// The modes that a kernel runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// For every block of images.
-    Blocks,
-    /// Once, behind the sum of shards.
-    Once,
+pub struct Modes {
+    pub train: bool,
+    pub eval: bool,
+}
+
+impl Modes {
+    const TRAIN: Modes = Modes {
+        train: true,
+        eval: false,
+    };
+    const EVAL: Modes = Modes {
+        train: false,
+        eval: true,
+    };
+
+    /// Of each group of a step whose evaluation is a part of it.
+    fn of_step(part: Part) -> Vec<Modes> {
+        let needed = needed_for_eval(part.graph, part.groups).into_iter();
+        needed.map(|eval| Modes { train: true, eval }).collect()
+    }
 }
 
 /// A kernel and all that is known of it.
@@ -47,9 +57,9 @@ pub struct Step {
     pub chosen: Chosen,
     /// Of each buffer of the kernel where it lies.
     pub places: Vec<Place>,
-    pub work: Work,
-    /// Whether the loss, the count of right answers or the logits depend on it.
-    pub eval: bool,
+    /// When it runs, in its modes.
+    pub slot: Slot,
+    pub modes: Modes,
     /// The operators that it computes.
     pub nodes: Vec<NodeId>,
     /// The same by their names, with the layers that they are of.
@@ -67,6 +77,11 @@ impl Step {
     pub fn kernel(&self) -> &Kernel {
         &self.chosen.kernel
     }
+
+    /// How often a step calls it.
+    pub fn work(&self) -> Work {
+        self.slot.work()
+    }
 }
 
 /// Where everything lies, and what is called in which order, before the code is in executable memory.
@@ -74,53 +89,97 @@ pub struct Plan {
     pub isa: Isa,
     /// Images in a block.
     pub block: u32,
-    /// In the order of the graph; [`Plan::in_order`] has that of their calls.
+    /// In the order of the graph, those of evaluation alone last; [`Plan::in_order`] has the order of a step's calls.
     pub steps: Vec<Step>,
     pub states: Vec<StatePlace>,
     pub arena_bytes: u64,
+    /// What a block keeps for later phases.
+    pub kept_bytes: u64,
     pub shard_bytes: u64,
+    /// Where in a shard the sums of each slot lie.
+    sums: BTreeMap<Slot, Range<usize>>,
+    /// What is computed once a step and is no state.
+    pub step_bytes: u64,
     pub parameter_bytes: u64,
 }
 
-/// Plans the groups of a graph for batches of `batch` images.
-pub fn plan(g: &Graph, groups: &[Group], batch: u32, isa: Isa) -> Plan {
-    let fixed = Fixed::new(g, groups);
+/// Plans a step and, where it is no part of that, evaluation, for batches of `batch` images.
+pub fn plan(step: Part, eval: Option<Part>, batch: u32, isa: Isa) -> Plan {
+    let states = StateLayout::new(step.graph);
+    let of_step = Placed::new(step, &states);
+    let of_eval = eval.map(|part| Placed::new(part, &states));
+    let all = || [Some(&of_step), of_eval.as_ref()].into_iter().flatten();
     let lanes = isa.lanes();
     let largest = lanes * MOST_VECTORS;
-    let large = batch > lanes && arena(g, groups, &fixed, largest, lanes).1 <= ARENA_BYTES;
-    let block = match large {
+    let fits = |part: &Placed| part.of_blocks(largest, lanes).arena_bytes <= ARENA_BYTES;
+    let block = match batch > lanes && all().all(fits) {
         true => largest,
         false if batch <= lanes / ONE_IN => 1,
         false => lanes,
     };
-    let (arena, arena_bytes) = arena(g, groups, &fixed, block, lanes);
-    let place = |v: &Value| fixed.places.get(v).copied().unwrap_or_else(|| arena[v]);
-    let step = |(group, eval): (&Group, bool)| {
+    let planner = Planner { block, batch, isa };
+    let of_blocks: Vec<OfBlocks> = all().map(|part| part.of_blocks(block, lanes)).collect();
+    let modes = match &of_eval {
+        Some(_) => vec![Modes::TRAIN; step.groups.len()],
+        None => Modes::of_step(step),
+    };
+    let mut steps = planner.steps(&of_step, &of_blocks[0], &modes);
+    if let (Some(part), Some(of_blocks)) = (&of_eval, of_blocks.get(1)) {
+        let modes = vec![Modes::EVAL; part.slots.len()];
+        steps.extend(planner.steps(part, of_blocks, &modes));
+    }
+    let most = |bytes: &dyn Fn(&OfBlocks) -> u64| of_blocks.iter().map(bytes).max().unwrap_or(0);
+    Plan {
+        isa,
+        block,
+        steps,
+        arena_bytes: most(&|of_blocks| of_blocks.arena_bytes),
+        kept_bytes: most(&|of_blocks| of_blocks.kept_bytes),
+        step_bytes: all().map(|part| part.fixed.step_bytes).max().unwrap_or(0),
+        shard_bytes: of_step.fixed.shard_bytes,
+        sums: of_step.fixed.sums,
+        parameter_bytes: states.bytes,
+        states: states.places,
+    }
+}
+
+/// What the kernels of a plan are made for.
+struct Planner {
+    block: u32,
+    batch: u32,
+    isa: Isa,
+}
+
+impl Planner {
+    /// The kernels of a part, each of these modes.
+    fn steps(&self, placed: &Placed, of_blocks: &OfBlocks, modes: &[Modes]) -> Vec<Step> {
+        let numbered = modes.iter().enumerate();
+        numbered
+            .map(|(k, &modes)| self.step(placed, of_blocks, k, modes))
+            .collect()
+    }
+
+    fn step(&self, placed: &Placed, of_blocks: &OfBlocks, at: usize, modes: Modes) -> Step {
+        let (g, group, slot) = (placed.part.graph, &placed.part.groups[at], placed.slots[at]);
+        let place = |v: &Value| {
+            let fixed = placed.fixed.place(*v, slot);
+            fixed.unwrap_or_else(|| of_blocks.places[v])
+        };
         let places: Vec<Place> = group.values().iter().map(place).collect();
-        let (work, images) = match touches_batch(g, group) {
-            true => (Work::Blocks, batch.min(block)),
-            false => (Work::Once, batch),
+        let images = match slot.work() {
+            Work::Blocks => self.batch.min(self.block),
+            Work::Once => self.batch,
         };
         Step {
-            chosen: choose(&group.nest, isa, block),
+            chosen: choose(&group.nest, self.isa, self.block),
             bytes: bytes_an_image(g, group, &places, images),
             places,
-            work,
-            eval,
+            slot,
+            modes,
             nodes: group.nodes.clone(),
             origin: Origin::of(g, &group.nodes),
             macs: group.nest.macs(),
         }
-    };
-    let steps = groups.iter().zip(needed_for_eval(g, groups));
-    Plan {
-        isa,
-        block,
-        steps: steps.map(step).collect(),
-        parameter_bytes: fixed.states.bytes,
-        states: fixed.states.places,
-        arena_bytes,
-        shard_bytes: fixed.shard_bytes,
     }
 }
 
@@ -128,18 +187,26 @@ impl Plan {
     /// Bytes that a run on `threads` threads takes for batches of `batch` images, data aside.
     pub fn run_bytes(&self, batch: u32, threads: usize) -> u64 {
         let shard = usize::try_from(self.shard_bytes).unwrap_or(usize::MAX);
-        let blocks = batch.div_ceil(self.block) as usize;
-        let shards = lenetc_runtime::exec::shards(blocks, shard) as u64;
-        self.parameter_bytes
-            .saturating_add(self.shard_bytes.saturating_mul(shards))
-            .saturating_add(self.arena_bytes.saturating_mul(threads as u64))
-            .saturating_add(u64::from(batch) * 16)
+        let blocks = u64::from(batch.div_ceil(self.block));
+        let shards = lenetc_runtime::exec::shards(blocks as usize, shard) as u64;
+        [
+            self.parameter_bytes,
+            self.step_bytes,
+            self.shard_bytes.saturating_mul(shards),
+            self.arena_bytes.saturating_mul(threads as u64),
+            self.kept_bytes.saturating_mul(blocks),
+            u64::from(batch) * 16,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
     }
 
     /// The kernels in the order in which a step of training first calls them.
     pub fn in_order(&self) -> impl Iterator<Item = &Step> {
-        let of = |work| self.steps.iter().filter(move |step| step.work == work);
-        of(Work::Blocks).chain(of(Work::Once))
+        let trained = self.steps.iter().filter(|step| step.modes.train);
+        let mut steps: Vec<&Step> = trained.collect();
+        steps.sort_by_key(|step| step.slot);
+        steps.into_iter()
     }
 
     /// Compiles the kernels and puts the program together.
@@ -147,30 +214,44 @@ impl Plan {
         let kernels: Vec<&Kernel> = self.steps.iter().map(Step::kernel).collect();
         let wide: Vec<&Wide> = self.steps.iter().map(|step| &step.chosen.code).collect();
         let code = Code::link(&kernels, &wide)?;
-        let calls = |keep: &dyn Fn(&Step) -> bool| -> Vec<Call> {
-            let numbered = self.steps.iter().enumerate();
-            let kept = numbered.filter(|(_, step)| keep(step));
-            let call = kept.map(|(k, step)| Call {
-                name: step.kernel().name.clone(),
-                macs: step.macs.terms,
-                bytes: step.bytes,
-                entry: code.entry(k),
-                buffers: step.places.clone(),
+        let phases = |keep: &dyn Fn(&Step) -> bool| {
+            let mut phases: BTreeMap<Slot, Vec<Call>> = BTreeMap::new();
+            for (k, step) in self.steps.iter().enumerate().filter(|(_, step)| keep(step)) {
+                phases.entry(step.slot).or_default().push(Call {
+                    name: step.kernel().name.clone(),
+                    macs: step.macs.terms,
+                    bytes: step.bytes,
+                    entry: code.entry(k),
+                    buffers: step.places.clone(),
+                });
+            }
+            let phases = phases.into_iter().map(|(slot, calls)| match slot.work() {
+                Work::Once => Phase::Once(calls),
+                Work::Blocks => Phase::Blocks {
+                    sums: self.sums.get(&slot).cloned().unwrap_or_default(),
+                    calls,
+                },
             });
-            call.collect()
+            phases.collect()
         };
-        let mut train = vec![Phase::Blocks(calls(&|step| step.work == Work::Blocks))];
-        let once = calls(&|step| step.work == Work::Once);
-        if !once.is_empty() {
-            train.extend([Phase::Reduce, Phase::Once(once)]);
-        }
+        let eval = |mut phases: Vec<Phase>| {
+            // Nothing is summed.
+            for phase in &mut phases {
+                if let Phase::Blocks { sums, .. } = phase {
+                    *sums = 0..0;
+                }
+            }
+            phases
+        };
         Ok(Program {
             block: self.block as usize,
             arena_bytes: self.arena_bytes as usize,
+            kept_bytes: self.kept_bytes as usize,
             shard_bytes: self.shard_bytes as usize,
+            step_bytes: self.step_bytes as usize,
             parameter_bytes: self.parameter_bytes as usize,
-            train,
-            eval: vec![Phase::Blocks(calls(&|step| step.eval))],
+            train: phases(&|step| step.modes.train),
+            eval: eval(phases(&|step| step.modes.eval)),
             code: Box::new(code),
         })
     }
@@ -190,101 +271,4 @@ fn bytes_an_image(g: &Graph, group: &Group, places: &[Place], images: u32) -> f6
         }
     });
     bytes.sum()
-}
-
-/// Values that do not lie in the arena.
-struct Fixed {
-    places: BTreeMap<Value, Place>,
-    states: StateLayout,
-    shard_bytes: u64,
-}
-
-impl Fixed {
-    fn new(g: &Graph, groups: &[Group]) -> Self {
-        let mut f = Self {
-            places: BTreeMap::new(),
-            states: StateLayout::new(g),
-            shard_bytes: 0,
-        };
-        for id in g.topological() {
-            let NodeKind::Source(source) = &g.node(id).kind else {
-                continue;
-            };
-            let value = Value {
-                node: id,
-                output: 0,
-            };
-            let place = match source {
-                Source::Images => Place::Inputs,
-                Source::Targets => Place::Targets,
-                Source::Indices => Place::Indices,
-                Source::State(id) => Place::Parameters(f.states.places[id.index()].offset_bytes),
-                Source::Scalar(_) | Source::Constant(_) => continue,
-            };
-            f.places.insert(value, place);
-        }
-        for o in &g.outputs {
-            let place = match o.role {
-                Role::Loss => Place::Losses,
-                Role::Correct => Place::Correct,
-                Role::Logits => continue,
-                Role::Next(id) => Place::Parameters(f.states.places[id.index()].offset_bytes),
-            };
-            f.places.insert(storage(g, o.value), place);
-        }
-        for v in groups.iter().flat_map(Group::stores) {
-            if g.ty(v).leading == Leading::None && !f.places.contains_key(&v) {
-                f.places.insert(v, Place::Shard(f.shard_bytes as usize));
-                f.shard_bytes += padded_bytes(g, v);
-            }
-        }
-        f
-    }
-}
-
-/// The arena for blocks of `block` images: the place of each value, and its bytes. Behind one image a vector may be
-/// read.
-fn arena(
-    g: &Graph,
-    groups: &[Group],
-    fixed: &Fixed,
-    block: u32,
-    lanes: u32,
-) -> (BTreeMap<Value, Place>, u64) {
-    let mut values: Vec<Value> = Vec::new();
-    let mut intervals: Vec<Interval> = Vec::new();
-    let mut number: BTreeMap<Value, usize> = BTreeMap::new();
-    for (step, group) in groups.iter().enumerate() {
-        for v in group.stores() {
-            if !fixed.places.contains_key(&v) {
-                number.insert(v, values.len());
-                values.push(v);
-                debug_assert_eq!(g.ty(v).dtype, DType::F32, "results are f32");
-                let images = g.ty(v).elements().saturating_mul(u64::from(block));
-                let beyond = if block == 1 {
-                    super::schedule::beyond(lanes)
-                } else {
-                    0
-                };
-                let images = images.saturating_add(beyond);
-                intervals.push(Interval {
-                    bytes: images.saturating_mul(4),
-                    born: step,
-                    dies: step,
-                });
-            }
-        }
-        for v in group.reads() {
-            if let Some(&k) = number.get(&v) {
-                intervals[k].dies = step;
-            }
-        }
-    }
-    let (offsets, total) = memory::place(&intervals);
-    let places = values
-        .into_iter()
-        .zip(offsets)
-        .map(|(v, at)| (v, Place::Arena(at as usize)))
-        .collect();
-    (places, total)
 }

@@ -93,13 +93,16 @@ fn reading(group: &Group, v: Value) -> Option<u32> {
     operands.find(|&k| group.inputs.get(k as usize) == Some(&v))
 }
 
-/// The launches of a step over these groups, in order, but for what runs once a step.
-pub fn form(g: &Graph, groups: &[Group], classes: &Classes, batch: u32) -> Vec<Launch> {
-    let touching: Vec<usize> = (0..groups.len())
-        .filter(|&k| touches_batch(g, &groups[k]))
-        .collect();
+/// The launches of these groups of a phase, in order.
+pub fn form(
+    g: &Graph,
+    groups: &[Group],
+    classes: &Classes,
+    phase: &[usize],
+    batch: u32,
+) -> Vec<Launch> {
     let summed = |k: &usize| groups[*k].stores().iter().all(|&v| !g.ty(v).is_batch());
-    let (gradients, images): (Vec<usize>, Vec<usize>) = touching.into_iter().partition(summed);
+    let (gradients, images): (Vec<usize>, Vec<usize>) = phase.iter().partition(|k| summed(k));
     let key = |round: &[usize]| classes.key(groups, round);
     let level = |level: &[usize]| {
         let rounds = level.iter().map(|&k| vec![k]).collect();
@@ -119,18 +122,11 @@ pub fn form(g: &Graph, groups: &[Group], classes: &Classes, batch: u32) -> Vec<L
     out
 }
 
-/// What runs once a step, each group a round.
-pub fn once(g: &Graph, groups: &[Group]) -> Vec<Vec<usize>> {
-    let all = 0..groups.len();
-    let once = all.filter(|&k| !touches_batch(g, &groups[k]));
-    once.map(|k| vec![k]).collect()
-}
-
-/// Groups by the length of the longest path to them.
-fn levels(groups: &[Group], images: &[usize]) -> Vec<Vec<usize>> {
+/// Groups by the length of the longest path to them among these.
+pub fn levels(groups: &[Group], among: &[usize]) -> Vec<Vec<usize>> {
     let mut made: BTreeMap<Value, usize> = BTreeMap::new();
     let mut out: Vec<Vec<usize>> = Vec::new();
-    for &k in images {
+    for &k in among {
         let reads = groups[k].reads();
         let behind = reads.iter().filter_map(|v| made.get(v));
         let level = behind.map(|&l| l + 1).max().unwrap_or(0);

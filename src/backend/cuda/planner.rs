@@ -13,6 +13,7 @@ use super::schedule::{self, Home, Images, Options};
 use super::segments::{Classes, Launch, Numbers, Segment, Work, pack, values};
 use crate::backend::memory::{self, Interval};
 use crate::backend::origin::Origin;
+use crate::backend::phases::{self, Slot};
 use crate::backend::values::{StateLayout, padded_bytes};
 use crate::ir::{Leading, NodeId, NodeKind, Role, Source, StateId, Value};
 use crate::nest::loops::{BufId, Buffer, Dim, Kernel, Kind, Space, Stmt};
@@ -89,42 +90,81 @@ impl<'a> Planner<'a> {
 
     /// Plans all launches of a step.
     pub fn run(&mut self) {
-        let launches = launches::form(self.g, self.groups, &self.classes, self.options.batch);
-        self.place_images(&launches);
-        self.launches(&launches);
-        // In how many shards a sum lies is known once it is planned.
-        let updates = launches::once(self.g, self.groups);
-        let key = |round: &[usize]| self.key(round);
-        let (g, batch) = (self.g, self.options.batch);
-        let updates = pack(g, self.groups, batch, Work::Update, updates, key);
-        self.launches(&updates);
+        let slots = phases::slots(self.g, self.groups);
+        let mut of_slots: BTreeMap<Slot, Vec<usize>> = BTreeMap::new();
+        for (k, &slot) in slots.iter().enumerate() {
+            of_slots.entry(slot).or_default().push(k);
+        }
+        let form = |(slot, phase): (&Slot, &Vec<usize>)| {
+            let batch = self.options.batch;
+            let form = |phase| launches::form(self.g, self.groups, &self.classes, phase, batch);
+            (slot.work() == phases::Work::Blocks).then(|| (*slot, form(phase)))
+        };
+        let mut formed: BTreeMap<Slot, Vec<Launch>> = of_slots.iter().filter_map(form).collect();
+        self.place_images(formed.values().flatten());
+        let last = of_slots.keys().next_back().copied();
+        for (slot, groups) in &of_slots {
+            match formed.remove(slot) {
+                Some(launches) => self.launches(&launches, None),
+                None => self.once(groups, Some(*slot) == last),
+            }
+        }
+        self.account();
         // An update moves on to the next batch; where there is none, a launch of its own does.
         if self.units.iter().all(|u| u.extra != Some(Extra::Advance)) {
+            let accounted = self.units.iter().any(|u| u.extra == Some(Extra::Account));
             self.units.push(match self.g.output_for(Role::Loss) {
-                Some(_) => Unit::close(self.options),
-                None => Unit::advance(self.options),
+                Some(_) if !accounted => Unit::close(self.options),
+                _ => Unit::advance(self.options),
             });
         }
     }
 
-    /// Plans launches. The last sums of a step account for the loss, and its last update moves on.
-    fn launches(&mut self, launches: &[Launch]) {
+    /// Plans what runs once, between two phases or at the `end` of the step. In how many shards a sum lies is known once
+    /// it is planned.
+    fn once(&mut self, groups: &[usize], end: bool) {
+        let work = match end {
+            true => Work::Update,
+            false => Work::Between,
+        };
+        let levels = launches::levels(self.groups, groups);
+        for (k, level) in levels.iter().enumerate() {
+            let rounds = level.iter().map(|&k| vec![k]).collect();
+            let key = |round: &[usize]| self.key(round);
+            let launches = pack(self.g, self.groups, self.options.batch, work, rounds, key);
+            let last = end && k + 1 == levels.len();
+            self.launches(&launches, last.then_some(Extra::Advance));
+        }
+    }
+
+    /// Plans launches; the last of them does this beside.
+    fn launches(&mut self, launches: &[Launch], extra: Option<Extra>) {
         for (k, launch) in launches.iter().enumerate() {
-            let last = launches.get(k + 1).is_none();
-            let extra = match launch.work {
-                Work::Gradients if last => Some(Extra::Account),
-                Work::Update if last => Some(Extra::Advance),
-                _ => None,
-            };
-            self.launch(launch, extra);
+            let last = k + 1 == launches.len();
+            self.launch(launch, extra.filter(|_| last));
+        }
+    }
+
+    /// The last sums of a step, behind the losses and before the updates, account for the loss.
+    fn account(&mut self) {
+        let Some(loss) = self.g.output_for(Role::Loss).map(|v| storage(self.g, v)) else {
+            return;
+        };
+        let place = self.places[&loss];
+        let made = self.units.iter().rposition(|u| u.places.contains(&place));
+        let sums = self.units.iter().rposition(|u| u.sums);
+        if let (Some(made), Some(sums)) = (made, sums)
+            && made < sums
+        {
+            self.units[sums].extra = Some(Extra::Account);
         }
     }
 
     /// Places what has an entry for each image: alive from the launch that makes it to the last that reads it.
-    fn place_images(&mut self, launches: &[Launch]) {
+    fn place_images<'l>(&mut self, launches: impl Iterator<Item = &'l Launch>) {
         let mut made: Vec<(Value, Interval)> = Vec::new();
         let mut known: BTreeMap<Value, usize> = BTreeMap::new();
-        for (step, launch) in launches.iter().enumerate() {
+        for (step, launch) in launches.enumerate() {
             let groups = || launch.groups().map(|k| &self.groups[k]);
             for v in groups().flat_map(Group::stores) {
                 if !self.g.ty(v).is_batch() || self.places.contains_key(&v) {
@@ -194,6 +234,7 @@ impl<'a> Planner<'a> {
             origin: Origin::of(self.g, &nodes),
             rounds: written.rounds,
             extra,
+            sums: launch.work == Work::Gradients,
             stops: launch.work == Work::Update,
         });
     }
@@ -202,7 +243,7 @@ impl<'a> Planner<'a> {
     fn write(&self, launch: &Launch, numbers: &mut Numbers) -> Written {
         let first = launch.segments[0].rounds[0][0];
         let name = match launch.work {
-            Work::Level => self.groups[first].nest.name.as_str(),
+            Work::Level | Work::Between => self.groups[first].nest.name.as_str(),
             Work::Chain => "chain",
             Work::Gradients => "gradients",
             Work::Update => "update",

@@ -14,12 +14,10 @@ use super::planner::Planner;
 use super::print;
 use super::schedule::{self, Home, Options, THREADS};
 use crate::backend::origin::Origin;
-use crate::backend::values::{StateLayout, StatePlace, needed_for_eval};
+use crate::backend::values::{Part, StateLayout, StatePlace, needed_for_eval};
 use crate::ir::{Role, Scalar};
 use crate::nest::loops::{BufId, Kernel, Space, Stmt, Var};
 use crate::nest::{Nest, TensorRole};
-use crate::ops::Graph;
-use crate::passes::fuse::Group;
 
 /// What a launch does beside its kernel's work, in a block of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +41,8 @@ pub struct Unit {
     /// What rounds of equal formulas work on.
     pub rounds: Vec<Rounds>,
     pub extra: Option<Extra>,
+    /// Whether it leaves sums over the batch.
+    pub sums: bool,
     /// Whether it does nothing once a loss was not finite.
     pub stops: bool,
 }
@@ -65,6 +65,7 @@ impl Unit {
             origin: Origin::default(),
             rounds: vec![],
             extra: Some(extra),
+            sums: false,
             stops: false,
         }
     }
@@ -114,24 +115,30 @@ pub struct Plan {
 }
 
 /// Plans the groups of a graph. One without a loss is evaluated only: it has no step of training.
-pub fn plan(g: &Graph, groups: &[Group], options: Options) -> Plan {
-    let groups = launches::inline_sources(g, groups.to_vec());
-    let needed = needed_for_eval(g, &groups);
-    let mut forward = groups.clone();
-    let mut needed = needed.into_iter();
-    forward.retain(|_| needed.next() == Some(true));
-    let states = StateLayout::new(g);
-    let trained = g.output_for(Role::Loss).is_some();
-    let mut train = Planner::new(g, &groups, options, &states);
+pub fn plan(step: Part, eval: Option<Part>, options: Options) -> Plan {
+    let groups = launches::inline_sources(step.graph, step.groups.to_vec());
+    let states = StateLayout::new(step.graph);
+    let trained = step.graph.output_for(Role::Loss).is_some();
+    let mut train = Planner::new(step.graph, &groups, options, &states);
     if trained {
         train.run();
     }
-    let mut eval = Planner::new(g, &forward, options, &states);
+    let forward = match eval {
+        Some(eval) => launches::inline_sources(eval.graph, eval.groups.to_vec()),
+        None => {
+            let needed = needed_for_eval(step.graph, &groups);
+            let groups = groups.iter().zip(needed);
+            let needed = groups.filter_map(|(group, needed)| needed.then(|| group.clone()));
+            needed.collect()
+        }
+    };
+    let graph = eval.map_or(step.graph, |eval| eval.graph);
+    let mut eval = Planner::new(graph, &forward, options, &states);
     eval.run();
     Plan {
         options,
         arena_bytes: train.arena_bytes.max(eval.arena_bytes),
-        partial_bytes: train.partial_bytes,
+        partial_bytes: train.partial_bytes.max(eval.partial_bytes),
         train: train.units,
         eval: eval.units,
         parameter_bytes: states.bytes,

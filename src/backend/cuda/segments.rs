@@ -37,7 +37,9 @@ pub enum Work {
     Chain,
     /// Sums over images.
     Gradients,
-    /// What runs once a step.
+    /// What runs once, between two phases.
+    Between,
+    /// What runs once, at the end of a step.
     Update,
 }
 

@@ -74,7 +74,7 @@ pub fn origins(a: &BenchArgs, session: &Session) -> Result<BTreeMap<String, Orig
     )?;
     let built = model.build(session.data.train.bytes())?;
     let plan = driver::plan_cuda(
-        model.differentiate(built.graph),
+        model.differentiate(built.graphs),
         a.run.opt > 0,
         model.config.batch_size,
         engine.device().multiprocessors,

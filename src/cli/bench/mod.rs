@@ -88,7 +88,7 @@ fn measure(a: &BenchArgs) -> Result<Report, Stop> {
     let progress = Progress::new(THINGS.len() as u64);
     let begin = |thing: usize| progress.begin(thing as u64, THINGS[thing]);
     begin(0);
-    let compile = compile_time(&a.run, isa)?;
+    let compile = compile_time(&a.run, p.model.bytes, isa)?;
     let batch = (p.model.config.batch_size as usize).min(p.data.train.len());
     p.model.config.batch_size = batch as u32;
     let (plan, tuned) = p.plan(&a.run, Passes::from(a.run.opt > 0))?;
@@ -208,15 +208,15 @@ impl Report {
     }
 }
 
-/// From the source text to runnable code; the fastest of three, since the first also warms caches.
-fn compile_time(a: &RunArgs, isa: Isa) -> Result<Duration, Stop> {
+/// From the source text to runnable code, of inputs that are bytes or not; the fastest of three, since the first also warms caches.
+fn compile_time(a: &RunArgs, bytes: bool, isa: Isa) -> Result<Duration, Stop> {
     let mut best = Duration::MAX;
     for _ in 0..3 {
         let start = Instant::now();
         let model = driver::read(super::source(&a.model.file)?, &a.model.overrides())?;
-        let built = model.build(driver::holds_bytes(&model.config))?;
+        let built = model.build(bytes)?;
         let plan = driver::plan(
-            model.differentiate(built.graph),
+            model.differentiate(built.graphs),
             a.opt > 0,
             model.config.batch_size,
             isa,

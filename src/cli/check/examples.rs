@@ -110,9 +110,9 @@ impl Made {
             trained: model.trained,
             len,
         };
-        let wanted = train::wanted(&built.input, &built.output, model.config.loss);
+        let wanted = train::wanted(&built.input, &built.output, &model.config.loss);
         let inputs = len * wanted.input.iter().product::<usize>();
-        if reads_bytes(&built.graph) {
+        if reads_bytes(&built.graphs.step) {
             made.bytes = drawn(INPUTS, inputs, |bits, _| (bits >> 24) as u8);
         } else {
             made.floats = drawn(INPUTS, inputs, |_, unit| 2.0 * unit - 1.0);

@@ -52,8 +52,8 @@ struct Checked {
 fn on_gpu(a: &CheckArgs) -> Result<u8, Stop> {
     // A model with errors needs no device to be told of them.
     let source = super::source(&a.model.file)?;
-    let read = driver::read(source, &a.model.overrides()).and_then(|model| {
-        let built = model.build(driver::holds_bytes(&model.config))?;
+    let read = super::read(source, &a.model).and_then(|model| {
+        let built = model.build(model.bytes)?;
         Ok((model, built))
     });
     let (model, built) = match read {
@@ -93,7 +93,7 @@ fn on_gpu(a: &CheckArgs) -> Result<u8, Stop> {
 /// Compiles the kernels and runs their steps.
 fn check(device: &Device, model: &Model, built: &Built) -> Result<Checked, Stop> {
     let batch = model.config.batch_size;
-    let graph = model.differentiate(built.graph.clone());
+    let graph = model.differentiate(built.graphs.clone());
     let plan = driver::plan_cuda(graph, true, batch, device.found.multiprocessors);
     if let Some(why) = plan.too_large() {
         return Err(Stop::Message(format!(

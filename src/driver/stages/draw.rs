@@ -10,7 +10,11 @@ use crate::passes::build::{Row, UsedBlock};
 impl Compilation<'_> {
     pub(super) fn drawing(&self) -> Result<String, NoStage> {
         let net = !self.options.grad;
-        let graph = if net { &self.forward } else { &self.step };
+        let graph = if net {
+            &self.forward
+        } else {
+            &self.graphs.step
+        };
         let mut nodes: BTreeSet<NodeId> = self.nodes(graph)?.into_iter().collect();
         if net {
             let all = of_net(graph);

@@ -1,13 +1,16 @@
 //! The stages that are lists of kernels. Each kernel stands under its number in the step, its operators and their layers.
 
+use std::collections::BTreeSet;
+
 use lenetc_runtime::cuda::Program;
 use lenetc_runtime::exec::Place;
 
-use super::super::plan_cuda;
+use super::super::{Modes, plan_cuda};
 use super::{Compilation, NoStage};
 use crate::backend::Origin;
-use crate::backend::cpu::{self, Isa, Work, clif, wide};
+use crate::backend::cpu::{self, Isa, clif, wide};
 use crate::backend::cuda::{self, ptx};
+use crate::backend::phases::{Slot, Work};
 use crate::diag;
 use crate::ir::{self, NodeId, Value};
 use crate::lines::{comment, wrap};
@@ -42,51 +45,34 @@ impl Compilation<'_> {
         self.wanted(steps.map(|step| (step.kernel().name.as_str(), &step.origin)))
     }
 
-    /// Groups with the numbers of those that are asked for.
-    fn wanted_groups(
-        &self,
-        g: &Graph,
-        groups: &[Group],
-    ) -> Result<(Vec<usize>, Vec<Origin>), NoStage> {
-        let origins: Vec<Origin> = groups.iter().map(|x| Origin::of(g, &x.nodes)).collect();
-        let names = groups.iter().map(|x| x.nest.name.as_str());
-        Ok((self.wanted(names.zip(&origins))?, origins))
-    }
-
     /// Of each kernel the nodes that it computes, and the values that it reads and stores.
     pub(super) fn fused(&self) -> Result<String, NoStage> {
-        let (g, groups) = self.groups();
-        let (wanted, origins) = self.wanted_groups(&g, &groups)?;
-        let list = |values: &[ir::Value]| {
-            let all: Vec<String> = values.iter().map(|&v| ir::value_text(&g, v)).collect();
-            all.join(", ")
-        };
-        let line = |text: &str| wrap(&format!("    {text}"), "            ") + "\n";
+        let modes = self.modes();
+        let all = numbered(&modes);
         let mut out = String::new();
-        for k in wanted {
-            let group = &groups[k];
-            out += &title("#", k, &origins[k]);
-            out += &format!("{} {{\n", group.nest.name);
-            out += &line(&format!("reads {}", list(&group.reads())));
-            for id in with_views(&g, group) {
-                out += &line(&ir::node_text(&g, id));
-            }
-            out += &line(&format!("stores {}", list(&group.stores())));
-            out += "}\n\n";
+        for k in self.wanted_groups(&all)? {
+            let Numbered { graph, group, .. } = &all[k];
+            out += &all[k].title("#", k);
+            out += &fused(graph, group);
         }
         Ok(out)
     }
 
+    /// The numbers of the groups that are asked for.
+    fn wanted_groups(&self, all: &[Numbered]) -> Result<Vec<usize>, NoStage> {
+        self.wanted(all.iter().map(|n| (n.group.nest.name.as_str(), &n.origin)))
+    }
+
     pub(super) fn nests(&self) -> Result<String, NoStage> {
-        let (g, groups) = self.groups();
-        let (wanted, origins) = self.wanted_groups(&g, &groups)?;
-        let plan = cpu::plan(&g, &groups, self.batch(), self.options.isa);
+        let modes = self.modes();
+        let all = numbered(&modes);
+        let plan = modes.plan(self.batch(), self.options.isa);
         let nest = |k: usize| {
             let choice = comment("#", &plan.steps[k].chosen.choice.to_string());
-            let title = title("#", k, &origins[k]);
-            format!("{title}{choice}{}\n", nest::text(&groups[k].nest))
+            let title = all[k].title("#", k);
+            format!("{title}{choice}{}\n", nest::text(&all[k].group.nest))
         };
-        Ok(wanted.into_iter().map(nest).collect())
+        Ok(self.wanted_groups(&all)?.into_iter().map(nest).collect())
     }
 
     /// The memory plan.
@@ -100,17 +86,22 @@ impl Compilation<'_> {
             p.shard_bytes,
             p.parameter_bytes
         );
-        for (title, work) in [
-            ("for every block", Work::Blocks),
-            ("once a step, after the sum of shards", Work::Once),
+        for (bytes, what) in [
+            (p.kept_bytes, "bytes a block for later phases"),
+            (p.step_bytes, "bytes of a step"),
         ] {
-            let kernels: Vec<usize> = wanted
-                .iter()
-                .copied()
-                .filter(|&k| p.steps[k].work == work)
-                .collect();
+            if bytes > 0 {
+                out += &format!("kept {bytes} {what}\n");
+            }
+        }
+        let slots: BTreeSet<Slot> = p.steps.iter().map(|step| step.slot).collect();
+        let phases = slots.iter().filter(|slot| slot.work() == Work::Blocks);
+        let one = phases.count() <= 1;
+        for slot in slots {
+            let kernels = wanted.iter().copied();
+            let kernels: Vec<usize> = kernels.filter(|&k| p.steps[k].slot == slot).collect();
             if !kernels.is_empty() {
-                out += &format!("\n{title}:\n");
+                out += &format!("\n{}:\n", when(slot, one));
             }
             for k in kernels {
                 out += &planned(k, &p.steps[k]);
@@ -158,7 +149,7 @@ impl Compilation<'_> {
     fn plan_on_gpu(&self) -> cuda::Plan {
         let multiprocessors = ptx::multiprocessors(self.options.capability);
         plan_cuda(
-            self.step.clone(),
+            self.graphs.clone(),
             self.options.optimise,
             self.batch(),
             multiprocessors,
@@ -217,6 +208,51 @@ impl Compilation<'_> {
     }
 }
 
+/// A group of one of the modes, in the place of its kernel.
+struct Numbered<'a> {
+    graph: &'a Graph,
+    group: &'a Group,
+    origin: Origin,
+}
+
+impl Numbered<'_> {
+    fn title(&self, mark: &str, number: usize) -> String {
+        title(mark, number, &self.origin)
+    }
+}
+
+/// The groups of all modes, in the order of a plan's kernels.
+fn numbered(modes: &Modes) -> Vec<Numbered<'_>> {
+    let parts = [Some(&modes.step), modes.eval.as_ref()]
+        .into_iter()
+        .flatten();
+    let groups = parts.flat_map(|part| {
+        let graph = &part.graph;
+        part.groups.iter().map(move |group| Numbered {
+            graph,
+            group,
+            origin: Origin::of(graph, &group.nodes),
+        })
+    });
+    groups.collect()
+}
+
+/// What a group computes from what.
+fn fused(g: &Graph, group: &Group) -> String {
+    let list = |values: &[ir::Value]| {
+        let all: Vec<String> = values.iter().map(|&v| ir::value_text(g, v)).collect();
+        all.join(", ")
+    };
+    let line = |text: &str| wrap(&format!("    {text}"), "            ") + "\n";
+    let mut out = format!("{} {{\n", group.nest.name);
+    out += &line(&format!("reads {}", list(&group.reads())));
+    for id in with_views(g, group) {
+        out += &line(&ir::node_text(g, id));
+    }
+    out += &line(&format!("stores {}", list(&group.stores())));
+    out + "}\n\n"
+}
+
 /// The nodes of a group, each behind the changes of shape that it reads through: those are of no group.
 fn with_views(g: &Graph, group: &Group) -> Vec<NodeId> {
     let mut out = Vec::new();
@@ -243,10 +279,26 @@ fn over_gpu_kernel(k: &cuda::Printed) -> String {
     }
 }
 
+/// When the kernels of a slot run; `one` says that there is one phase.
+fn when(slot: Slot, one: bool) -> String {
+    let phase = slot.phase();
+    match (slot.work(), one) {
+        (Work::Blocks, true) => "for every block".into(),
+        (Work::Blocks, false) => format!("phase {phase}, for every block"),
+        (Work::Once, _) if phase == 0 => "once a step, before all".into(),
+        (Work::Once, true) => "once a step, after the sum of shards".into(),
+        (Work::Once, false) => format!("once a step, after the sum of phase {phase}'s shards"),
+    }
+}
+
 /// A kernel's line in the memory plan, and a line for each of its buffers.
 fn planned(k: usize, step: &cpu::Step) -> String {
     let kernel = step.kernel();
-    let eval = if step.eval { "  (eval)" } else { "" };
+    let eval = match (step.modes.train, step.modes.eval) {
+        (true, true) => "  (eval)",
+        (true, false) => "",
+        (false, _) => "  (eval alone)",
+    };
     let head = format!("  {}{eval}  # {k}: {}", kernel.name, step.origin);
     let mut out = wrap(&head, "      # ") + "\n";
     for (b, place) in kernel.buffers.iter().zip(&step.places) {
@@ -264,7 +316,9 @@ fn place_text(place: &Place) -> String {
         Place::Losses => "losses".into(),
         Place::Correct => "correct".into(),
         Place::Arena(at) => format!("arena +{at}"),
-        Place::Shard(at) => format!("gradients +{at}"),
+        Place::Kept(at) => format!("kept +{at}"),
+        Place::Shard(at) | Place::Total(at) => format!("gradients +{at}"),
+        Place::Step(at) => format!("step +{at}"),
         Place::Parameters(at) => format!("parameters +{at}"),
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::Grouped;
 use crate::backend::Origin;
 use crate::backend::origin::is_within;
 use crate::ir::{NodeId, NodeKind};
@@ -51,17 +52,13 @@ impl Pick {
 
     /// The nodes of a graph that are asked for, in the order of their numbers; `groups` are the kernels that a step
     /// becomes, where a kernel is asked for. What a kernel reads from no other comes along.
-    pub fn nodes(
-        &self,
-        g: &Graph,
-        groups: Option<&(Graph, Vec<Group>)>,
-    ) -> Result<Vec<NodeId>, String> {
+    pub fn nodes(&self, g: &Graph, groups: Option<&Grouped>) -> Result<Vec<NodeId>, String> {
         let mut nodes = g.topological();
         nodes.sort();
-        if let Some((step, groups)) = groups {
-            let called = self.called(groups)?;
+        if let Some(step) = groups {
+            let called = self.called(&step.groups)?;
             let mut of: BTreeSet<NodeId> = called.flat_map(|g| g.nodes.iter().copied()).collect();
-            of.retain(|id| nodes.binary_search(id).is_ok() && is_the_same(*id, g, step));
+            of.retain(|id| nodes.binary_search(id).is_ok() && is_the_same(*id, g, &step.graph));
             let read: Vec<NodeId> = of
                 .iter()
                 .flat_map(|&id| g.operands(id))

@@ -1,10 +1,9 @@
 //! The states of layers: their names, and what a model's `init` makes of how they start.
 
-use super::super::config::Initial;
 use super::{Builder, Checked, error};
 use crate::diag::Span;
-use crate::ir::{Distribution, StateInfo, TensorType, Value};
-use crate::ops::{LayerState, Start};
+use crate::ir::{StateInfo, TensorType};
+use crate::ops::{LayerState, StateSource};
 
 impl Builder<'_> {
     /// Adds the states of the layer at `path`, and returns their sources in the same order.
@@ -13,7 +12,7 @@ impl Builder<'_> {
         states: Vec<LayerState>,
         path: &str,
         span: Span,
-    ) -> Checked<Vec<Value>> {
+    ) -> Checked<Vec<StateSource>> {
         let mut sources = Vec::new();
         for state in states {
             let name = format!("{path}.{}", state.name);
@@ -25,27 +24,12 @@ impl Builder<'_> {
                 name,
                 ty: TensorType::fixed(state.dims),
                 kind: state.kind,
-                initial: distribution(self.initial, state.start),
+                initial: self.initial.start(state.start),
             };
-            sources.push(self.graph.state(info, path, span));
+            let name = state.name;
+            let value = self.graph.state(info, path, span);
+            sources.push(StateSource { name, value });
         }
         Ok(sources)
-    }
-}
-
-/// Glorot and Bengio's bound is √(6 / (fan_in + fan_out)), torch's 1/√fan_in.
-fn distribution(initial: Initial, start: Start) -> Distribution {
-    let torch = |fan_in: u64| Distribution::Uniform {
-        bound: 1.0 / (fan_in as f32).sqrt(),
-    };
-    match (initial, start) {
-        (_, Start::Constant(value)) => Distribution::Constant(value),
-        (Initial::Constant(value), _) => Distribution::Constant(value),
-        (_, Start::Bias { fan_in }) => torch(fan_in),
-        (Initial::XavierUniform, Start::Weight { fan_in, fan_out }) => Distribution::Uniform {
-            bound: (6.0 / (fan_in + fan_out) as f32).sqrt(),
-        },
-        (Initial::TorchDefault, Start::Weight { fan_in, .. }) => torch(fan_in),
-        (Initial::Normal { std }, Start::Weight { .. }) => Distribution::Normal { std },
     }
 }

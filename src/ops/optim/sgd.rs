@@ -1,12 +1,36 @@
-//! Optimizers: the next value of a parameter from its gradient.
+//! Stochastic gradient descent (Dive into Deep Learning, 12.4).
 
-use super::{GradCx, Operator, ShapeError};
-use crate::ir::{TensorType, Value};
+use super::{Optimizer, OptimizerState};
+use crate::ir::{Scalar, TensorType, Value};
 use crate::nest::{Nest, Stage};
+use crate::ops::args::above;
+use crate::ops::{ArgError, Args, Argument, GradCx, Operator, Real, ShapeError, Signature};
 
-/// Stochastic gradient descent, (w, g, rate) → w − rate · g (Dive into Deep Learning, 12.4).
+/// (w, g, rate) → w − rate · g
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Sgd;
+pub struct Sgd {
+    pub lr: Real,
+}
+
+impl Optimizer for Sgd {
+    fn signature() -> Signature {
+        const ARGUMENTS: &[Argument] = &[Argument::or("lr", "0.1")];
+        Signature::plain("SGD", ARGUMENTS)
+    }
+    fn from_args(args: &Args) -> Result<Self, ArgError> {
+        let lr = args.real_or("lr", above(0.0), 0.1)?;
+        Ok(Self { lr })
+    }
+    fn learning_rate(&self) -> Real {
+        self.lr
+    }
+    fn states(&self, _: &TensorType) -> Vec<OptimizerState> {
+        vec![]
+    }
+    fn scalars(&self) -> Vec<Scalar> {
+        vec![Scalar::LearningRate]
+    }
+}
 
 impl Operator for Sgd {
     fn attributes(&self) -> String {

@@ -1,30 +1,12 @@
 //! Arguments in torch's order: the size of the input first, which a model does not say, and sizes without names.
 //!
-//! What a call was meant to be is found by reading it in both orders: a reading counts where the layer accepts it.
-//! Does not know which layers exist.
+//! What a call was meant to be is found by reading it in both orders: a reading counts where the layer accepts it. What
+//! infers nothing has one order, and positions alone matter. Does not know which layers exist.
 
-use super::arguments::evaluate;
-use super::{Checked, Names};
+use super::{Checked, Context, evaluate};
 use crate::diag::{self, Diagnostic};
-use crate::ops::{ArgValue, Args, Inferred, Op, Signature};
+use crate::ops::{ArgValue, Args, Inferred};
 use crate::syntax::ast::{Arg, Call, Value as Written, ValueKind};
-
-/// What a call is read with.
-pub(super) struct Context<'a> {
-    pub signature: &'a Signature,
-    pub names: &'a Names,
-    /// Channels or features of the layer's input, where they are known.
-    pub inputs: Option<u32>,
-}
-
-impl Context<'_> {
-    /// Whether torch's layer and this one take an argument of this name, or torch's alone to say what is inferred.
-    pub fn knows(&self, name: &str) -> bool {
-        let s = self.signature;
-        let inferred = s.inferred.iter().any(|i| i.name == name);
-        inferred || s.arguments.iter().any(|a| a.name == name)
-    }
-}
 
 /// Which of the layer's arguments each of the call is for.
 ///
@@ -36,7 +18,7 @@ pub(super) fn assign(c: &Call, cx: &Context) -> Checked<Vec<&'static str>> {
         && let Some(arg) = c.args.iter().find(|a| is_named(a, inferred.name))
     {
         let rest = c.args.iter().filter(|a| !is_named(a, inferred.name));
-        return Err(needless(s, inferred, arg, reading(rest, cx)));
+        return Err(needless(cx, inferred, arg, reading(rest, cx)));
     }
     let positional = c.args.iter().filter(|a| a.name.is_none()).count();
     if positional > s.positional {
@@ -62,18 +44,13 @@ fn is_named(a: &Arg, name: &str) -> bool {
 }
 
 /// The size of the input where the layer finds it out itself; `line` is the call without it.
-fn needless(
-    s: &Signature,
-    inferred: &Inferred,
-    arg: &Arg,
-    line: Option<String>,
-) -> Box<Diagnostic> {
-    let what = inferred.what;
+fn needless(cx: &Context, inferred: &Inferred, arg: &Arg, line: Option<String>) -> Box<Diagnostic> {
+    let (s, what) = (cx.signature, inferred.what);
     let message = format!("{what} are inferred, so {} does not take them", s.name);
-    let d = Diagnostic::error("E0402", message).at(arg.span, "to be left out");
+    let d = Diagnostic::error(cx.codes.call, message).at(arg.span, "to be left out");
     let help = match line {
         Some(line) => format!("write `{line}`"),
-        None => format!("it is written {}", s.text()),
+        None => cx.written(),
     };
     Box::new(d.help(help).understood())
 }
@@ -99,7 +76,7 @@ fn unnamed(c: &Call, cx: &Context) -> Box<Diagnostic> {
         false => "one too many",
     };
     with_readings(
-        Diagnostic::error("E0402", message).at(surplus, label),
+        Diagnostic::error(cx.codes.call, message).at(surplus, label),
         c,
         cx,
     )
@@ -108,7 +85,7 @@ fn unnamed(c: &Call, cx: &Context) -> Box<Diagnostic> {
 /// An argument by position and by name, as where `kernel_size` alone is named in torch's order.
 fn twice_given(c: &Call, arg: &Arg, cx: &Context) -> Box<Diagnostic> {
     let name = arg.name.as_ref().map_or("", |n| n.name.as_str());
-    let d = Diagnostic::error("E0402", format!("`{name}` is given twice"));
+    let d = Diagnostic::error(cx.codes.twice, format!("`{name}` is given twice"));
     with_readings(d.at(arg.span, "again, by its name"), c, cx)
 }
 
@@ -120,11 +97,11 @@ fn with_readings(d: Diagnostic, c: &Call, cx: &Context) -> Box<Diagnostic> {
     let (Some(first), Some(inferred), Some(torch)) = (c.args.first(), &s.inferred, torch) else {
         return Box::new(match own {
             Some(own) => d.help(format!("write `{own}`")),
-            None => d.help(format!("it is written {}", s.text())),
+            None => d.help(cx.written()),
         });
     };
     let (Some(own), true) = (own, differs(first, cx)) else {
-        return needless(s, inferred, first, Some(torch));
+        return needless(cx, inferred, first, Some(torch));
     };
     let (value, meant) = (&first.value, s.arguments.first().map_or("", |a| a.name));
     let torch = format!("if {value} is `{}`: leave it out, `{torch}`", inferred.name);
@@ -163,8 +140,7 @@ fn reading<'a>(given: impl Iterator<Item = &'a Arg>, cx: &Context) -> Option<Str
             false => format!("{}={value}", known.name),
         });
     }
-    Op::layer(s.name, &args)?.ok()?;
-    Some(format!("{}({})", s.name, texts.join(", ")))
+    (cx.accepts)(&args).then(|| format!("{}({})", s.name, texts.join(", ")))
 }
 
 /// The value; a string that could be a name, as torch has `"same"`, becomes one.
