@@ -51,6 +51,8 @@ enum Check {
     Hard(Hard),
     /// The first, a function at its points.
     Function(&'static Function),
+    /// The first, one of [`hard::EXTREMES`] of pairs, or of a constant and their second numbers.
+    Extremes(usize, Option<f32>),
 }
 
 /// A family as one program.
@@ -212,6 +214,9 @@ impl Family {
                 }
                 Check::Hard(hard) if r.output == 0 => hard.hold(&all(hard.wanted.len()), &on),
                 Check::Hard(_) => {}
+                Check::Extremes(f, first) => {
+                    hard::hold_extremes(*f, *first, &all(hard::pairs()[0].len()), &on)
+                }
                 Check::Function(f) => {
                     let points = f.all();
                     for (x, y) in points.iter().zip(all(points.len())) {
@@ -242,6 +247,7 @@ fn hard_points() {
     let rows = hard::rows_with_gradients();
     let mut all = hard::cross_entropies();
     all.extend(hard::elementwise());
+    all.extend(hard::activations());
     for (rows, loss) in rows.iter().zip(hard::cross_entropies_of(&rows)) {
         let saved = interpreted(&nest_of(&loss), &loss.operands, loss.images);
         all.push(hard::cross_entropy_gradient(rows, saved[1..].to_vec()));
@@ -256,6 +262,13 @@ fn hard_points() {
             let points: Vec<f64> = function.all().iter().map(|&x| f64::from(x)).collect();
             let nest = function.nest(points.len());
             family.add(&nest, &[points], Check::Function(function));
+        }
+        let pairs = hard::pairs();
+        for (f, &(function, _)) in hard::EXTREMES.iter().enumerate() {
+            for first in hard::FIRST {
+                let nest = hard::extremes(function, first, pairs[0].len());
+                family.add(&nest, &pairs, Check::Extremes(f, first));
+            }
         }
         let (now, later): (Vec<Hard>, _) = all.into_iter().partition(|h| h.images == images);
         all = later;

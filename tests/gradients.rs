@@ -12,6 +12,9 @@ use lenetc::nest::interp::Env;
 use lenetc::ops::*;
 use lenetc::passes::grad::{self, Reduction};
 
+#[path = "common/activations.rs"]
+mod activations;
+
 const BATCH: usize = 3;
 
 /// A network under construction: layers are applied to the last value.
@@ -289,7 +292,8 @@ fn pools() {
 
 #[test]
 fn activations_linear_and_losses() {
-    for act in [AnyLayer::from(Sigmoid), ReLU.into(), Tanh.into()] {
+    for f in activations::all() {
+        let act = f.written;
         let net = Net::new([2, 2, 3]).layer(act.clone()).layer(Flatten);
         let net = net
             .layer(Linear {
@@ -306,6 +310,33 @@ fn activations_linear_and_losses() {
             .cross_entropy(),
             Reduction::Mean,
         );
+    }
+}
+
+#[test]
+fn softmaxes() {
+    let layers = [
+        AnyLayer::from(Softmax { dim: 1 }),
+        LogSoftmax { dim: -3 }.into(),
+    ];
+    for layer in layers {
+        let net = Net::new([3, 2, 3]).layer(layer);
+        check("over channels", net.squares(true), Reduction::Mean);
+    }
+    let layers = [
+        AnyLayer::from(Softmax { dim: -1 }),
+        LogSoftmax { dim: 1 }.into(),
+    ];
+    for layer in layers {
+        let linear = Linear {
+            out_features: 4,
+            bias: true,
+        };
+        let net = Net::new([2, 2, 2])
+            .layer(Flatten)
+            .layer(linear)
+            .layer(layer);
+        check("over features", net.squares(false), Reduction::Sum);
     }
 }
 

@@ -1,11 +1,11 @@
-//! Losses and slopes where their obvious forms fail, by the machine code of each instruction set and by the nest in
+//! Losses, activations and slopes where their obvious forms fail, by the machine code of each instruction set and by the nest in
 //! f64, in blocks of images and image by image. The software GPU has the same list in `tests/cuda.rs`.
 
 use lenetc::backend::cpu::{Isa, Options};
-use lenetc::ir::TensorType;
+use lenetc::ir::{Operation, TensorType};
 use lenetc::nest::Nest;
 use lenetc::nest::interp::{self, Env};
-use lenetc::ops::{CrossEntropyLoss, Op};
+use lenetc::ops::{CrossEntropyLoss, Op, Reads};
 
 #[path = "common/guard.rs"]
 mod guard;
@@ -97,6 +97,55 @@ fn squares_and_slopes() {
     hard::elementwise().iter().for_each(hold);
 }
 
+#[test]
+fn activations() {
+    hard::activations().iter().for_each(hold);
+}
+
+/// What torch has at each point; where it has NaN of a number, lenetc has the limit, which `activations` holds.
+#[test]
+fn activations_as_in_torch() {
+    let recorded = include_str!("torch/points.json");
+    let recorded: serde_json::Value = serde_json::from_str(recorded).expect("it is JSON");
+    let numbers = |list: &serde_json::Value| -> Vec<f64> {
+        let words = list.as_str().expect("numbers by their bits").split(' ');
+        let bits = words.map(|w| u32::from_str_radix(w, 16).expect("eight digits"));
+        bits.map(|b| f64::from(f32::from_bits(b))).collect()
+    };
+    let x = numbers(&recorded["x"]);
+    let all = recorded["activations"].as_object().expect("by name");
+    let functions = hard::activations::all();
+    assert_eq!(functions.len(), all.len(), "each is recorded");
+    for f in functions {
+        let name = format!("{} {}", f.layer.name(), f.layer.attributes());
+        let torch = &all[name.trim_end()];
+        let [y, dx] = ["y", "dx"].map(|k| numbers(&torch[k]));
+        let same = |k: usize, got: f64, want: f64, slack: f64| {
+            let limit = want.is_nan() && !x[k].is_nan();
+            let near = (got - want).abs() <= slack + 1e-6 * want.abs() || got == want;
+            assert!(
+                limit || near || (got.is_nan() && want.is_nan()),
+                "{name} at {:e}: {got:e} for {want:e}",
+                x[k]
+            );
+        };
+        let env = Env::new(x.len(), 0.0);
+        let one = TensorType::batch([1]);
+        let values = interp::run(&nest(&f.layer, &[one.clone()]), &[&x], env);
+        let read = if f.reads == Reads::Input { &x } else { &y };
+        let ones = vec![1.0; x.len()];
+        let slopes = interp::run(&nest(&f.gradient, &[one.clone(), one]), &[read, &ones], env);
+        for k in 0..x.len() {
+            same(k, values[0][k], y[k], f.slack[0]);
+            // A slope by the result knows it as it is rounded; no number is a slope at NaN.
+            let rounded = if f.reads == Reads::Result { 1e-7 } else { 0.0 };
+            if !x[k].is_nan() {
+                same(k, slopes[0][k], dx[k], f.slack[1] + rounded);
+            }
+        }
+    }
+}
+
 /// Logits that move together change no bit of the loss, nor of what its gradient is made of but the greatest logit.
 #[test]
 fn a_shift_of_all_logits_changes_no_bit() {
@@ -114,6 +163,7 @@ fn a_shift_of_all_logits_changes_no_bit() {
         operands: vec![logits.iter().map(|x| x + shift).collect(), classes.clone()],
         wanted: vec![],
         images: IMAGES,
+        slack: 0.0,
     };
     for isa in isas::here() {
         let here = together(isa, &at(0.0));

@@ -13,7 +13,7 @@ use crate::nest::{Affine, AxisId, Constraint, Extent, Nest, Stage};
 /// A part of a stage whose domain has inequalities only.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// Every axis of the stage in terms of the piece's variables; the batch is left to the schedule.
+    /// Every axis of the stage, the shared ones too, in terms of the piece's variables; the batch is left to the schedule.
     pub axes: BTreeMap<AxisId, At>,
     /// Variables and trip counts of the own axes, in their order.
     pub own: Vec<(Var, i64)>,
@@ -23,10 +23,22 @@ pub struct Piece {
     pub conditions: Vec<At>,
 }
 
-/// The pieces of a stage. Their results are disjoint and cover the stage's.
-pub fn split(k: &mut Kernel, n: &Nest, s: &Stage) -> Vec<Piece> {
+/// Variables and trip counts of the axes that all stages share, but for the batch; one loop over each is around them all.
+pub fn shared(k: &mut Kernel, n: &Nest) -> Vec<(AxisId, (Var, i64))> {
+    let mut out = Vec::new();
+    for &a in &n.shared {
+        if let Extent::Static(extent) = n.extent(a) {
+            let var = k.var(&n.axes[a.0 as usize].name);
+            out.push((a, (var, i64::from(extent))));
+        }
+    }
+    out
+}
+
+/// The pieces of a stage, whose shared axes have these variables. Their results are disjoint and cover the stage's.
+pub fn split(k: &mut Kernel, n: &Nest, s: &Stage, shared: &[(AxisId, (Var, i64))]) -> Vec<Piece> {
     let empty = Piece {
-        axes: BTreeMap::new(),
+        axes: shared.iter().map(|x| (x.0, Affine::var(x.1.0))).collect(),
         own: vec![],
         reduce: vec![],
         conditions: vec![],

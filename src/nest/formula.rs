@@ -74,12 +74,20 @@ listed! {
     pub enum Unary {
         Neg,
         Exp,
+        /// exp(x) − 1, exact in its digits where x is small
+        Expm1,
         Log,
         /// log(1 + x), exact in its digits where x is small
         Log1p,
         Tanh,
         /// 1 / (1 + exp(−x))
         Sigmoid,
+        /// 2/√π · ∫ exp(−t²) dt from 0 to x
+        Erf,
+        Sqrt,
+        /// 1 / √x
+        Rsqrt,
+        Abs,
     }
 }
 
@@ -90,6 +98,10 @@ listed! {
         Sub,
         Mul,
         Div,
+        /// The greater one; NaN if one is NaN. Of equals the second, so that the sign of a zero is defined.
+        Max,
+        /// The smaller one, likewise.
+        Min,
     }
 }
 
@@ -236,9 +248,13 @@ impl Nest {
         self.tensors[t.0 as usize].name = name.into();
     }
 
-    /// A temporary with one element for each image.
+    /// A temporary with one element for each point of the shared axes, the images first.
     pub fn temp(&mut self, name: &str) -> TensorId {
-        let ty = TensorType::batch([]);
+        let dims = self.shared.iter().filter_map(|&a| match self.extent(a) {
+            Extent::Static(extent) => Some(extent),
+            Extent::Batch => None,
+        });
+        let ty = TensorType::batch(dims.collect::<Vec<_>>());
         self.tensors.push(Tensor {
             name: name.into(),
             ty,
@@ -359,6 +375,16 @@ impl Stage {
     }
     pub fn div(&mut self, a: ExprId, b: ExprId) -> ExprId {
         self.push(Expr::Binary(Binary::Div, a, b))
+    }
+    /// The greater of a number and a value; NaN stays NaN. A constant comes first: then no NaN is looked for in it.
+    pub fn at_least(&mut self, least: f32, x: ExprId) -> ExprId {
+        let least = self.constant(least);
+        self.push(Expr::Binary(Binary::Max, least, x))
+    }
+    /// The smaller of a number and a value; NaN stays NaN.
+    pub fn at_most(&mut self, most: f32, x: ExprId) -> ExprId {
+        let most = self.constant(most);
+        self.push(Expr::Binary(Binary::Min, most, x))
     }
     /// `if a ⋛ b { yes } else { no }`
     pub fn select(&mut self, c: Compare, a: ExprId, b: ExprId, yes: ExprId, no: ExprId) -> ExprId {

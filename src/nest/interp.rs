@@ -196,45 +196,16 @@ impl Point<'_> {
             Expr::Axis(a) => self.affine(a) as f64,
             Expr::Load(a) => self.data[a.tensor.0 as usize][self.position(a)],
             Expr::Acc(k) => self.acc[*k as usize],
-            Expr::Unary(f, x) => unary(*f, self.eval(*x)),
-            Expr::Binary(f, a, b) => binary(*f, self.eval(*a), self.eval(*b)),
+            Expr::Unary(f, x) => f.of(self.eval(*x)),
+            Expr::Binary(f, a, b) => f.of(self.eval(*a), self.eval(*b)),
             Expr::Select(c, [a, b, yes, no]) => {
-                if compare(*c, self.eval(*a), self.eval(*b)) {
+                if c.holds(self.eval(*a), self.eval(*b)) {
                     self.eval(*yes)
                 } else {
                     self.eval(*no)
                 }
             }
         }
-    }
-}
-
-fn unary(f: Unary, x: f64) -> f64 {
-    match f {
-        Unary::Neg => -x,
-        Unary::Exp => x.exp(),
-        Unary::Log => x.ln(),
-        Unary::Log1p => x.ln_1p(),
-        Unary::Tanh => x.tanh(),
-        Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-    }
-}
-
-fn binary(f: Binary, a: f64, b: f64) -> f64 {
-    match f {
-        Binary::Add => a + b,
-        Binary::Sub => a - b,
-        Binary::Mul => a * b,
-        Binary::Div => a / b,
-    }
-}
-
-fn compare(c: Compare, a: f64, b: f64) -> bool {
-    match c {
-        Compare::Lt => a < b,
-        Compare::Gt => a > b,
-        Compare::Eq => a == b,
-        Compare::Ne => a != b,
     }
 }
 
@@ -414,8 +385,8 @@ impl Machine<'_> {
             E::Lane(a) => (0..lanes).map(|l| (self.at(a) + l as i64) as f64).collect(),
             E::Reg(r, index) => self.regs[r.0 as usize][self.thread][self.slot(*r, index)].clone(),
             E::Load(b, at, how) => self.load(*b, self.at(at), how),
-            E::Unary(f, x) => self.value(*x).into_iter().map(|x| unary(*f, x)).collect(),
-            E::Binary(f, a, b) => zip(&|x, y| binary(*f, x, y), *a, *b),
+            E::Unary(f, x) => self.value(*x).into_iter().map(|x| f.of(x)).collect(),
+            E::Binary(f, a, b) => zip(&|x, y| f.of(x, y), *a, *b),
             E::Fma(a, b, c) => zip(&|x, y| x * y, *a, *b)
                 .iter()
                 .zip(self.value(*c))
@@ -425,13 +396,7 @@ impl Machine<'_> {
                 let (yes, no) = (self.value(*yes), self.value(*no));
                 let (a, b) = (self.value(*a), self.value(*b));
                 (0..lanes)
-                    .map(|l| {
-                        if compare(*c, a[l], b[l]) {
-                            yes[l]
-                        } else {
-                            no[l]
-                        }
-                    })
+                    .map(|l| if c.holds(a[l], b[l]) { yes[l] } else { no[l] })
                     .collect()
             }
             E::ReduceLanes(x) => vec![self.value(*x).iter().sum(); lanes],

@@ -345,6 +345,10 @@ impl Kernel {
         self.exprs.push(e);
         ValueId(self.exprs.len() as u32 - 1)
     }
+    /// Whether a value is a constant other than NaN.
+    pub fn is_number(&self, v: ValueId) -> bool {
+        matches!(self.exprs[v.0 as usize], Expr::Const(bits) if !f32::from_bits(bits).is_nan())
+    }
     pub fn constant(&mut self, x: f32) -> ValueId {
         self.value(Expr::Const(x.to_bits()))
     }

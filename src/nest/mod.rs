@@ -7,6 +7,7 @@
 
 pub mod affine;
 mod formula;
+mod functions;
 mod fuse;
 pub mod interp;
 pub mod loops;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use affine::{Affine, Symbol};
 pub use formula::*;
+pub use functions::Written;
 pub use fuse::{append, drop_unused, inline, operands, prune, written_out};
 pub use substitute::substitute;
 pub use terms::Macs;

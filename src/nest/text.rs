@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::affine::{Affine, Comparison};
 use super::formula::*;
+use super::functions::Written;
 use crate::lines;
 
 /// The nest as text, ending in a newline.
@@ -115,19 +116,18 @@ impl Printer<'_> {
             Expr::Load(a) => self.access(a),
             Expr::Acc(0) => "acc".into(),
             Expr::Acc(k) => format!("acc.{k}"),
-            Expr::Unary(f, x) => format!("{}({})", unary_name(*f), self.expr(s, *x)),
+            Expr::Unary(f, x) => format!("{}({})", f.name(), self.expr(s, *x)),
             Expr::Binary(f, a, b) => {
-                format!(
-                    "({} {} {})",
-                    self.expr(s, *a),
-                    binary_name(*f),
-                    self.expr(s, *b)
-                )
+                let text = f.text(&self.expr(s, *a), &self.expr(s, *b));
+                match f.written() {
+                    Written::Sign(_) => format!("({text})"),
+                    Written::Name(_) => text,
+                }
             }
             Expr::Select(c, [a, b, yes, no]) => format!(
                 "({} {} {} ? {} : {})",
                 self.expr(s, *a),
-                compare_name(*c),
+                c.sign(),
                 self.expr(s, *b),
                 self.expr(s, *yes),
                 self.expr(s, *no)
@@ -185,35 +185,6 @@ pub(super) fn number_text(bits: u32) -> String {
         () if x.is_nan() => format!("nan({bits:08x})"),
         () if plain || x.is_infinite() => format!("{x}"),
         () => format!("{x:e}"),
-    }
-}
-
-pub(super) fn unary_name(f: Unary) -> &'static str {
-    match f {
-        Unary::Neg => "neg",
-        Unary::Exp => "exp",
-        Unary::Log => "log",
-        Unary::Log1p => "log1p",
-        Unary::Tanh => "tanh",
-        Unary::Sigmoid => "sigmoid",
-    }
-}
-
-pub(super) fn binary_name(f: Binary) -> &'static str {
-    match f {
-        Binary::Add => "+",
-        Binary::Sub => "-",
-        Binary::Mul => "*",
-        Binary::Div => "/",
-    }
-}
-
-pub(super) fn compare_name(c: Compare) -> &'static str {
-    match c {
-        Compare::Lt => "<",
-        Compare::Gt => ">",
-        Compare::Eq => "==",
-        Compare::Ne => "!=",
     }
 }
 

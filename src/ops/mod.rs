@@ -22,13 +22,17 @@ mod optim;
 mod pool;
 mod registry;
 mod reshape;
+mod softmax;
 #[cfg(test)]
 mod tests;
 mod window;
 
 use crate::ir::{self, NodeId, Operation, StateKind, TensorType, Value};
 use crate::nest::{Macs, Nest};
-pub use activation::{ReLU, ReLUGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad};
+pub use activation::{
+    Activation, ActivationGrad, Approximation, ELU, GELU, Hardsigmoid, Hardswish, LeakyReLU, ReLU,
+    ReLU6, Reads, SiLU, Sigmoid, Softplus, Tanh,
+};
 pub use args::{ArgError, ArgValue, Args, Argument, Fault, Inferred, Real, Signature, above};
 pub use batch::{Fill, Gather};
 pub use bias::BiasGrad;
@@ -46,6 +50,7 @@ pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
 pub use registry::Registry;
 pub(crate) use registry::registry;
 pub use reshape::{Flatten, Reshape};
+pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::{Padding, Window};
 
 /// A graph of operators.
@@ -188,6 +193,7 @@ impl GradCx<'_> {
 macro_rules! operators {
     (
         layers: $($layer:ident),+;
+        activations: $($function:ident / $slope:ident),+;
         losses: $($loss:ident),+;
         optimizers: $($optimizer:ident),+;
         derived: $($derived:ident),+ $(,)?
@@ -197,6 +203,7 @@ macro_rules! operators {
         #[allow(clippy::large_enum_variant, reason = "attributes are small and nodes are few")]
         pub enum Op {
             $($layer($layer),)+
+            $($function($function), $slope(ActivationGrad<$function>),)+
             $($loss($loss),)+
             $($optimizer($optimizer),)+
             $($derived($derived),)+
@@ -212,6 +219,12 @@ macro_rules! operators {
         }
 
         $(impl From<$layer> for Op { fn from(o: $layer) -> Op { Op::$layer(o) } })+
+        $(
+            impl From<$function> for Op { fn from(o: $function) -> Op { Op::$function(o) } }
+            impl From<ActivationGrad<$function>> for Op {
+                fn from(o: ActivationGrad<$function>) -> Op { Op::$slope(o) }
+            }
+        )+
         $(impl From<$loss> for Op { fn from(o: $loss) -> Op { Op::$loss(o) } })+
         $(impl From<$optimizer> for Op { fn from(o: $optimizer) -> Op { Op::$optimizer(o) } })+
         impl From<AnyLoss> for Op {
@@ -230,6 +243,7 @@ macro_rules! operators {
             fn rules(&self) -> &dyn Operator {
                 match self {
                     $(Op::$layer(o) => o,)+
+                    $(Op::$function(o) => o, Op::$slope(o) => o,)+
                     $(Op::$loss(o) => o,)+
                     $(Op::$optimizer(o) => o,)+
                     $(Op::$derived(o) => o,)+
@@ -241,35 +255,48 @@ macro_rules! operators {
                 $(if $layer::signature().name == name {
                     return Some($layer::from_args(args).map(AnyLayer::$layer));
                 })+
+                $(if $function::NAME == name {
+                    return Some($function::from_args(args).map(AnyLayer::$function));
+                })+
                 None
             }
 
             /// What can be written in a model.
             pub fn signatures() -> Vec<Signature> {
-                vec![$($layer::signature()),+]
+                vec![$($layer::signature(),)+ $($function::signature()),+]
             }
         }
 
         /// A layer as it is written in a model.
         #[derive(Clone, Debug)]
-        pub enum AnyLayer { $($layer($layer),)+ }
+        pub enum AnyLayer { $($layer($layer),)+ $($function($function),)+ }
 
         $(impl From<$layer> for AnyLayer { fn from(layer: $layer) -> Self { Self::$layer(layer) } })+
+        $(impl From<$function> for AnyLayer { fn from(layer: $function) -> Self { Self::$function(layer) } })+
 
         impl AnyLayer {
             /// See [`Layer::states`].
             pub fn states(&self, input: &TensorType) -> Vec<LayerState> {
-                match self { $(AnyLayer::$layer(layer) => layer.states(input),)+ }
+                match self {
+                    $(AnyLayer::$layer(layer) => layer.states(input),)+
+                    $(AnyLayer::$function(layer) => layer.states(input),)+
+                }
             }
 
             /// See [`Layer::build`].
             pub fn build(&self, cx: &mut LayerCx) -> Result<Value, ShapeError> {
-                match self { $(AnyLayer::$layer(layer) => layer.build(cx),)+ }
+                match self {
+                    $(AnyLayer::$layer(layer) => layer.build(cx),)+
+                    $(AnyLayer::$function(layer) => layer.build(cx),)+
+                }
             }
 
             /// See [`Layer::formula`].
             pub fn formula(&self, input: &TensorType) -> String {
-                match self { $(AnyLayer::$layer(layer) => layer.formula(input),)+ }
+                match self {
+                    $(AnyLayer::$layer(layer) => layer.formula(input),)+
+                    $(AnyLayer::$function(layer) => layer.formula(input),)+
+                }
             }
         }
 
@@ -277,6 +304,10 @@ macro_rules! operators {
             fn name(&self) -> &'static str {
                 match self {
                     $(Op::$layer(_) => stringify!($layer),)+
+                    $(
+                        Op::$function(_) => stringify!($function),
+                        Op::$slope(_) => stringify!($slope),
+                    )+
                     $(Op::$loss(_) => stringify!($loss),)+
                     $(Op::$optimizer(_) => stringify!($optimizer),)+
                     $(Op::$derived(_) => stringify!($derived),)+
@@ -288,11 +319,14 @@ macro_rules! operators {
 }
 
 operators! {
-    layers: Conv2d, MaxPool2d, AvgPool2d, Flatten, Linear, Sigmoid, ReLU, Tanh;
+    layers: Conv2d, MaxPool2d, AvgPool2d, Flatten, Linear, Softmax, LogSoftmax;
+    activations: Sigmoid / SigmoidGrad, ReLU / ReLUGrad, Tanh / TanhGrad, LeakyReLU / LeakyReLUGrad, ReLU6 / ReLU6Grad,
+        ELU / ELUGrad, GELU / GELUGrad, SiLU / SiLUGrad, Softplus / SoftplusGrad, Hardswish / HardswishGrad,
+        Hardsigmoid / HardsigmoidGrad;
     losses: CrossEntropyLoss, MseLoss;
     optimizers: Sgd;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
-        MaxPool2dGrad, AvgPool2dGrad, SigmoidGrad, ReLUGrad, TanhGrad, Reshape, Add, Concat, ConcatGrad,
+        MaxPool2dGrad, AvgPool2dGrad, SoftmaxGrad, LogSoftmaxGrad, Reshape, Add, Concat, ConcatGrad,
         CrossEntropyGrad, MseGrad, Correct, Gather, Fill,
 }
 

@@ -150,3 +150,68 @@ fn gather_divides_by_255() {
     );
     assert_eq!(y[0], [1.0, 0.4, 0.0, 0.2]);
 }
+
+/// e^x over their sum, by the plain formula, for each position of each image.
+fn plain_softmax(x: &[f64], channels: usize, positions: usize) -> Vec<f64> {
+    let at = |image: usize, c: usize, p: usize| x[(image * channels + c) * positions + p].exp();
+    let mut out = Vec::new();
+    for image in 0..x.len() / (channels * positions) {
+        for c in 0..channels {
+            for p in 0..positions {
+                let sum: f64 = (0..channels).map(|k| at(image, k, p)).sum();
+                out.push(at(image, c, p) / sum);
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn softmax_over_features_and_channels() {
+    let env = Env::new(2, 0.0);
+    for (dims, positions) in [(vec![5], 1), (vec![3, 2, 4], 8)] {
+        let ty = TensorType::batch(dims);
+        let len = 2 * ty.elements() as usize;
+        let x: Vec<f64> = (0..len).map(|k| (k * 7 % 11) as f64 / 3.0 - 1.0).collect();
+        let want = plain_softmax(&x, ty.dims[0] as usize, positions);
+        let y = run(Softmax { dim: 1 }, &[(ty.clone(), x.clone())], env);
+        let log = run(LogSoftmax { dim: 1 }, &[(ty.clone(), x.clone())], env);
+        // A shift of all inputs changes nothing, however large.
+        let shifted = x.iter().map(|x| x + 1e6).collect();
+        let far = run(Softmax { dim: 1 }, &[(ty, shifted)], env);
+        for (k, want) in want.iter().enumerate() {
+            assert!((y[0][k] - want).abs() < 1e-14, "{k}");
+            assert!((log[0][k] - want.ln()).abs() < 1e-13, "{k}");
+            assert!((far[0][k] - want).abs() < 1e-9, "{k}");
+        }
+    }
+}
+
+#[test]
+fn softmax_runs_over_the_first_axis_only() {
+    let image = TensorType::batch([3, 4, 5]);
+    let of = |dim, ty: &TensorType| Softmax { dim }.infer(std::slice::from_ref(ty));
+    for dim in [1, -3] {
+        assert_eq!(of(dim, &image), Ok(vec![image.clone()]));
+    }
+    let vector = TensorType::batch([3]);
+    assert_eq!(of(-1, &vector), Ok(vec![vector.clone()]));
+    for (dim, ty, rule) in [
+        (
+            0,
+            &vector,
+            "dim=0 of f32[N,3] is not the axis of its features",
+        ),
+        (
+            -1,
+            &image,
+            "dim=-1 of f32[N,3,4,5] is not the axis of its channels",
+        ),
+        (i64::MIN, &image, ""),
+        (2, &image, ""),
+    ] {
+        let e = of(dim, ty).expect_err("it is another axis");
+        assert_eq!(e.help.as_deref(), Some("write dim=1"));
+        assert!(rule.is_empty() || e.rule == rule, "{}", e.rule);
+    }
+}

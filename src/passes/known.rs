@@ -152,14 +152,7 @@ const HINTS: &[(&str, &str)] = &[
         "LazyLinear",
         "Linear infers its input features here: write `Linear(…)`",
     ),
-    (
-        "Softmax",
-        "CrossEntropyLoss takes the values before it, so a classifier ends with Linear",
-    ),
-    (
-        "LogSoftmax",
-        "CrossEntropyLoss takes the values before it, so a classifier ends with Linear",
-    ),
+    ("Softmax2d", "Softmax runs over the channels of images too"),
     (
         "AdaptiveAvgPool2d",
         "over an image of 7×7, AvgPool2d(7) is AdaptiveAvgPool2d(1)",
@@ -220,17 +213,17 @@ const LAYERS: &[&str] = &[
     "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear", "CELU", "ChannelShuffle", "CircularPad1d",
     "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d", "Conv1d", "Conv3d",
     "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CosineSimilarity", "Dropout", "Dropout1d",
-    "Dropout2d", "Dropout3d", "ELU", "Embedding", "EmbeddingBag", "FeatureAlphaDropout", "Fold",
-    "FractionalMaxPool2d", "FractionalMaxPool3d", "GELU", "GLU", "GRU", "GRUCell", "GroupNorm", "Hardshrink",
-    "Hardsigmoid", "Hardswish", "Hardtanh", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LPPool1d",
+    "Dropout2d", "Dropout3d", "Embedding", "EmbeddingBag", "FeatureAlphaDropout", "Fold",
+    "FractionalMaxPool2d", "FractionalMaxPool3d", "GLU", "GRU", "GRUCell", "GroupNorm", "Hardshrink",
+    "Hardtanh", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LPPool1d",
     "LPPool2d", "LPPool3d", "LSTM", "LSTMCell", "LayerNorm", "LazyBatchNorm1d", "LazyBatchNorm2d",
     "LazyBatchNorm3d", "LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d", "LazyConvTranspose2d",
     "LazyConvTranspose3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyInstanceNorm3d", "LazyLinear",
-    "LeakyReLU", "LocalResponseNorm", "LogSigmoid", "LogSoftmax", "MaxPool1d", "MaxPool3d", "MaxUnpool1d",
+    "LocalResponseNorm", "LogSigmoid", "MaxPool1d", "MaxPool3d", "MaxUnpool1d",
     "MaxUnpool2d", "MaxUnpool3d", "Mish", "ModuleDict", "ModuleList", "MultiheadAttention", "PReLU",
-    "PairwiseDistance", "PixelShuffle", "PixelUnshuffle", "RMSNorm", "RNN", "RNNCell", "RReLU", "ReLU6",
+    "PairwiseDistance", "PixelShuffle", "PixelUnshuffle", "RMSNorm", "RNN", "RNNCell", "RReLU",
     "ReflectionPad1d", "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d",
-    "ReplicationPad3d", "SELU", "SiLU", "Softmax", "Softmax2d", "Softmin", "Softplus", "Softshrink", "Softsign",
+    "ReplicationPad3d", "SELU", "Softmax2d", "Softmin", "Softshrink", "Softsign",
     "SyncBatchNorm", "Tanhshrink", "Threshold", "Transformer", "TransformerDecoder", "TransformerDecoderLayer",
     "TransformerEncoder", "TransformerEncoderLayer", "Unflatten", "Unfold", "Upsample", "UpsamplingBilinear2d",
     "UpsamplingNearest2d", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d",
@@ -329,9 +322,10 @@ mod tests {
         let help = |name| unknown(Kind::Layer, name, &layers()).help.concat();
         assert_eq!(help("Sigmiod"), "did you mean `Sigmoid`?");
         assert_eq!(help("Conv"), "did you mean `Conv2d`?");
+        assert_eq!(help("LeakyReLu6"), "did you mean `LeakyReLU`?");
         assert_eq!(
-            help("LeakyReLu6"),
-            "did you mean `LeakyReLU`? It is not supported yet"
+            help("GroupNorms"),
+            "did you mean `GroupNorm`? It is not supported yet"
         );
         for meant in ["AvgPool", "MaxPool"] {
             assert_eq!(help(meant), format!("did you mean `{meant}2d`?"));

@@ -1,5 +1,8 @@
 //! The operators that every backend is tested on, with shapes that are not friendly: one list for all.
 
+#[path = "activations.rs"]
+pub mod activations;
+
 use lenetc::ir::{DType, Leading, TensorType};
 use lenetc::nest::Nest;
 use lenetc::ops::*;
@@ -313,16 +316,12 @@ pub fn linear_weight_gradients() -> Vec<Case> {
 pub fn elementwise_and_joins() -> Vec<Case> {
     let mut cases = Cases::default();
     let x = image([3, 4, 5]);
-    for op in [Op::from(Sigmoid), ReLU.into(), Tanh.into(), Flatten.into()] {
-        cases.add("activation", op, std::slice::from_ref(&x));
+    for f in activations::all() {
+        cases.add("activation", f.layer, std::slice::from_ref(&x));
+        cases.add("activation", f.gradient, &[x.clone(), x.clone()]);
     }
-    for op in [
-        Op::from(SigmoidGrad),
-        ReLUGrad.into(),
-        TanhGrad.into(),
-        Add.into(),
-        Concat.into(),
-    ] {
+    cases.add("flatten", Flatten, std::slice::from_ref(&x));
+    for op in [Op::from(Add), Concat.into()] {
         cases.add("two operands", op, &[x.clone(), x.clone()]);
     }
     cases.add(
@@ -340,6 +339,22 @@ pub fn elementwise_and_joins() -> Vec<Case> {
         },
         &[TensorType::batch([12])],
     );
+    cases.0
+}
+
+/// Over the features of vectors and over the channels of images, fewer and more than lanes.
+pub fn softmaxes() -> Vec<Case> {
+    let mut cases = Cases::default();
+    let dims: [&[u32]; 6] = [&[1], &[3], &[40], &[3, 4, 5], &[17, 2, 2], &[5, 1, 9]];
+    for dims in dims {
+        let x = TensorType::batch(dims.to_vec());
+        for op in [Op::from(Softmax { dim: 1 }), LogSoftmax { dim: 1 }.into()] {
+            cases.add("softmax", op, std::slice::from_ref(&x));
+        }
+        for op in [Op::from(SoftmaxGrad), LogSoftmaxGrad.into()] {
+            cases.add("softmax", op, &[x.clone(), x.clone()]);
+        }
+    }
     cases.0
 }
 
@@ -425,6 +440,10 @@ macro_rules! every_family {
         #[test]
         fn elementwise_and_joins() {
             $run(cases::elementwise_and_joins());
+        }
+        #[test]
+        fn softmaxes() {
+            $run(cases::softmaxes());
         }
         #[test]
         fn losses_batches_and_updates() {

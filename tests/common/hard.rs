@@ -6,8 +6,11 @@
     reason = "each test is a program of its own and uses what it needs"
 )]
 
+#[path = "activations.rs"]
+pub mod activations;
+
 use lenetc::ir::TensorType;
-use lenetc::nest::{Nest, Stage, Unary};
+use lenetc::nest::{Binary, Compare, Expr, Nest, Stage, Unary};
 use lenetc::ops::*;
 
 /// A function of one number.
@@ -48,7 +51,7 @@ pub const EVERYWHERE: [f32; 16] = [
 const SQRT_HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;
 const BELOW_SQRT_HALF: f32 = SQRT_HALF.next_down();
 
-pub const FUNCTIONS: [Function; 5] = [
+pub const FUNCTIONS: [Function; 10] = [
     Function {
         unary: Unary::Exp,
         exact: f64::exp,
@@ -130,7 +133,122 @@ pub const FUNCTIONS: [Function; 5] = [
             16.0, 17.3, -16.0, -17.3, 88.0, 89.0, -87.0, -87.336_54, -88.0, -88.5, -104.0,
         ],
     },
+    Function {
+        unary: Unary::Expm1,
+        exact: f64::exp_m1,
+        ulps: 2.0,
+        // Around the border of the tiny ones, where the reduction changes, and at both ends.
+        points: &[
+            2.980_232_2e-8,
+            2.980_232e-8,
+            -2.980_232_2e-8,
+            0.346_573_6,
+            -0.346_573_6,
+            1.039_720_8,
+            -17.3,
+            -17.4,
+            -25.0,
+            17.0,
+            88.722_83,
+            88.722_84,
+            89.5,
+        ],
+    },
+    Function {
+        unary: Unary::Erf,
+        exact: |x| erf(x),
+        ulps: 1.5,
+        points: &[
+            0.874_999_94,
+            0.875,
+            -0.875,
+            3.8,
+            3.91,
+            3.92,
+            3.93,
+            4.0,
+            -4.0,
+            4.000_000_5,
+            30.0,
+        ],
+    },
+    Function {
+        unary: Unary::Sqrt,
+        exact: f64::sqrt,
+        ulps: 0.5001,
+        points: &[2.0, 3.0, 0.999_999_94, 1.000_000_1, 1e-44, 3e38],
+    },
+    Function {
+        unary: Unary::Rsqrt,
+        exact: |x| 1.0 / x.sqrt(),
+        ulps: 1.5,
+        points: &[2.0, 3.0, 0.999_999_94, 1.000_000_1, 1e-44, 3e38],
+    },
+    Function {
+        unary: Unary::Abs,
+        exact: f64::abs,
+        ulps: 0.0,
+        points: &[-1.5, -3e38],
+    },
 ];
+
+unsafe extern "C" {
+    /// The C library's, which shares nothing with the compiler.
+    safe fn erf(x: f64) -> f64;
+}
+
+/// The greater and the smaller of two numbers, by the rule in words: NaN where one is, of equals the second.
+pub const EXTREMES: [(Binary, fn(f32, f32) -> f32); 2] = [
+    (Binary::Max, |a, b| extreme(a, b, a > b)),
+    (Binary::Min, |a, b| extreme(a, b, a < b)),
+];
+
+fn extreme(a: f32, b: f32, first: bool) -> f32 {
+    match first || a.is_nan() {
+        true => a,
+        false => b,
+    }
+}
+
+/// Each point of [`EVERYWHERE`] with either sign beside each.
+pub fn pairs() -> [Vec<f64>; 2] {
+    let signed = EVERYWHERE.into_iter().flat_map(|x| [x, -x]);
+    let all: Vec<f64> = signed.map(f64::from).collect();
+    let first = all.iter().flat_map(|&x| vec![x; all.len()]).collect();
+    [first, all.repeat(all.len())]
+}
+
+/// The greater or the smaller of each of so many pairs; `first` in the place of all first numbers.
+pub fn extremes(f: Binary, first: Option<f32>, len: usize) -> Nest {
+    let ty = TensorType::fixed([len as u32]);
+    let mut nest = Nest::new("f", &vec![ty.clone(); 2], std::slice::from_ref(&ty));
+    let axes = nest.axes_of(&ty, &[]);
+    let mut stage = Stage::new(&axes);
+    let [a, b] = [0, 1].map(|k| stage.load_at(nest.input(k), &axes));
+    let a = first.map_or(a, |x| stage.constant(x));
+    let y = stage.push(Expr::Binary(f, a, b));
+    // Every operand is read.
+    let [sum, zero] = [stage.load_at(nest.input(0), &axes), stage.constant(0.0)];
+    let y = stage.select(Compare::Eq, sum, zero, y, y);
+    stage.store_at(nest.out(0), &axes, y);
+    nest.stages.push(stage);
+    nest
+}
+
+/// Panics where a result is not the same bits, NaN aside.
+pub fn hold_extremes(f: usize, first: Option<f32>, got: &[f64], on: &str) {
+    let (function, rule) = EXTREMES[f];
+    let [a, b] = pairs();
+    for ((&got, &a), &b) in got.iter().zip(&a).zip(&b) {
+        let a = first.unwrap_or(a as f32);
+        let want = rule(a, b as f32);
+        let same = (got as f32).to_bits() == want.to_bits() || (got.is_nan() && want.is_nan());
+        assert!(same, "{function:?}({a:e}, {b:e}) = {got:e} on {on}");
+    }
+}
+
+/// First numbers that are constants; `None`: all of [`pairs`].
+pub const FIRST: [Option<f32>; 4] = [None, Some(0.0), Some(-0.0), Some(f32::NAN)];
 
 impl Function {
     /// The function of each of so many numbers.
@@ -183,6 +301,8 @@ pub struct Hard {
     /// Its first result.
     pub wanted: Vec<f64>,
     pub images: usize,
+    /// How far it may be off absolutely, beside [`RELATIVE`].
+    pub slack: f64,
 }
 
 /// How far a result may be off, relative to it. Below the normal numbers it may be off by one of them.
@@ -195,7 +315,8 @@ impl Hard {
         for (at, (&got, &exact)) in got.iter().zip(&self.wanted).enumerate() {
             let want = f64::from(exact as f32);
             let same = got == want || (got.is_nan() && want.is_nan());
-            let near = (got - want).abs() <= RELATIVE * want.abs() + f64::from(f32::MIN_POSITIVE);
+            let slack = self.slack + f64::from(f32::MIN_POSITIVE);
+            let near = (got - want).abs() <= RELATIVE * want.abs() + slack;
             let operands: Vec<&[f64]> = self.operands.iter().map(Vec::as_slice).collect();
             assert!(
                 same || near,
@@ -341,6 +462,7 @@ pub fn cross_entropies_of(lists: &[Vec<&Row>]) -> Vec<Hard> {
         operands: operands(rows).into(),
         wanted: rows.iter().map(|r| r.loss()).collect(),
         images: rows.len(),
+        slack: 0.0,
     };
     lists.iter().map(of).collect()
 }
@@ -365,6 +487,7 @@ pub fn cross_entropy_gradient(rows: &[&Row], saved: Vec<Vec<f64>>) -> Hard {
         operands: all,
         wanted: rows.iter().flat_map(|r| r.gradient()).collect(),
         images: rows.len(),
+        slack: 0.0,
     }
 }
 
@@ -397,6 +520,7 @@ pub fn elementwise() -> Vec<Hard> {
             operands: vec![x.clone(), t.clone()],
             wanted: (0..images).map(|k| difference(k).powi(2)).collect(),
             images,
+            slack: 0.0,
         });
         all.push(Hard {
             name: "squares' gradient",
@@ -405,12 +529,15 @@ pub fn elementwise() -> Vec<Hard> {
             operands: vec![x.clone(), t.clone(), vec![1.0; images]],
             wanted: (0..images).map(|k| 2.0 * difference(k)).collect(),
             images,
+            slack: 0.0,
         });
     }
-    all.push(slope("sigmoid's slope", SigmoidGrad.into(), |y| {
-        y * (1.0 - y)
-    }));
-    all.push(slope("tanh's slope", TanhGrad.into(), |y| {
+    all.push(slope(
+        "sigmoid's slope",
+        ActivationGrad(Sigmoid).into(),
+        |y| y * (1.0 - y),
+    ));
+    all.push(slope("tanh's slope", ActivationGrad(Tanh).into(), |y| {
         (1.0 - y) * (1.0 + y)
     }));
     all
@@ -440,5 +567,79 @@ fn slope(name: &'static str, op: Op, exact: fn(f64) -> f64) -> Hard {
         wanted: y.iter().map(|&y| exact(y)).collect(),
         operands: vec![y, vec![1.0; images]],
         images,
+        slack: 0.0,
     }
+}
+
+/// Where activations bend, saturate or cancel.
+const BENDS: [f32; 32] = [
+    3.0,
+    2.999_999_8,
+    3.000_000_2,
+    -3.0,
+    -2.999_999_8,
+    -3.000_000_2,
+    6.0,
+    5.999_999_5,
+    6.000_000_5,
+    20.0,
+    20.000_002,
+    10.0,
+    10.000_001,
+    0.500_000_06,
+    -1.278,
+    -0.75,
+    -1.5,
+    0.3,
+    -0.3,
+    2.0,
+    -2.0,
+    5.5,
+    -5.5,
+    -8.0,
+    -14.0,
+    -15.0,
+    88.0,
+    -88.0,
+    104.0,
+    -104.0,
+    200.0,
+    -200.0,
+];
+
+/// Each activation and its gradient.
+pub fn activations() -> Vec<Hard> {
+    let signed = EVERYWHERE.into_iter().flat_map(|x| [x, -x]);
+    let points: Vec<f64> = signed.chain(BENDS).map(f64::from).collect();
+    let images = points.len();
+    let mut all = Vec::new();
+    for f in activations::all() {
+        all.push(Hard {
+            name: "activation",
+            op: f.layer,
+            types: vec![TensorType::batch([1])],
+            operands: vec![points.clone()],
+            wanted: points.iter().map(|&x| (f.value)(x)).collect(),
+            images,
+            slack: f.slack[0],
+        });
+        // Slopes by the result are those of the result as it is rounded, which `elementwise` asks for.
+        if f.reads == Reads::Result && !matches!(f.gradient, Op::ReLU6Grad(_) | Op::ReLUGrad(_)) {
+            continue;
+        }
+        let read = match f.reads {
+            Reads::Input => points.clone(),
+            Reads::Result => points.iter().map(|&x| (f.value)(x)).collect(),
+        };
+        all.push(Hard {
+            name: "activation's gradient",
+            op: f.gradient,
+            types: vec![TensorType::batch([1]); 2],
+            operands: vec![read, vec![1.0; images]],
+            wanted: points.iter().map(|&x| (f.slope)(x)).collect(),
+            images,
+            slack: f.slack[1],
+        });
+    }
+    all
 }

@@ -7,7 +7,7 @@ use lenetc::ir::{DType, Leading, TensorType};
 use lenetc::ops::*;
 use proptest::prelude::*;
 
-use super::cases::Case;
+use super::cases::{Case, activations};
 
 /// Terms of one image at most.
 const MOST_TERMS: u64 = 40_000;
@@ -21,6 +21,7 @@ pub fn case() -> impl Strategy<Value = Case> {
         3 => linear(),
         2 => gather(),
         2 => elementwise(),
+        1 => softmax(),
         2 => join(),
         1 => loss(),
     ]
@@ -205,17 +206,27 @@ fn gather() -> impl Strategy<Value = Case> {
 }
 
 fn elementwise() -> impl Strategy<Value = Case> {
-    (shape(), 0..7).prop_map(|(dims, which)| {
+    let drawn = (shape(), any::<prop::sample::Index>(), 0..7);
+    drawn.prop_map(|(dims, function, which)| {
         let x = TensorType::batch(dims);
-        let two = [x.clone(), x.clone()];
+        let mut all = activations::all();
+        let f = all.swap_remove(function.index(all.len()));
         match which {
-            0 => named(Sigmoid, &[x]),
-            1 => named(ReLU, &[x]),
-            2 => named(Tanh, &[x]),
-            3 => named(SigmoidGrad, &two),
-            4 => named(ReLUGrad, &two),
-            5 => named(TanhGrad, &two),
+            0..3 => named(f.layer, &[x]),
+            3..6 => named(f.gradient, &[x.clone(), x]),
             _ => named(Add, &[x.clone(), x.clone(), x]),
+        }
+    })
+}
+
+fn softmax() -> impl Strategy<Value = Case> {
+    (shape(), 0..4).prop_map(|(dims, which)| {
+        let x = TensorType::batch(dims);
+        match which {
+            0 => named(Softmax { dim: 1 }, &[x]),
+            1 => named(LogSoftmax { dim: 1 }, &[x]),
+            2 => named(SoftmaxGrad, &[x.clone(), x]),
+            _ => named(LogSoftmaxGrad, &[x.clone(), x]),
         }
     })
 }

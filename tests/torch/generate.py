@@ -235,6 +235,12 @@ train {{
         }[self.loss]
 
 
+def twice(model):
+    """Larger weights: activations bend within their inputs, and gradients reach the first layer."""
+    for parameter in model.parameters():
+        parameter.mul_(2)
+
+
 def dyadic(model):
     """Weights of few bits, half of the filters zero: whole windows tie in the first step, over unlike patches."""
     conv = model[0]
@@ -710,6 +716,62 @@ Linear(5)
             ]),
             nn.AvgPool2d(2), nn.Flatten(),
             nn.Linear(63, 9), nn.Tanh(), nn.Linear(9, 9), nn.Tanh(), nn.Linear(9, 5),
+        ),
+    ),
+    Case(
+        "activations", "activations with arguments and without, behind convolutions",
+        shape=(2, 8, 9), n=3 * 16 + 7, batch=16, lr=0.3, y=classes(5), start=twice,
+        layers="""
+Conv2d(4, kernel_size=3)
+LeakyReLU(0.2)
+Conv2d(5, kernel_size=2)
+SiLU
+Conv2d(6, kernel_size=2)
+GELU
+Conv2d(6, kernel_size=2)
+ELU(alpha=0.5)
+Flatten
+Linear(5)
+""",
+        build=lambda: net(
+            nn.Conv2d(2, 4, 3), nn.LeakyReLU(0.2), nn.Conv2d(4, 5, 2), nn.SiLU(), nn.Conv2d(5, 6, 2), nn.GELU(),
+            nn.Conv2d(6, 6, 2), nn.ELU(alpha=0.5), nn.Flatten(), nn.Linear(6 * 3 * 4, 5),
+        ),
+    ),
+    Case(
+        "activations_of_vectors", "activations with arguments and without, behind linear layers",
+        shape=(1, 4, 6), n=3 * 16 + 3, batch=16, lr=0.3, y=classes(5), start=twice,
+        layers="""
+Flatten
+Linear(16); Softplus(beta=2)
+Linear(15); Hardswish
+Linear(14); GELU(approximate=tanh)
+Linear(13); ReLU6
+Linear(12); Hardsigmoid
+Linear(5)
+""",
+        build=lambda: net(
+            nn.Flatten(), nn.Linear(24, 16), nn.Softplus(beta=2), nn.Linear(16, 15), nn.Hardswish(),
+            nn.Linear(15, 14), nn.GELU(approximate="tanh"), nn.Linear(14, 13), nn.ReLU6(),
+            nn.Linear(13, 12), nn.Hardsigmoid(), nn.Linear(12, 5),
+        ),
+    ),
+    Case(
+        "softmax", "Softmax over channels and over features, and its logarithm",
+        shape=(2, 6, 7), n=3 * 12 + 1, batch=12, lr=0.3, y=targets(4), loss="MSELoss", start=twice,
+        layers="""
+Conv2d(5, kernel_size=2)
+Softmax(dim=1)
+Conv2d(3, kernel_size=3)
+LogSoftmax(dim=-3)
+Flatten
+Linear(8)
+Softmax(dim=-1)
+Linear(4)
+""",
+        build=lambda: net(
+            nn.Conv2d(2, 5, 2), nn.Softmax(dim=1), nn.Conv2d(5, 3, 3), nn.LogSoftmax(dim=-3), nn.Flatten(),
+            nn.Linear(3 * 3 * 4, 8), nn.Softmax(dim=-1), nn.Linear(8, 4),
         ),
     ),
     Case(

@@ -19,7 +19,6 @@ use super::code::uniform_offset;
 use super::math::Vectors;
 use super::pointer::Pointer;
 use super::{math, order};
-use crate::nest::Unary;
 use crate::nest::loops::{At, BufId, Expr as V, Kernel, Kind, RegId, Stmt, ValueId, Var, Write};
 
 mod loads;
@@ -434,18 +433,12 @@ impl Emitter<'_> {
             V::Load(buf, at, how) => self.load(*buf, at, how),
             V::Unary(f, x) => {
                 let x = self.value(*x);
-                match f {
-                    Unary::Neg => self.b.ins().fneg(x),
-                    Unary::Exp => math::exp(self, x),
-                    Unary::Log => math::log(self, x),
-                    Unary::Log1p => math::log1p(self, x),
-                    Unary::Tanh => math::tanh(self, x),
-                    Unary::Sigmoid => math::sigmoid(self, x),
-                }
+                math::unary(self, *f, x)
             }
             V::Binary(f, x, y) => {
+                let number = self.k.is_number(*x);
                 let (x, y) = (self.value(*x), self.value(*y));
-                self.binary(*f, x, y)
+                math::binary(self, *f, x, y, number)
             }
             V::Fma(x, y, z) => {
                 let [x, y, z] = [x, y, z].map(|v| self.value(*v));

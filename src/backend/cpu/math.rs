@@ -1,9 +1,9 @@
-//! Functions of vectors: exp, log, log1p, tanh, sigmoid by range reduction and a polynomial, the same for every emitter.
+//! Functions of vectors by range reduction and a polynomial, or by instructions, the same for every emitter.
 //!
 //! The polynomials of log and tanh are those of the Cephes library's single-precision functions. Knows no kernel,
 //! and of an emitter only what [`Vectors`] asks.
 
-use crate::nest::{Binary, Compare};
+use crate::nest::{Binary, Compare, Unary};
 
 /// What lanes do as patterns of 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +23,10 @@ pub trait Vectors {
     type V: Copy;
     /// A number in all lanes.
     fn splat(&mut self, x: f32) -> Self::V;
+    /// The other sign, of a NaN too.
+    fn negative(&mut self, x: Self::V) -> Self::V;
+    /// The square root, rounded once.
+    fn sqrt(&mut self, x: Self::V) -> Self::V;
     fn binary(&mut self, f: Binary, x: Self::V, y: Self::V) -> Self::V;
     /// x · y + z, rounded once where the target has that.
     fn fma(&mut self, x: Self::V, y: Self::V, z: Self::V) -> Self::V;
@@ -31,6 +35,54 @@ pub trait Vectors {
     fn bits(&mut self, f: Bits, x: Self::V, y: Self::V) -> Self::V;
     /// Integers as numbers.
     fn number(&mut self, x: Self::V) -> Self::V;
+}
+
+/// A function of one number.
+pub fn unary<B: Vectors>(b: &mut B, f: Unary, x: B::V) -> B::V {
+    match f {
+        Unary::Neg => b.negative(x),
+        Unary::Exp => exp(b, x),
+        Unary::Expm1 => expm1(b, x),
+        Unary::Log => log(b, x),
+        Unary::Log1p => log1p(b, x),
+        Unary::Tanh => tanh(b, x),
+        Unary::Sigmoid => sigmoid(b, x),
+        Unary::Erf => erf(b, x),
+        Unary::Sqrt => b.sqrt(x),
+        Unary::Rsqrt => {
+            let (one, root) = (b.splat(1.0), b.sqrt(x));
+            b.binary(Binary::Div, one, root)
+        }
+        Unary::Abs => size(b, x),
+    }
+}
+
+/// A function of two numbers; `number` says that x is no NaN. Then a comparison alone gives the greater or the smaller
+/// one, the second of equals, and NaN where y is: one instruction on x86-64.
+pub fn binary<B: Vectors>(b: &mut B, f: Binary, x: B::V, y: B::V, number: bool) -> B::V {
+    let compare = match f {
+        Binary::Max => Compare::Gt,
+        Binary::Min => Compare::Lt,
+        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div => return b.binary(f, x, y),
+    };
+    let most = b.select(compare, x, y, x, y);
+    match number {
+        true => most,
+        false => b.select(Compare::Ne, x, x, x, most),
+    }
+}
+
+/// |x|
+fn size<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+    let positive = b.splat(f32::from_bits(0x7fff_ffff));
+    b.bits(Bits::And, x, positive)
+}
+
+/// `x`, which is not negative, with the sign of another number.
+fn with_sign<B: Vectors>(b: &mut B, x: B::V, of: B::V) -> B::V {
+    let minus_zero = b.splat(-0.0);
+    let sign = b.bits(Bits::And, of, minus_zero);
+    b.bits(Bits::Or, x, sign)
 }
 
 fn polynomial<B: Vectors>(b: &mut B, x: B::V, coefficients: &[f32]) -> B::V {
@@ -66,13 +118,18 @@ enum Sign {
     Minus,
 }
 
-/// e^±x as `p · 2^n`: p and `WHOLE + BIAS + n`. The polynomial is the minimax one of degree 6 for e^r, |r| ≤ ½ ln 2,
-/// whose first two coefficients are 1: it is off by 3·10⁻⁹.
-fn exp_parts<B: Vectors>(b: &mut B, x: B::V, sign: Sign) -> [B::V; 2] {
-    let sign = match sign {
-        Sign::Plus => 1.0,
-        Sign::Minus => -1.0,
-    };
+impl Sign {
+    fn factor(self) -> f32 {
+        match self {
+            Self::Plus => 1.0,
+            Self::Minus => -1.0,
+        }
+    }
+}
+
+/// e^±x as e^±r · 2^n with |r| ≤ ½ ln 2: r and `WHOLE + BIAS + n`.
+fn reduced<B: Vectors>(b: &mut B, x: B::V, sign: Sign) -> [B::V; 2] {
+    let sign = sign.factor();
     let per_ln2 = b.splat(sign * std::f32::consts::LOG2_E);
     let whole = b.splat(WHOLE + BIAS);
     let biased = b.fma(x, per_ln2, whole);
@@ -80,7 +137,14 @@ fn exp_parts<B: Vectors>(b: &mut B, x: B::V, sign: Sign) -> [B::V; 2] {
     // ln 2 in two parts, the first short enough that its product with n is exact.
     let (part1, part2) = (b.splat(sign * -0.693_359_4), b.splat(sign * 2.121_944_4e-4));
     let r = b.fma(n, part1, x);
-    let r = b.fma(n, part2, r);
+    [b.fma(n, part2, r), biased]
+}
+
+/// e^±x as `p · 2^n`: p and `WHOLE + BIAS + n`. The polynomial is the minimax one of degree 6 for e^r, |r| ≤ ½ ln 2,
+/// whose first two coefficients are 1: it is off by 3·10⁻⁹.
+fn exp_parts<B: Vectors>(b: &mut B, x: B::V, sign: Sign) -> [B::V; 2] {
+    let [r, biased] = reduced(b, x, sign);
+    let sign = sign.factor();
     let coefficients = [
         1.381_459_8e-3,
         sign * 8.368_717e-3,
@@ -101,7 +165,7 @@ fn exp_near<B: Vectors>(b: &mut B, x: B::V, sign: Sign) -> B::V {
 }
 
 /// e^x; the result is scaled in two steps, so that subnormal results round once and large ones overflow.
-pub fn exp<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+fn exp<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     let y = clamped(b, x, -104.0, 89.0);
     let [p, biased] = exp_parts(b, y, Sign::Plus);
     // n = h + (n − h), h = n / 2 rounded: each of them has a power of two among the normal numbers.
@@ -118,7 +182,7 @@ pub fn exp<B: Vectors>(b: &mut B, x: B::V) -> B::V {
 }
 
 /// ln x for positive normal x; −∞ at 0, NaN below.
-pub fn log<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+fn log<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     // A subnormal number has its exponent in the fraction: scaled by 2²³ it is normal.
     let (least, scale) = (b.splat(f32::MIN_POSITIVE), b.splat(8_388_608.0));
     let scaled = b.binary(Binary::Mul, x, scale);
@@ -170,7 +234,7 @@ pub fn log<B: Vectors>(b: &mut B, x: B::V) -> B::V {
 /// ln(1 + x); −∞ at −1, NaN below. With u = 1 + x as it is rounded, ln u · x / (u − 1): what ln u is off for the
 /// rounding of u, the quotient makes good (Goldberg, What every computer scientist should know about floating-point
 /// arithmetic, theorem 4).
-pub fn log1p<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+fn log1p<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     let (one, infinity) = (b.splat(1.0), b.splat(f32::INFINITY));
     let u = b.binary(Binary::Add, one, x);
     let near = b.binary(Binary::Sub, u, one);
@@ -182,7 +246,7 @@ pub fn log1p<B: Vectors>(b: &mut B, x: B::V) -> B::V {
 }
 
 /// 1 / (1 + e^−x); 0 below −88.4, where that is no normal number.
-pub fn sigmoid<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+fn sigmoid<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     let x = clamped(b, x, -89.0, 88.0);
     let e = exp_near(b, x, Sign::Minus);
     let one = b.splat(1.0);
@@ -191,9 +255,8 @@ pub fn sigmoid<B: Vectors>(b: &mut B, x: B::V) -> B::V {
 }
 
 /// tanh x: a polynomial near 0, 1 − 2 / (e^2|x| + 1) with the sign of x elsewhere.
-pub fn tanh<B: Vectors>(b: &mut B, x: B::V) -> B::V {
-    let positive = b.splat(f32::from_bits(0x7fff_ffff));
-    let size = b.bits(Bits::And, x, positive);
+fn tanh<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+    let size = size(b, x);
     let square = b.binary(Binary::Mul, x, x);
     let p = polynomial(
         b,
@@ -216,9 +279,76 @@ pub fn tanh<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     let below = b.binary(Binary::Add, e, one);
     let part = b.binary(Binary::Div, two, below);
     let far = b.binary(Binary::Sub, one, part);
-    // `far` is not negative, so the sign of x can be put in by bits.
-    let minus_zero = b.splat(-0.0);
-    let sign = b.bits(Bits::And, x, minus_zero);
-    let far = b.bits(Bits::Or, far, sign);
+    let far = with_sign(b, far, x);
+    b.select(Compare::Lt, size, border, near, far)
+}
+
+/// e^x − 1 as 2 · (½ · 2^n · (e^r − 1) + (½ · 2^n − ½)): halves, so that the greatest results do not overflow before
+/// they are put together. e^r − 1 = r + r² · p(r), p the minimax polynomial of degree 4: it is off by 1.4·10⁻⁸.
+fn expm1<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+    // From −25 on, −1 is nearest.
+    let near = clamped(b, x, -25.0, 89.0);
+    let [r, biased] = reduced(b, near, Sign::Plus);
+    let p = polynomial(
+        b,
+        r,
+        &[
+            1.386_831_4e-3,
+            8.366_424e-3,
+            4.166_746_5e-2,
+            0.166_665_45,
+            0.499_999_97,
+        ],
+    );
+    let square = b.binary(Binary::Mul, r, r);
+    let below = b.fma(p, square, r);
+    let (one, half) = (b.splat(1.0), b.splat(0.5));
+    let biased = b.binary(Binary::Sub, biased, one);
+    let scale = power(b, biased);
+    let rest = b.binary(Binary::Sub, scale, half);
+    let halved = b.fma(scale, below, rest);
+    let y = b.binary(Binary::Add, halved, halved);
+    // Below 2⁻²⁵, x is nearest, and keeps the sign of a zero.
+    let (size, border) = (size(b, x), b.splat(2.980_232_2e-8));
+    b.select(Compare::Lt, size, border, x, y)
+}
+
+/// erf x: x + x · p(x²) near 0, 1 − e^q(|x|) with the sign of x elsewhere. Both polynomials are minimax ones for the
+/// relative error of the result: p is off by 1.4·10⁻⁸, e^q by 2·10⁻⁹.
+fn erf<B: Vectors>(b: &mut B, x: B::V) -> B::V {
+    let (size, square) = (size(b, x), b.binary(Binary::Mul, x, x));
+    let p = polynomial(
+        b,
+        square,
+        &[
+            -6.040_721e-4,
+            5.002_323e-3,
+            -2.677_242_8e-2,
+            0.112_819_65,
+            -0.376_125_07,
+            0.128_379_15,
+        ],
+    );
+    let near = b.fma(p, x, x);
+    // From 3.92 on, 1 is nearest.
+    let most = b.splat(4.0);
+    let up_to = b.select(Compare::Lt, most, size, most, size);
+    let q = polynomial(
+        b,
+        up_to,
+        &[
+            2.009_980_1e-4,
+            -3.092_302_2e-3,
+            2.242_023_9e-2,
+            -0.104_327_52,
+            -0.636_737_2,
+            -1.127_936_1,
+            -1.335_748_8e-4,
+        ],
+    );
+    let rest = exp_near(b, q, Sign::Plus);
+    let (one, border) = (b.splat(1.0), b.splat(0.875));
+    let far = b.binary(Binary::Sub, one, rest);
+    let far = with_sign(b, far, x);
     b.select(Compare::Lt, size, border, near, far)
 }

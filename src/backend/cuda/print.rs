@@ -31,6 +31,18 @@ __device__ __forceinline__ float sigmoid(float x) {
     return 1.0f / (1.0f + expf(-x));
 }
 
+__device__ __forceinline__ float inverse_sqrt(float x) {
+    return 1.0f / sqrtf(x);
+}
+
+// NaN where one is, of equals the second.
+__device__ __forceinline__ float greater(float a, float b) {
+    return a > b || a != a ? a : b;
+}
+__device__ __forceinline__ float smaller(float a, float b) {
+    return a < b || a != a ? a : b;
+}
+
 // The quotient rounded down.
 __device__ __forceinline__ int floor_div(int a, int b) {
     return a / b - (a % b < 0);
@@ -59,7 +71,11 @@ __device__ __forceinline__ void store4(float* to, const float* from) {
 
 /// Whether CUDA C has a function of this name already.
 pub fn is_taken(name: &str) -> bool {
-    ["exp", "log", "log1p", "tanh", "sigmoid"].contains(&name)
+    [
+        "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "abs", "max",
+        "min", "greater", "smaller",
+    ]
+    .contains(&name)
 }
 
 /// A kernel as CUDA C; its blocks, and its arguments in order.

@@ -3,9 +3,8 @@
 //! A loop of one trip reads `at i = 0`, a value that several read is named by a `let`, and long lines go on eight
 //! columns further in. `docs/stages.md` has the grammar.
 
-use super::super::text::{
-    affine_text, binary_name, compare_name, condition_text, number_text, unary_name,
-};
+use super::super::functions::Written;
+use super::super::text::{affine_text, condition_text, number_text};
 use super::sharing::{named, undefined};
 use super::*;
 use crate::lines;
@@ -310,7 +309,7 @@ impl Printer<'_> {
             Expr::Number(a) => return format!("number({})", self.at(a)),
             Expr::Lane(a) => return format!("number({}+lane)", self.at(a)),
             Expr::Reg(r, index) => return self.reg(*r, index),
-            Expr::Unary(f, x) => return format!("{}({})", unary_name(*f), bare(x)),
+            Expr::Unary(f, x) => return format!("{}({})", f.name(), bare(x)),
             Expr::Fma(a, b, c) => return format!("fma({}, {}, {})", bare(a), bare(b), bare(c)),
             Expr::ReduceLanes(x) => return format!("reduce_lanes({})", bare(x)),
             Expr::Split(n, a, b) => {
@@ -326,9 +325,12 @@ impl Printer<'_> {
                 format!("{read} where {} else 0", edges.join(" and "))
             }
             Expr::Load(b, at, how) => return self.load(*b, at, how),
-            Expr::Binary(f, a, b) => format!("{} {} {}", go(a), binary_name(*f), go(b)),
+            Expr::Binary(f, a, b) => match f.written() {
+                Written::Sign(_) => f.text(&go(a), &go(b)),
+                Written::Name(_) => return f.text(&bare(a), &bare(b)),
+            },
             Expr::Select(c, [a, b, yes, no]) => {
-                let test = format!("{} {} {}", go(a), compare_name(*c), go(b));
+                let test = format!("{} {} {}", go(a), c.sign(), go(b));
                 format!("{test} ? {} : {}", go(yes), go(no))
             }
             Expr::Within(conditions, x) => {

@@ -5,7 +5,7 @@
 use cranelift::prelude::*;
 
 use super::{Emitter, cast_flags};
-use crate::backend::cpu::math::{Bits, Vectors};
+use crate::backend::cpu::math::{self, Bits, Vectors};
 use crate::nest::{Binary, Compare};
 
 type B<'a> = FunctionBuilder<'a>;
@@ -67,8 +67,17 @@ impl Vectors for Emitter<'_> {
         splat(&mut self.b, x)
     }
 
+    fn negative(&mut self, x: Value) -> Value {
+        self.b.ins().fneg(x)
+    }
+
+    fn sqrt(&mut self, x: Value) -> Value {
+        self.b.ins().sqrt(x)
+    }
+
     fn binary(&mut self, f: Binary, x: Value, y: Value) -> Value {
         match f {
+            Binary::Max | Binary::Min => math::binary(self, f, x, y, false),
             Binary::Add => self.b.ins().fadd(x, y),
             Binary::Sub => self.b.ins().fsub(x, y),
             Binary::Mul => self.b.ins().fmul(x, y),

@@ -91,20 +91,22 @@ pub fn run(n: &Nest, options: Options) -> (Kernel, Choice) {
         k,
         tensors,
         choice: Choice::new(options),
+        shared: vec![],
     };
     if options.block == 1 {
         s.one_image();
         return (s.k, s.choice);
     }
     let shared = n.shared.first().map(|_| s.k.var("g"));
+    s.shared = pieces::shared(&mut s.k, n);
     let mut body = Vec::new();
     for stage in &n.stages {
         body.extend(s.stage(stage, shared));
     }
-    s.k.body = match shared {
-        Some(g) => vec![serial(Dim::count(g, s.groups()), body)],
-        None => body,
-    };
+    if let Some(g) = shared {
+        body = vec![serial(Dim::count(g, s.groups()), body)];
+    }
+    s.k.body = within(&s.shared, body);
     (s.k, s.choice)
 }
 
@@ -142,6 +144,8 @@ struct Scheduler<'a> {
     k: Kernel,
     tensors: Vec<Home>,
     choice: Choice,
+    /// Variables of the axes that all stages share, but for the batch.
+    shared: Vec<(AxisId, Trips)>,
 }
 
 /// A stage under an assignment of its axes.
@@ -203,7 +207,7 @@ impl Scheduler<'_> {
         if !summed && shared.is_none() && !s.own.iter().any(|a| self.is_batch(a)) {
             return self.parameters(s);
         }
-        let pieces = pieces::split(&mut self.k, self.n, s);
+        let pieces = pieces::split(&mut self.k, self.n, s, &self.shared);
         pieces
             .iter()
             .flat_map(|p| self.piece(s, p, shared, summed))
@@ -428,6 +432,14 @@ fn around(p: &Piece, inside: &[Option<Trips>], mut body: Vec<Stmt>) -> Vec<Stmt>
         if !inside.iter().flatten().any(|t| t.0 == v) {
             body = vec![serial(Dim::count(v, n), body)];
         }
+    }
+    body
+}
+
+/// Loops over the axes that all stages share.
+fn within(shared: &[(AxisId, Trips)], mut body: Vec<Stmt>) -> Vec<Stmt> {
+    for &(_, (v, n)) in shared.iter().rev() {
+        body = vec![serial(Dim::count(v, n), body)];
     }
     body
 }

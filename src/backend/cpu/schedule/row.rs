@@ -10,7 +10,7 @@
 //! Does not know operators or instructions.
 
 use super::choice::{Lanes, TileSize};
-use super::{Home, Scheduler, Trips, around, cut, even, loop_over};
+use super::{Home, Scheduler, Trips, around, cut, even, loop_over, within};
 use crate::backend::pieces::{self, Piece};
 use crate::ir::DType;
 use crate::nest::loops::{At, Edge, Entry, Read, Row, Stmt, Var, Write};
@@ -76,19 +76,20 @@ impl Scheduler<'_> {
     pub(super) fn one_image(&mut self) {
         let mut body = Vec::new();
         let lane = self.k.var("l");
+        let shared = pieces::shared(&mut self.k, self.n);
         for s in &self.n.stages {
             let mut axes = self.n.shared.iter().chain(&s.own).chain(&s.reduce);
             if !axes.any(|a| self.is_batch(a)) {
                 body.extend(self.parameters(s));
                 continue;
             }
-            for mut p in pieces::split(&mut self.k, self.n, s) {
+            for mut p in pieces::split(&mut self.k, self.n, s, &shared) {
                 pieces::drop_idle(&mut p);
                 let p = self.joined(s, p, &all(s));
                 body.extend(self.row_piece(s, &p, lane));
             }
         }
-        self.k.body = body;
+        self.k.body = within(&shared, body);
     }
 
     /// How an access reads whose address is `at`.

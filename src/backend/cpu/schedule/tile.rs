@@ -11,9 +11,7 @@ use crate::backend::pieces::{Piece, bounded};
 use crate::nest::loops::{
     At, BufId, Dim, Expr as V, Kind, RegId, Stmt, Uniform, ValueId, Var, Write,
 };
-use crate::nest::{
-    Access, Affine, Binary, Combine, Compare, Expr, Stage, Tensor, TensorRole, Unary,
-};
+use crate::nest::{Access, Affine, Binary, Combine, Compare, Expr, Stage, Tensor, TensorRole};
 
 /// A loop with fewer taps written out than these is unrolled further,
 const MOST_TAPS: i64 = 3;
@@ -160,7 +158,7 @@ impl Scheduler<'_> {
     /// The constants of an elementary function would take the accumulators' registers, and a tile would wait
     /// for its chain of operations, where a row has many independent ones.
     pub(super) fn finishes_apart(&self, s: &Stage) -> bool {
-        let function = |e: &Expr| matches!(e, Expr::Unary(f, _) if *f != Unary::Neg);
+        let function = |e: &Expr| matches!(e, Expr::Unary(f, _) if !f.is_instruction());
         let batch = !self.sums_images(s) && self.n.shared.is_empty();
         let [out] = &s.outs[..] else { return false };
         batch

@@ -87,6 +87,7 @@ pub enum Op {
     Min,
     /// `a > b ? a : b`
     Max,
+    Sqrt,
     And,
     Or,
     Xor,
@@ -161,7 +162,7 @@ impl Op {
             Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Min | Self::Max => Some(2),
             Self::And | Self::Or | Self::Xor | Self::IntegerSub | Self::Compare(_) => Some(2),
             Self::RowTimes => Some(2),
-            Self::Number => Some(1),
+            Self::Number | Self::Sqrt => Some(1),
             Self::Blend => Some(3),
             _ => None,
         }

@@ -8,7 +8,7 @@ use crate::backend::cpu::code::uniform_offset;
 use crate::backend::cpu::math::{self, Bits, Vectors};
 use crate::ir::DType;
 use crate::nest::loops::{At, BufId, Expr as V, Read, ValueId};
-use crate::nest::{Binary, Compare, Unary};
+use crate::nest::{Binary, Compare};
 
 impl Builder<'_> {
     /// A vector instruction's result.
@@ -72,11 +72,12 @@ impl Builder<'_> {
             V::Load(buf, at, how) => self.load(*buf, at, how)?,
             V::Unary(f, x) => {
                 let x = self.value(*x)?;
-                self.unary(*f, x)
+                math::unary(self, *f, x)
             }
             V::Binary(f, x, y) => {
+                let number = self.k.is_number(*x);
                 let (x, y) = (self.value(*x)?, self.value(*y)?);
-                self.binary(*f, x, y)
+                math::binary(self, *f, x, y, number)
             }
             V::Fma(x, y, z) => {
                 let (x, y, z) = (self.value(*x)?, self.value(*y)?, self.value(*z)?);
@@ -98,20 +99,6 @@ impl Builder<'_> {
             }
             V::Within(..) => return Err(Declined("borders that are not peeled")),
         })
-    }
-
-    fn unary(&mut self, f: Unary, x: Value) -> Value {
-        match f {
-            Unary::Neg => {
-                let sign = self.constant(0x8000_0000);
-                self.vector(Op::Xor, &[x, sign], None)
-            }
-            Unary::Exp => math::exp(self, x),
-            Unary::Log => math::log(self, x),
-            Unary::Log1p => math::log1p(self, x),
-            Unary::Tanh => math::tanh(self, x),
-            Unary::Sigmoid => math::sigmoid(self, x),
-        }
     }
 
     /// An index as a number.
@@ -281,12 +268,22 @@ impl Vectors for Builder<'_> {
         self.constant(x.to_bits())
     }
 
+    fn negative(&mut self, x: Value) -> Value {
+        let sign = self.constant(0x8000_0000);
+        self.vector(Op::Xor, &[x, sign], None)
+    }
+
+    fn sqrt(&mut self, x: Value) -> Value {
+        self.vector(Op::Sqrt, &[x], None)
+    }
+
     fn binary(&mut self, f: Binary, x: Value, y: Value) -> Value {
         let op = match f {
             Binary::Add => Op::Add,
             Binary::Sub => Op::Sub,
             Binary::Mul => Op::Mul,
             Binary::Div => Op::Div,
+            Binary::Max | Binary::Min => return math::binary(self, f, x, y, false),
         };
         self.vector(op, &[x, y], None)
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::nest::loops::{BufId, Kernel, RegId, Space, Var};
 
 /// What kernels call by these names is not theirs: a buffer of such a name would hide it.
-const TAKEN: [&str; 29] = [
+const TAKEN: [&str; 36] = [
     "step",
     "losses",
     "correct",
@@ -16,6 +16,9 @@ const TAKEN: [&str; 29] = [
     "thread",
     "valid",
     "sigmoid",
+    "inverse_sqrt",
+    "greater",
+    "smaller",
     "account",
     "advance",
     "int",
@@ -31,6 +34,10 @@ const TAKEN: [&str; 29] = [
     "logf",
     "log1pf",
     "tanhf",
+    "expm1f",
+    "erff",
+    "sqrtf",
+    "fabsf",
     "load2",
     "load4",
     "store2",
@@ -161,7 +168,7 @@ mod tests {
         let keywords = ["", "if", "for", "while", "return"];
         for word in words
             .filter(|w| !keywords.contains(w))
-            .chain(["max", "min", "log1pf"])
+            .chain(["max", "min", "log1pf", "expm1f", "erff", "fabsf"])
         {
             let marked = word.starts_with("__") || word.contains("make_") || word.contains("_as_");
             assert!(marked || names.fresh(word) != word, "{word} is not taken");

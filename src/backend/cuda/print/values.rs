@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Printer;
 use crate::ir::DType;
 use crate::nest::loops::{At, BufId, Expr, Read, RegId, Uniform, ValueId, Var};
-use crate::nest::{Binary, Compare, Unary};
+use crate::nest::{Binary, Unary, Written};
 
 impl Printer<'_> {
     pub(super) fn conditions(&self, conditions: &[At]) -> String {
@@ -87,34 +87,22 @@ impl Printer<'_> {
             Expr::Number(a) | Expr::Lane(a) => format!("(float)({})", self.at(a)),
             Expr::Reg(r, index) => self.reg(*r, index),
             Expr::Load(b, at, how) => self.load(*b, at, how),
-            Expr::Unary(f, x) => match f {
-                Unary::Neg => format!("(-{})", self.value(*x)),
-                Unary::Exp => format!("expf({})", self.bare(*x)),
-                Unary::Log => format!("logf({})", self.bare(*x)),
-                Unary::Log1p => format!("log1pf({})", self.bare(*x)),
-                Unary::Tanh => format!("tanhf({})", self.bare(*x)),
-                Unary::Sigmoid => format!("sigmoid({})", self.bare(*x)),
+            Expr::Unary(f, x) => match unary(*f) {
+                None => format!("(-{})", self.value(*x)),
+                Some(name) => format!("{name}({})", self.bare(*x)),
             },
-            Expr::Binary(f, a, b) => {
-                let sign = match f {
-                    Binary::Add => "+",
-                    Binary::Sub => "-",
-                    Binary::Mul => "*",
-                    Binary::Div => "/",
-                };
-                format!("({} {sign} {})", self.value(*a), self.value(*b))
-            }
+            Expr::Binary(f, a, b) => match f.written() {
+                Written::Sign(sign) => format!("({} {sign} {})", self.value(*a), self.value(*b)),
+                Written::Name(_) => {
+                    format!("{}({}, {})", extreme(*f), self.bare(*a), self.bare(*b))
+                }
+            },
             Expr::Fma(a, b, c) => {
                 let [a, b, c] = [a, b, c].map(|x| self.bare(*x));
                 format!("fmaf({a}, {b}, {c})")
             }
             Expr::Select(c, xs) => {
-                let sign = match c {
-                    Compare::Lt => "<",
-                    Compare::Gt => ">",
-                    Compare::Eq => "==",
-                    Compare::Ne => "!=",
-                };
+                let sign = c.sign();
                 let [a, b, yes, no] = xs.map(|x| self.value(x));
                 format!("({a} {sign} {b} ? {yes} : {no})")
             }
@@ -152,6 +140,31 @@ impl Printer<'_> {
             DType::F32 => place,
             DType::U8 | DType::I32 => format!("(float){place}"),
         }
+    }
+}
+
+/// The function of CUDA C, or of [`super::FUNCTIONS`]; the sign alone has none.
+fn unary(f: Unary) -> Option<&'static str> {
+    Some(match f {
+        Unary::Neg => return None,
+        Unary::Exp => "expf",
+        Unary::Expm1 => "expm1f",
+        Unary::Log => "logf",
+        Unary::Log1p => "log1pf",
+        Unary::Tanh => "tanhf",
+        Unary::Sigmoid => "sigmoid",
+        Unary::Erf => "erff",
+        Unary::Sqrt => "sqrtf",
+        Unary::Rsqrt => "inverse_sqrt",
+        Unary::Abs => "fabsf",
+    })
+}
+
+/// CUDA's `fmaxf` prefers a number to NaN, so that it is none of these.
+fn extreme(f: Binary) -> &'static str {
+    match f {
+        Binary::Min => "smaller",
+        _ => "greater",
     }
 }
 

@@ -41,12 +41,13 @@ impl<'a> Builder<'a> {
         self.push(dims, Kind::Spread, when(guard, body));
     }
 
-    /// Stages over common axes, the images: a thread takes an image through all of them.
+    /// Stages over common axes, the images and perhaps positions: a thread takes one of them through all stages.
     pub(super) fn rows(&mut self) {
         let n = self.k.var("n");
+        let shared = pieces::shared(self.k, self.n);
         let mut body = Vec::new();
         for s in &self.n.stages {
-            for p in pieces::split(self.k, self.n, s) {
+            for p in pieces::split(self.k, self.n, s, &shared) {
                 let mut place = Place {
                     stage: s,
                     axes: p.axes.clone(),
@@ -62,7 +63,8 @@ impl<'a> Builder<'a> {
                 body.extend(around(dims, Kind::Serial, inner));
             }
         }
-        let dims = vec![self.over_images(n)];
+        let mut dims = vec![self.over_images(n)];
+        dims.extend(shared.iter().map(|&(_, (v, extent))| Dim::count(v, extent)));
         let body = when(vec![self.is_valid(Affine::var(n))], body);
         self.push(dims, Kind::Spread, body);
     }

@@ -175,7 +175,7 @@ impl<'a> Builder<'a> {
         self.shared = 0;
         let summed = s.reduce.iter().any(|&a| self.is_batch(a));
         let mut singly: Vec<pieces::Piece> = Vec::new();
-        for mut p in pieces::split(self.k, self.n, s) {
+        for mut p in pieces::split(self.k, self.n, s, &[]) {
             pieces::drop_idle(&mut p);
             let product = self.product(s, &p);
             let tile = product.as_ref().and_then(|p| self.choose(p));

@@ -1,6 +1,6 @@
 //! Indices, conditions and values of a loops text.
 
-use super::super::super::text::{binary_name, compare_name, unary_name};
+use super::super::super::functions::Written;
 use super::super::print::uniform_name;
 use super::*;
 
@@ -242,12 +242,15 @@ impl Parser {
         let Part::Sign(sign) = *self.tokens.peek() else {
             return Ok(first);
         };
-        if let Some(&f) = Binary::ALL.iter().find(|f| binary_name(**f) == sign) {
+        if let Some(&f) = Binary::ALL
+            .iter()
+            .find(|f| f.written() == Written::Sign(sign))
+        {
             self.tokens.at += 1;
             let second = self.operand()?;
             return self.push(Expr::Binary(f, first, second));
         }
-        if let Some(&c) = Compare::ALL.iter().find(|c| compare_name(**c) == sign) {
+        if let Some(&c) = Compare::ALL.iter().find(|c| c.sign() == sign) {
             self.tokens.at += 1;
             let second = self.operand()?;
             self.tokens.expect("?")?;
@@ -310,12 +313,13 @@ impl Parser {
                     .tokens
                     .wrong_next(format!("%{number} is not defined before")),
             },
-            Part::Word(word) if self.memory.contains_key(&word) => self.memory_value(&word),
+            // A buffer may be called as a function is.
             Part::Word(word) if matches!(self.tokens.ahead(1), Part::Sign("(")) => {
                 self.tokens.at += 2;
                 let value = self.nested(|p| p.call(&word))?;
                 Ok(value)
             }
+            Part::Word(word) if self.memory.contains_key(&word) => self.memory_value(&word),
             Part::Word(word) if word == "splat" => {
                 self.tokens.at += 1;
                 let name = self.tokens.name()?;
@@ -426,9 +430,9 @@ impl Parser {
                 }
                 Expr::Transposed(values.clone(), lane as u8)
             }
-            (name, xs, _) => match (Unary::ALL.iter().find(|f| unary_name(**f) == name), xs) {
-                (Some(&f), &[x]) => Expr::Unary(f, x),
-                _ => {
+            (name, xs, _) => match function(name, xs) {
+                Some(e) => e,
+                None => {
                     let counted = crate::diag::count(xs.len() as u64, "value");
                     let message = format!("there is no function {name} of {counted}");
                     return self.tokens.wrong(message);
@@ -436,5 +440,22 @@ impl Parser {
             },
         };
         self.push(e)
+    }
+}
+
+/// The function of this name and so many values.
+fn function(name: &str, xs: &[ValueId]) -> Option<Expr> {
+    match *xs {
+        [x] => {
+            let f = Unary::ALL.iter().find(|f| f.name() == name)?;
+            Some(Expr::Unary(*f, x))
+        }
+        [a, b] => {
+            let f = Binary::ALL
+                .iter()
+                .find(|f| matches!(f.written(), Written::Name(n) if n == name))?;
+            Some(Expr::Binary(*f, a, b))
+        }
+        _ => None,
     }
 }
