@@ -132,8 +132,19 @@ impl<'a> Planner<'a> {
             let rounds = level.iter().map(|&k| vec![k]).collect();
             let key = |round: &[usize]| self.key(round);
             let launches = pack(self.g, self.groups, self.options.batch, work, rounds, key);
+            self.place_once(level);
             let last = end && k + 1 == levels.len();
             self.launches(&launches, last.then_some(Extra::Advance));
+        }
+    }
+
+    /// Places what groups that run once leave for others, beside the sums over images; what they leave in shards is placed
+    /// again.
+    fn place_once(&mut self, groups: &[usize]) {
+        for v in groups.iter().flat_map(|&k| self.groups[k].stores()) {
+            if !self.places.contains_key(&v) {
+                self.in_memory(v, 1);
+            }
         }
     }
 
@@ -420,10 +431,15 @@ impl<'a> Planner<'a> {
 
     /// Places a sum of so many shards.
     fn in_shards(&mut self, v: Value, shards: u32) {
-        let at = self.partial_bytes as usize;
-        self.partial_bytes += padded_bytes(self.g, v) * u64::from(shards);
-        self.places.insert(v, Place::Partials(at));
+        self.in_memory(v, shards);
         self.shards.insert(v, shards);
+    }
+
+    /// Places so many copies of a value of parameters.
+    fn in_memory(&mut self, v: Value, copies: u32) {
+        let at = self.partial_bytes as usize;
+        self.partial_bytes += padded_bytes(self.g, v) * u64::from(copies);
+        self.places.insert(v, Place::Partials(at));
     }
 }
 
