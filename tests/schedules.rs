@@ -120,6 +120,11 @@ fn elementwise_and_joins() {
 }
 
 #[test]
-fn losses_batches_and_updates() {
-    run(cases::losses_batches_and_updates());
+fn losses_and_batches() {
+    run(cases::losses_and_batches());
+}
+
+#[test]
+fn updates() {
+    run(cases::updates());
 }

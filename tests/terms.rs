@@ -50,7 +50,8 @@ fn others() -> Vec<cases::Case> {
         cases::linear_and_biases(),
         cases::linear_weight_gradients(),
         cases::elementwise_and_joins(),
-        cases::losses_batches_and_updates(),
+        cases::losses_and_batches(),
+        cases::updates(),
     ]
     .concat()
 }

@@ -11,6 +11,7 @@ mod activation;
 mod args;
 mod batch;
 mod bias;
+mod clip;
 mod conv;
 mod eval;
 mod initial;
@@ -22,6 +23,7 @@ mod optim;
 mod pool;
 mod registry;
 mod reshape;
+mod schedule;
 mod softmax;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ pub use activation::{
 pub use args::{ArgError, ArgValue, Args, Argument, Fault, Inferred, Real, Signature, above};
 pub use batch::{Fill, Gather};
 pub use bias::BiasGrad;
+pub use clip::{Clamp, ClipFactor, Scale, SquareSum};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use eval::evaluate;
 pub use initial::{AnyInitialiser, Initialiser};
@@ -45,11 +48,12 @@ pub use linear::{Linear, LinearGradInput, LinearGradWeight};
 pub use loss::{
     Correct, CrossEntropyGrad, CrossEntropyLoss, Loss, MseGrad, MseLoss, Reduction, Targets,
 };
-pub use optim::{Optimizer, OptimizerState, Sgd};
+pub use optim::{Adam, AdamW, Moment, Optimizer, OptimizerState, RmsProp, Sgd};
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
 pub use registry::Registry;
 pub(crate) use registry::registry;
 pub use reshape::{Flatten, Reshape};
+pub use schedule::{AnySchedule, Progress, Schedule, Schedules};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::{Padding, Window};
 
@@ -324,10 +328,10 @@ operators! {
         ELU / ELUGrad, GELU / GELUGrad, SiLU / SiLUGrad, Softplus / SoftplusGrad, Hardswish / HardswishGrad,
         Hardsigmoid / HardsigmoidGrad;
     losses: CrossEntropyLoss, MseLoss;
-    optimizers: Sgd;
+    optimizers: Sgd, Adam, AdamW, RmsProp;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SoftmaxGrad, LogSoftmaxGrad, Reshape, Add, Concat, ConcatGrad,
-        CrossEntropyGrad, MseGrad, Correct, Gather, Fill,
+        CrossEntropyGrad, MseGrad, Correct, Gather, Fill, Clamp, SquareSum, ClipFactor, Scale,
 }
 
 impl Op {

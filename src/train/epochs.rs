@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lenetc_runtime::exec::{Mode, StepResult};
 
 use super::executor::Executor;
-use super::numbers::{Numbers, still};
+use super::numbers::{Numbers, Start, still};
 use super::order::Orders;
 use super::{Doing, Epoch, Loaded, Metrics, RunError, Summary, Watcher, accuracy};
 use crate::ops::Reduction;
@@ -98,6 +98,8 @@ pub(super) struct Loop<'a> {
     metrics: Option<&'a Metrics>,
     watcher: &'a mut (dyn Watcher + Send),
     summary: Summary,
+    /// Steps of earlier runs.
+    earlier: u64,
     orders: Orders,
     /// The order of the next epoch, where it is made already.
     next: Option<Vec<u32>>,
@@ -137,11 +139,17 @@ impl<'a> Loop<'a> {
             metrics,
             watcher,
             summary: Summary::default(),
+            earlier: 0,
             orders: Orders::new(data, config),
             next: None,
             spent: Duration::ZERO,
             used: 0,
         }
+    }
+
+    /// The same behind so many steps of earlier runs.
+    pub fn after(self, earlier: u64) -> Self {
+        Self { earlier, ..self }
     }
 
     /// Trains for `steps` updates at most. The last epoch is not tested.
@@ -182,7 +190,13 @@ impl<'a> Loop<'a> {
         let order = self.next.take();
         let order = order.unwrap_or_else(|| self.orders.of(epoch));
         self.watcher.doing(Doing::Steps);
-        let numbers = Numbers::first(self.config);
+        let start = Start {
+            epoch: epoch - 1,
+            step: self.summary.steps,
+            steps_an_epoch: all.div_ceil(self.config.batch_size as usize) as u64,
+            earlier: self.earlier,
+        };
+        let numbers = Numbers::new(self.config, start);
         let row = |step, images| numbers.row(step, images);
         self.executor.begin(Mode::Train, order, &row)?;
         let ran = match self.executor.leaves_the_processor() {

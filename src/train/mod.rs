@@ -37,7 +37,7 @@ use initial::{drawn, mismatches};
 pub use data::{Loaded, Set, load, open, wanted};
 pub use failed::Failed;
 pub use metrics::Metrics;
-pub use numbers::Numbers;
+pub use numbers::{Numbers, Start};
 pub use rate::{Rate, whole_batches};
 pub use source::Source;
 
@@ -138,6 +138,8 @@ pub struct Session {
     pub states: Vec<StatePlace>,
     pub data: Loaded,
     pub config: Config,
+    /// Steps of training so far.
+    steps: u64,
 }
 
 /// What a session runs on.
@@ -175,6 +177,7 @@ impl Session {
             states: plan.states.clone(),
             data,
             config,
+            steps: 0,
         })
     }
 
@@ -193,6 +196,7 @@ impl Session {
             states,
             data,
             config,
+            steps: 0,
         })
     }
 
@@ -310,14 +314,17 @@ impl Session {
     ) -> Result<Summary, Box<Failed>> {
         self.trainable()?;
         let metrics = o.metrics.as_ref();
+        let earlier = self.steps;
         let ended = self.execute(|executor, data, config| {
             let steps = o.steps.unwrap_or(u64::MAX);
-            Loop::new(executor, (data, config), stop, metrics, watcher).run(steps)
+            let runs = Loop::new(executor, (data, config), stop, metrics, watcher);
+            runs.after(earlier).run(steps)
         });
         if let Some(metrics) = metrics {
             metrics.flush();
         }
         let mut ended = ended?;
+        self.steps += ended.summary.steps;
         let saved = o.save.as_ref().map(|path| {
             watcher.doing(Doing::Save);
             self.save_weights(path)

@@ -7,7 +7,7 @@ use lenetc::ir::{DType, Leading, TensorType};
 use lenetc::ops::*;
 use proptest::prelude::*;
 
-use super::cases::{Case, activations};
+use super::cases::{self, Case, activations};
 
 /// Terms of one image at most.
 const MOST_TERMS: u64 = 40_000;
@@ -267,10 +267,11 @@ fn loss() -> impl Strategy<Value = Case> {
             3 => named(MseLoss { mean }, &[image.clone(), image]),
             4 => named(MseGrad { mean }, &[image.clone(), image, t]),
             5 => named(Fill, &[TensorType::fixed([])]),
-            _ => named(
-                Sgd { lr: 0.1.into() },
-                &[w.clone(), w, TensorType::fixed([])],
-            ),
+            _ => {
+                let optimizer = cases::optimizer("Adam", vec![]);
+                let operands = cases::operands(&optimizer, &w);
+                named(optimizer, &operands)
+            }
         }
     })
 }

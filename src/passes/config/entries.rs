@@ -3,10 +3,12 @@
 //! The parts of an entry are the arguments of the value that it has, as `optimizer.lr`; which these are the value's
 //! signature says. Does not know how values are read.
 
-use super::{Chosen, Config, Kind, LARGEST_BATCH, Set, flag, whole};
+use super::{Chosen, Config, Kind, LARGEST_BATCH, Set, flag, positive, schedule, whole};
 use crate::data::{AnyData, BRACED};
 use crate::diag::nearest::{closest, few, known, nearest, plain};
-use crate::ops::{AnyInitialiser, AnyLoss, AnyOptimizer, Argument, Registry, Signature};
+use crate::ops::{
+    AnyInitialiser, AnyLoss, AnyOptimizer, AnySchedule, Argument, Registry, Signature,
+};
 use crate::passes::known::argument;
 use crate::syntax::ast::Value;
 
@@ -31,9 +33,15 @@ pub(super) struct Parts {
 }
 
 /// All entries, by their names.
-pub const ENTRIES: [Setting; 10] = [
+pub const ENTRIES: [Setting; 13] = [
     plainly("batch_size", "32", |c, v| {
         whole(v, "batch_size", 1, LARGEST_BATCH).map(|n| c.batch_size = n as u32)
+    }),
+    plainly("clip_grad_norm", "1.0", |c, v| {
+        positive(v, "clip_grad_norm").map(|most| c.clip.norm = Some(most))
+    }),
+    plainly("clip_grad_value", "0.5", |c, v| {
+        positive(v, "clip_grad_value").map(|most| c.clip.value = Some(most))
     }),
     Setting {
         key: "data",
@@ -92,6 +100,24 @@ pub const ENTRIES: [Setting; 10] = [
     plainly("print_parameters", "true", |c, v| {
         flag(v, "print_parameters").map(|on| c.print_parameters = on)
     }),
+    Setting {
+        key: "schedule",
+        example: "ExponentialLR(0.9)",
+        set: |c, v| schedule(v).map(|list| c.schedule = list),
+        parts: Some(Parts {
+            all: AnySchedule::signatures,
+            // The parts of several would have one name.
+            current: |c| match &c.schedule[..] {
+                [one] => Some(one.signature()),
+                _ => None,
+            },
+            set: |c, part, v| {
+                let list = c.schedule.iter().map(|one| one.with(part, v));
+                c.schedule = list.collect::<Set<_>>()?;
+                Ok(())
+            },
+        }),
+    },
     plainly("seed", "3", |c, v| {
         whole(v, "seed", 0, i64::MAX).map(|n| c.seed = n as u64)
     }),
@@ -172,6 +198,14 @@ impl Meant {
             Some(part) => format!("{}.{}", self.entry, part.argument.name),
             None => self.entry.into(),
         }
+    }
+
+    /// The value of this name in any style, as `Adam` for `adam`, where an entry's values have names.
+    pub fn named(&self, value: &str) -> Option<&'static str> {
+        let entry = entry(self.entry).filter(|_| self.part.is_none())?;
+        let all = (entry.parts.as_ref()?.all)();
+        let same = all.iter().find(|s| plain(s.name) == plain(value));
+        same.map(|s| s.name)
     }
 
     /// How it is set to a value, else to an example. What the value of the entry does not take needs another value.
@@ -261,7 +295,7 @@ fn last(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-/// What is said of an argument of torch's optimizer that the one here does not take, as `momentum`, where none takes it.
+/// What is said of an argument of torch's optimizer that the one here does not take, as `maximize`, where none takes it.
 pub fn missing(name: &str, config: &Config) -> Option<String> {
     let name = plain(last(name));
     let owner = config.optimizer.signature();
@@ -399,7 +433,11 @@ mod tests {
                     let values = |c: &Config| {
                         let data = c.data.as_ref().map(|data| data.value().clone());
                         let (loss, optimizer) = (c.loss.value(), c.optimizer.value());
-                        format!("{data:?} {loss:?} {optimizer:?} {:?}", c.initial.value())
+                        let schedule = c.schedules();
+                        format!(
+                            "{data:?} {loss:?} {optimizer:?} {schedule:?} {:?}",
+                            c.initial.value()
+                        )
                     };
                     assert_eq!(values(&given), values(&bare), "{text}");
                 }
@@ -435,12 +473,7 @@ mod tests {
     #[test]
     fn what_the_optimizer_lacks_is_told() {
         let config = Config::default();
-        for name in [
-            "momentum",
-            "weight_decay",
-            "weight-decay",
-            "optimizer.momentum",
-        ] {
+        for name in ["maximize", "Maximize", "optimizer.maximize"] {
             let said = missing(name, &config).unwrap_or_default();
             assert!(said.starts_with("SGD does not support `"), "{name}: {said}");
         }
@@ -453,10 +486,11 @@ mod tests {
             ("epoch", "did you mean `epochs`?"),
             ("lr", "write optimizer = SGD(lr=…)"),
             ("learning_rate", "write optimizer = SGD(lr=…)"),
-            ("momentum", "SGD does not support `momentum` yet"),
+            ("momentum", "write optimizer = SGD(momentum=…)"),
+            ("maximize", "SGD does not support `maximize` yet"),
         ] {
             assert_eq!(help(key), said);
         }
-        assert!(help("metrics").starts_with("known are: batch_size, data, "));
+        assert!(help("metrics").starts_with("known are: batch_size, clip_grad_norm, "));
     }
 }
