@@ -94,6 +94,7 @@ fn update() -> impl Strategy<Value = String> {
         "Adam(weight_decay=0.1)",
         "AdamW(decay_biases=false)",
         "RMSprop(momentum=0.9)",
+        "Adagrad",
     ];
     let clips = vec![
         "",

@@ -48,7 +48,7 @@ pub use linear::{Linear, LinearGradInput, LinearGradWeight};
 pub use loss::{
     Correct, CrossEntropyGrad, CrossEntropyLoss, Loss, MseGrad, MseLoss, Reduction, Targets,
 };
-pub use optim::{Adam, AdamW, Moment, Optimizer, OptimizerState, RmsProp, Sgd};
+pub use optim::{Adagrad, Adam, AdamW, Moment, Optimizer, OptimizerState, RmsProp, Sgd};
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
 pub use registry::Registry;
 pub(crate) use registry::registry;
@@ -328,7 +328,7 @@ operators! {
         ELU / ELUGrad, GELU / GELUGrad, SiLU / SiLUGrad, Softplus / SoftplusGrad, Hardswish / HardswishGrad,
         Hardsigmoid / HardsigmoidGrad;
     losses: CrossEntropyLoss, MseLoss;
-    optimizers: Sgd, Adam, AdamW, RmsProp;
+    optimizers: Sgd, Adam, AdamW, RmsProp, Adagrad;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SoftmaxGrad, LogSoftmaxGrad, Reshape, Add, Concat, ConcatGrad,
         CrossEntropyGrad, MseGrad, Correct, Gather, Fill, Clamp, SquareSum, ClipFactor, Scale,

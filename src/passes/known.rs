@@ -234,7 +234,7 @@ const LOSSES: &[&str] = &[
 
 #[rustfmt::skip]
 const OPTIMIZERS: &[&str] = &[
-    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "Rprop", "SparseAdam",
+    "ASGD", "Adadelta", "Adafactor", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "Rprop", "SparseAdam",
 ];
 
 #[rustfmt::skip]

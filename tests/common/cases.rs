@@ -46,7 +46,7 @@ impl Case {
         }
         // Sums and means of squares, and numbers of a step, are positive; what is centered has squares to spare.
         match &self.op {
-            Op::Adam(_) | Op::AdamW(_) | Op::RmsProp(_) => {
+            Op::Adam(_) | Op::AdamW(_) | Op::RmsProp(_) | Op::Adagrad(_) => {
                 let (squares, others) = all[2..].split_at_mut(1);
                 squares[0].iter_mut().for_each(|x| *x = x.abs() + 2.0);
                 let others = others.iter_mut().flatten();
@@ -456,6 +456,7 @@ pub fn updates() -> Vec<Case> {
         ("RMSprop", vec![float("momentum", 0.9)]),
         ("RMSprop", vec![flag("centered")]),
         ("RMSprop", vec![flag("centered"), float("momentum", 0.9)]),
+        ("Adagrad", vec![float("weight_decay", 0.3)]),
     ];
     let mut cases = Cases::default();
     let shapes = [&[3, 7][..], &[37], &[2, 3, 1, 5]].map(TensorType::fixed);

@@ -103,6 +103,12 @@ UPDATES = [
             p, 0.002, 0.9, momentum=0.8, centered=True, weight_decay=0.01, eps=1e-6, foreach=False
         ),
     ),
+    ("adagrad", "Adagrad", "optimizer = Adagrad(lr=0.05)", lambda p: torch.optim.Adagrad(p, 0.05, foreach=False)),
+    (
+        "adagrad_decay", "Adagrad with all of its numbers",
+        "optimizer = Adagrad(lr=0.1, lr_decay=0.1, weight_decay=0.02, initial_accumulator_value=0.1, eps=1e-8)",
+        lambda p: torch.optim.Adagrad(p, 0.1, 0.1, 0.02, 0.1, 1e-8, foreach=False),
+    ),
     (
         "clip_norm", "gradients clipped by their norm in most steps, with momentum",
         "optimizer = SGD(lr=0.3, momentum=0.5)\nclip_grad_norm = 0.5", sgd(0.3, momentum=0.5), None, by_norm(0.5),

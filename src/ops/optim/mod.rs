@@ -3,6 +3,7 @@
 //! Each is a file here and a line in the list of operators. Does not know where gradients come from, nor how the numbers
 //! of a step change.
 
+mod adagrad;
 mod adam;
 mod elements;
 mod rmsprop;
@@ -10,6 +11,7 @@ mod sgd;
 
 use super::{AnyOptimizer, ArgError, Args, Operator, Real, Signature};
 use crate::ir::{Scalar, TensorType};
+pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
 use elements::Elements;
 pub use rmsprop::RmsProp;
