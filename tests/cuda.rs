@@ -247,6 +247,8 @@ fn hard_points() {
     let rows = hard::rows_with_gradients();
     let mut all = hard::cross_entropies();
     all.extend(hard::elementwise());
+    all.extend(hard::losses::binary_cross_entropies());
+    all.extend(hard::losses::absolutes());
     all.extend(hard::activations());
     for (rows, loss) in rows.iter().zip(hard::cross_entropies_of(&rows)) {
         let saved = interpreted(&nest_of(&loss), &loss.operands, loss.images);

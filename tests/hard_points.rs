@@ -93,6 +93,16 @@ fn cross_entropy_s_gradient() {
 }
 
 #[test]
+fn binary_cross_entropy() {
+    hard::losses::binary_cross_entropies().iter().for_each(hold);
+}
+
+#[test]
+fn absolute_differences() {
+    hard::losses::absolutes().iter().for_each(hold);
+}
+
+#[test]
 fn squares_and_slopes() {
     hard::elementwise().iter().for_each(hold);
 }

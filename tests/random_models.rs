@@ -116,6 +116,12 @@ fn text() -> impl Strategy<Value = String> {
         "CrossEntropyLoss",
         "MSELoss(reduction=mean)",
         "MSELoss(reduction=sum)",
+        "CrossEntropyLoss(label_smoothing=0.1)",
+        "NLLLoss",
+        "BCEWithLogitsLoss",
+        "L1Loss(reduction=sum)",
+        "SmoothL1Loss(beta=0.5)",
+        "HuberLoss",
     ];
     let loss = prop::sample::select(losses);
     let layers = prop::collection::vec(layer(), 0..4);

@@ -120,6 +120,22 @@ fn elementwise_and_joins() {
 }
 
 #[test]
+fn losses() {
+    run(cases::losses::of_elements());
+    run(cases::losses::of_classes());
+}
+
+#[test]
+fn softmaxes() {
+    run(cases::softmaxes());
+}
+
+#[test]
+fn norms() {
+    run(cases::norms());
+}
+
+#[test]
 fn losses_and_batches() {
     run(cases::losses_and_batches());
 }

@@ -50,7 +50,11 @@ fn others() -> Vec<cases::Case> {
         cases::linear_and_biases(),
         cases::linear_weight_gradients(),
         cases::elementwise_and_joins(),
+        cases::softmaxes(),
+        cases::norms(),
         cases::losses_and_batches(),
+        cases::losses::of_elements(),
+        cases::losses::of_classes(),
         cases::updates(),
     ]
     .concat()
@@ -87,7 +91,11 @@ fn gradients_have_the_terms_of_their_convolution() {
 fn what_multiplies_no_two_elements_has_none() {
     for case in others() {
         let name = case.name;
-        let multiplies = ["linear", "weight gradient", "large image"].contains(&name);
+        let multiplies = match &case.op {
+            Op::CenteredProducts(_) | Op::AlongGrad(_) | Op::NormalisedGradWeight(_) => true,
+            Op::MeanGrad(_) => case.inputs.len() > 1,
+            _ => ["linear", "weight gradient", "large image"].contains(&name),
+        };
         assert_eq!(case.nest().macs().terms > 0, multiplies, "{case:?}");
     }
 }

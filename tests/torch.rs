@@ -75,7 +75,39 @@ fn run(dir: &Path, options: &[String], device: &str) -> Result<(), Failed> {
     let load = |p: &Path| weights::load(p).map_err(|e| Failed::from(e.to_string()));
     let start = load(&dir.join("start.safetensors"))?;
     let torch = load(&dir.join("end.safetensors"))?;
-    compare::updates(&start, &torch, &load(&end)?).map_err(Failed::from)
+    compare::updates(&start, &torch, &load(&end)?).map_err(Failed::from)?;
+    evaluation(dir, options, device)
+}
+
+/// With torch's weights the loss over all examples in evaluation is torch's, where it is recorded.
+fn evaluation(dir: &Path, options: &[String], device: &str) -> Result<(), Failed> {
+    let recorded = std::fs::read_to_string(dir.join("losses.json"))?;
+    let recorded: serde_json::Value = serde_json::from_str(&recorded)?;
+    let Some(recorded) = recorded["evaluated"].as_f64() else {
+        return Ok(());
+    };
+    let output = Command::new(env!("CARGO_BIN_EXE_lenetc"))
+        .arg("eval")
+        .arg(dir.join("model.nn"))
+        .args(options)
+        .env("LENETC_SOFTGPU", device)
+        .arg("--weights")
+        .arg(dir.join("end.safetensors"))
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let loss = said.split("loss ").nth(1).and_then(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.');
+        rest[..end.unwrap_or(rest.len())].parse::<f64>().ok()
+    });
+    let loss = loss.ok_or_else(|| format!("no loss in `{said}`"))?;
+    // As many digits as it is printed with.
+    match (loss - recorded).abs() <= 0.00051 {
+        true => Ok(()),
+        false => Err(format!("evaluated: loss {loss}, not {recorded}").into()),
+    }
 }
 
 /// The losses of all steps that are recorded.

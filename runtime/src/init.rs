@@ -12,6 +12,11 @@ pub enum Init {
     Uniform {
         bound: f32,
     },
+    /// In [low, high), but for rounding.
+    Between {
+        low: f32,
+        high: f32,
+    },
     /// Around 0 with this standard deviation.
     Normal {
         std: f32,
@@ -25,6 +30,7 @@ pub fn fill(init: Init, seed: u64, place: u32, out: &mut [f32]) {
         *x = match init {
             Init::Constant(c) => c,
             Init::Uniform { bound } => (2.0 * stream.uniform(i) - 1.0) * bound,
+            Init::Between { low, high } => low + (high - low) * stream.uniform(i),
             Init::Normal { std } => (normal(&stream, i) * f64::from(std)) as f32,
         };
     }
@@ -66,6 +72,14 @@ mod tests {
         let (mean, std) = moments(Init::Uniform { bound: 3.0 });
         assert!(
             mean.abs() < 0.03 && (std - 3f64.sqrt()).abs() < 0.02,
+            "{mean} {std}"
+        );
+        let (mean, std) = moments(Init::Between {
+            low: 1.0,
+            high: 4.0,
+        });
+        assert!(
+            (mean - 2.5).abs() < 0.03 && (std - 0.75f64.sqrt()).abs() < 0.02,
             "{mean} {std}"
         );
         let (mean, std) = moments(Init::Normal { std: 0.5 });

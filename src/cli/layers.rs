@@ -264,6 +264,7 @@ mod tests {
             output: vec![6, 28, 28],
             rows,
             blocks: vec![],
+            least_images: 1,
         }
     }
 

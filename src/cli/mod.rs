@@ -23,7 +23,7 @@ use lenetc::data::Search;
 use lenetc::diag::{self, Diagnostic, Source};
 use lenetc::driver::{self, Failure, Model};
 use lenetc::syntax;
-use lenetc::train::RunError;
+use lenetc::train::{Refused, RunError};
 use lenetc_runtime::cuda::{self, Compiling};
 use lenetc_runtime::files;
 use serde_json::Value;
@@ -73,6 +73,16 @@ fn findings() -> String {
         )
     };
     list.into_iter().flatten().map(line).collect()
+}
+
+impl From<Refused> for Stop {
+    fn from(e: Refused) -> Self {
+        match e {
+            Refused::Source(failure) => failure.into(),
+            Refused::Run(e) => e.into(),
+            failed @ Refused::Failed(_) => Stop::Message(failed.to_string()),
+        }
+    }
 }
 
 impl From<std::io::Error> for Stop {

@@ -3,19 +3,16 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lenetc::backend::cpu::Plan;
 use lenetc::backend::cpu::tune::Tuned;
 use lenetc::data::Search;
 use lenetc::diag;
-use lenetc::driver::{self, Model, Passes};
-use lenetc::ops::Graphs;
-use lenetc::passes::build::Built;
+use lenetc::driver::Passes;
 use lenetc::passes::config::Config;
 use lenetc::train::{
-    self, Doing, Epoch, Loaded, Metrics, Options, RunError, Session, Summary, Watcher,
+    Doing, Epoch, Metrics, On, Options, Prepared, Purpose, RunError, Session, Setup, Summary,
+    Watcher,
 };
-use lenetc_runtime::cache::Cache;
-use lenetc_runtime::cuda::{Choice, Device, Engine};
+use lenetc_runtime::cuda::{Choice, Engine};
 use lenetc_runtime::weights::Tensor;
 
 use super::args::{EvalArgs, RunArgs, Target, TrainArgs};
@@ -24,83 +21,49 @@ use super::{Stop, outputs, print, print_beside, signals};
 /// Tensors up to this size are printed whole.
 const PRINTED_WHOLE: usize = 64;
 
-/// A model and its data, which fit each other, before any code is made.
-pub struct Prepared {
-    pub model: Model,
-    pub built: Built,
-    pub data: Loaded,
-}
-
-impl Prepared {
-    /// Reads the model and loads its data.
-    pub fn new(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<Self, Stop> {
-        if a.target == Target::Cpu && a.device.is_some() {
-            return Err(Stop::Message(
-                "--device chooses a GPU: add --target cuda".into(),
-            ));
-        }
-        if a.target == Target::Cuda && a.tune {
-            return Err(Stop::Message(
-                "--tune chooses tiles for the processor: leave it out with --target cuda".into(),
-            ));
-        }
-        let mut model = super::model(&a.model)?;
-        adjust(&mut model.config);
-        let search = Search {
+/// A model and its data, before any code is made; what is odd about the data is said.
+pub fn prepared(a: &RunArgs, adjust: impl FnOnce(&mut Config)) -> Result<Prepared, Stop> {
+    if a.target == Target::Cpu && a.device.is_some() {
+        return Err(Stop::Message(
+            "--device chooses a GPU: add --target cuda".into(),
+        ));
+    }
+    if a.target == Target::Cuda && a.tune {
+        return Err(Stop::Message(
+            "--tune chooses tiles for the processor: leave it out with --target cuda".into(),
+        ));
+    }
+    let mut model = super::model(&a.model)?;
+    adjust(&mut model.config);
+    let prepared = Prepared::new(
+        model,
+        Search {
             folder: super::folder(&a.model.file),
             given: a.data.as_deref(),
-        };
-        let data = model.config.data.clone();
-        let source = data.as_ref().map(|data| train::open(data, search));
-        if let Some(Ok(source)) = &source {
-            model.bytes = source.opened.schema.bytes();
-        }
-        // A model that is wrong is told of before data that is not there.
-        let built = model.build(model.bytes)?;
-        let source = source.ok_or_else(|| Stop::Message(no_data(&model)))??;
-        let wanted = train::wanted(&built.input, &built.output, &model.config.loss);
-        let data = train::load(source, &wanted)?;
-        for warning in &data.warnings {
-            anstream::eprintln!("warning: {warning}");
-        }
-        Ok(Self { model, built, data })
+        },
+    )?;
+    for warning in &prepared.data.warnings {
+        anstream::eprintln!("warning: {warning}");
     }
-
-    /// The graphs, with a step of training.
-    pub fn graphs(&self) -> Graphs {
-        self.model.differentiate(self.built.graphs.clone())
-    }
-
-    /// The plan for the processor and, where `--tune` asks for it, what tuning did.
-    pub fn plan(&self, a: &RunArgs, passes: Passes) -> Result<(Plan, Option<Tuned>), Stop> {
-        let (graphs, batch, isa) = (self.graphs(), self.model.config.batch_size, a.isa.isa()?);
-        if !a.tune {
-            return Ok((driver::plan(graphs, passes, batch, isa), None));
-        }
-        let cache = Cache::of_user();
-        let (plan, tuned) = driver::tuned_plan(graphs, passes, batch, isa, cache.as_ref());
-        Ok((plan, Some(tuned)))
-    }
+    Ok(prepared)
 }
 
-/// What is missing where a run has no data.
-fn no_data(model: &Model) -> String {
-    let file = &model.source.name;
-    match model.trained {
-        true => format!("{file} names no data: add `data = …` to its train block"),
-        false => format!(
-            "{file} has no train block, which names the data: add train {{ data = … }}\n\
-             `lenetc check` and `lenetc emit` do without one"
-        ),
-    }
-}
-
-/// What a session is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    Training,
-    /// Nothing is trained: what only that needs is not made ready on a GPU.
-    Evaluation,
+/// How a session is made for a command.
+fn setup(a: &RunArgs, purpose: Purpose) -> Result<Setup, Stop> {
+    let on = match a.target {
+        Target::Cpu => On::Processor {
+            isa: a.isa.isa()?,
+            threads: a.threads(),
+            tune: a.tune,
+        },
+        Target::Cuda => On::Gpu(a.device.unwrap_or(Choice::Number(0))),
+    };
+    let passes = Passes::from(a.opt > 0);
+    Ok(Setup {
+        on,
+        passes,
+        purpose,
+    })
 }
 
 /// A session for the model.
@@ -109,32 +72,9 @@ pub fn session(
     purpose: Purpose,
     adjust: impl FnOnce(&mut Config),
 ) -> Result<Session, Stop> {
-    let p = Prepared::new(a, adjust)?;
-    let session = match a.target {
-        Target::Cpu => {
-            let (plan, tuned) = p.plan(a, Passes::from(a.opt > 0))?;
-            note(tuned);
-            Session::new(&plan, p.data, p.model.config, a.threads())?
-        }
-        Target::Cuda => {
-            let device = Device::open(a.device.unwrap_or(Choice::Number(0)));
-            let device = device.map_err(RunError::from)?;
-            let multiprocessors = device.found.multiprocessors;
-            let batch = p.model.config.batch_size;
-            let plan = driver::plan_cuda(p.graphs(), a.opt > 0, batch, multiprocessors);
-            if let Some(why) = plan.too_large() {
-                return Err(Stop::Message(format!(
-                    "{why} for a batch of {batch}: --set train.batch_size= makes it smaller"
-                )));
-            }
-            let program = match purpose {
-                Purpose::Training => plan.program(),
-                Purpose::Evaluation => plan.program().evaluation(),
-            };
-            let (data, config) = (p.data, p.model.config);
-            Session::on_gpu(&device, program, plan.states, data, config)?
-        }
-    };
+    let prepared = prepared(a, adjust)?;
+    let session = prepared.session(&setup(a, purpose)?)?;
+    note(session.tuned.as_ref());
     for warning in session.gpu().map_or(&[][..], Engine::warnings) {
         anstream::eprintln!("warning: {warning}");
     }
@@ -145,7 +85,7 @@ pub fn session(
 }
 
 /// Says what tuning did.
-pub fn note(tuned: Option<Tuned>) {
+pub fn note(tuned: Option<&Tuned>) {
     if let Some(tuned) = tuned {
         anstream::eprintln!("note: tuning: {tuned}");
     }

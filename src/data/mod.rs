@@ -48,6 +48,16 @@ pub struct Search<'a> {
     pub given: Option<&'a Path>,
 }
 
+impl Default for Search<'_> {
+    /// In the folder that the program runs in.
+    fn default() -> Self {
+        Self {
+            folder: Path::new("."),
+            given: None,
+        }
+    }
+}
+
 /// A data set that is opened, with what a user should know of it.
 #[derive(Clone, Debug)]
 pub struct Source<'a> {

@@ -3,7 +3,7 @@
 //! Does not know which entries there are; `passes::config` does.
 
 use crate::diag::Diagnostic;
-use crate::passes::config::entries::Written;
+use crate::passes::config::meant::{self, Written};
 use crate::passes::config::{Config, entries};
 
 /// What is wrong with a text that is not as `train.entry=value`.
@@ -20,10 +20,10 @@ pub fn help(text: &str, config: &Config) -> String {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     let key = key.trim().to_lowercase();
     let key = key.strip_prefix("train.").unwrap_or(&key);
-    if let Some(missing) = entries::missing(key, config) {
+    if let Some(missing) = meant::missing(key, config) {
         return missing;
     }
-    let Some(meant) = entries::meant(key, config) else {
+    let Some(meant) = meant::meant(key, config) else {
         return entries::all();
     };
     let value = Some(value.trim()).filter(|v| !v.is_empty());
@@ -53,10 +53,10 @@ pub enum Meant {
 pub fn option(name: &str, value: Option<&str>) -> Option<Meant> {
     let name = name.trim_start_matches('-');
     let config = Config::default();
-    if let Some(missing) = entries::missing(name, &config) {
+    if let Some(missing) = meant::missing(name, &config) {
         return Some(Meant::Missing(missing));
     }
-    let meant = entries::named(name, &config)?;
+    let meant = meant::named(name, &config)?;
     let example = || Meant::Set(written(&meant.written(None)));
     let value = value.map(|value| meant.named(value).unwrap_or(value));
     Some(match value.map(|value| meant.written(Some(value))) {
@@ -167,8 +167,8 @@ mod tests {
             ("--loss", Some("mse"), set("--set train.loss=MSELoss")),
             (
                 "--loss",
-                Some("L1Loss"),
-                missing("L1Loss is not supported yet"),
+                Some("CTCLoss"),
+                missing("CTCLoss is not supported yet"),
             ),
             (
                 "--reduction",

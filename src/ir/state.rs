@@ -3,6 +3,8 @@
 //! A graph has a table of its states. A source stands for the value of one when the step starts, and
 //! [`Role::Next`](super::Role::Next) for the one that it ends with. Does not know where values lie, nor who reads them.
 
+use std::sync::Arc;
+
 use super::TensorType;
 
 /// Identifies a state in the table of its graph, and in the tables of all graphs of its model: its position there.
@@ -25,6 +27,8 @@ listed! {
         Buffer,
         /// An optimizer's, such as a momentum: it stands in a checkpoint alone.
         Optimizer,
+        /// A loss's, such as the weights of classes: it stays what it starts as, and stands in no file.
+        Loss,
     }
 }
 
@@ -35,17 +39,25 @@ impl StateKind {
             StateKind::Parameter => "parameter",
             StateKind::Buffer => "buffer",
             StateKind::Optimizer => "optimizer",
+            StateKind::Loss => "loss",
         }
     }
 }
 
 /// What the elements of a state are drawn from before the first step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Distribution {
     Constant(f32),
+    /// These, one for each element.
+    Values(Arc<[f32]>),
     /// In [−bound, bound).
     Uniform {
         bound: f32,
+    },
+    /// In [low, high).
+    Between {
+        low: f32,
+        high: f32,
     },
     /// Around 0 with this standard deviation.
     Normal {

@@ -5,7 +5,8 @@
 //! 2. `Combine::None` has neither reduction axes nor a domain; every other one has reduction axes;
 //! 3. `Acc` occurs only in finishing expressions, below the width of the combiner;
 //! 4. results are stored at affine indices over own and shared axes only;
-//! 5. a temporary is stored before it is read.
+//! 5. a temporary is stored before it is read;
+//! 6. tensors and axes have names that a kernel can bear: words.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +14,23 @@ use super::formula::*;
 
 /// The first violation, if there is one.
 pub fn verify(n: &Nest) -> Result<(), String> {
+    let names = n.tensors.iter().map(|t| &t.name);
+    let mut names = names.chain(n.axes.iter().map(|a| &a.name));
+    if let Some(name) = names.find(|name| !is_word(name)) {
+        return Err(format!("nest {}: `{name}` is no word", n.name));
+    }
     let mut stored = BTreeSet::new();
     for (k, s) in n.stages.iter().enumerate() {
         stage(n, s, &stored).map_err(|e| format!("nest {}, stage {k}: {e}", n.name))?;
         stored.extend(s.outs.iter().map(|o| o.tensor));
     }
     Ok(())
+}
+
+fn is_word(name: &str) -> bool {
+    let mut letters = name.chars();
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    letters.next().is_some_and(first) && letters.all(|c| first(c) || c.is_ascii_digit())
 }
 
 fn stage(n: &Nest, s: &Stage, stored: &BTreeSet<TensorId>) -> Result<(), String> {

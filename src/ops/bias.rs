@@ -1,38 +1,47 @@
-//! Gradient of a bias that was added to every position of a channel: db\[k\] = Σ_{n,i,j} dy\[n,k,i,j\].
+//! Sums over all but the channel: Σ_{n,i,j} x\[n,k,i,j\], for images and for vectors. The gradient of a bias that was added
+//! to every position of a channel is one: db\[k\] = Σ_{n,i,j} dy\[n,k,i,j\].
 
 use super::{GradCx, Operator, ShapeError};
 use crate::ir::{TensorType, Value};
 use crate::nest::{Combine, Nest, Stage};
 
-/// dy → db, for images and for vectors.
+/// dy → db
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BiasGrad;
 
-impl Operator for BiasGrad {
-    fn attributes(&self) -> String {
-        String::new()
-    }
+/// x → the sum of each channel
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChannelSum;
 
-    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![TensorType::fixed([inputs[0].dims[0]])])
-    }
-
-    fn grad(&self, cx: &mut GradCx) -> Vec<Option<Value>> {
-        vec![None; cx.operands.len()]
-    }
-
-    fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
-        let mut n = Nest::new("bias_grad", inputs, outputs);
-        n.rename(n.input(0), "dy");
-        n.rename(n.out(0), "db");
-        let axes = n.axes_of(&inputs[0], &["k", "i", "j"]);
-        let mut s = Stage::new(&[axes[1]]);
-        let dy = s.load_at(n.input(0), &axes);
-        let reduce: Vec<_> = axes.iter().copied().filter(|&a| a != axes[1]).collect();
-        s.reduce(Combine::Sum, &reduce, dy);
-        let db = s.acc(0);
-        s.store_at(n.out(0), &[axes[1]], db);
-        n.stages.push(s);
-        n
-    }
+macro_rules! channel_sum {
+    ($op:ident, $nest:literal, $from:literal, $to:literal) => {
+        impl Operator for $op {
+            fn attributes(&self) -> String {
+                String::new()
+            }
+            fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+                Ok(vec![TensorType::fixed([inputs[0].dims[0]])])
+            }
+            fn grad(&self, cx: &mut GradCx) -> Vec<Option<Value>> {
+                vec![None; cx.operands.len()]
+            }
+            fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
+                let mut n = Nest::new($nest, inputs, outputs);
+                n.rename(n.input(0), $from);
+                n.rename(n.out(0), $to);
+                let axes = n.axes_of(&inputs[0], &["k", "i", "j"]);
+                let mut stage = Stage::new(&[axes[1]]);
+                let element = stage.load_at(n.input(0), &axes);
+                let rest: Vec<_> = axes.iter().copied().filter(|&a| a != axes[1]).collect();
+                stage.reduce(Combine::Sum, &rest, element);
+                let sum = stage.acc(0);
+                stage.store_at(n.out(0), &[axes[1]], sum);
+                n.stages.push(stage);
+                n
+            }
+        }
+    };
 }
+
+channel_sum!(BiasGrad, "bias_grad", "dy", "db");
+channel_sum!(ChannelSum, "channel_sum", "x", "sum");

@@ -4,7 +4,7 @@
 
 use super::{Graph, Op, ShapeError};
 use crate::diag::Span;
-use crate::ir::{Mode, NodeId, Role, TensorType, Value};
+use crate::ir::{Mode, NodeId, Role, Scalar, Source, TensorType, Value};
 
 /// A state of the layer and its source.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct LayerCx<'a> {
     span: Span,
     /// The operations so far.
     pub made: Vec<NodeId>,
+    /// Images that a batch must have in training.
+    pub least_images: u32,
 }
 
 impl<'a> LayerCx<'a> {
@@ -49,6 +51,7 @@ impl<'a> LayerCx<'a> {
             path,
             span,
             made: vec![],
+            least_images: 1,
         }
     }
 
@@ -77,6 +80,13 @@ impl<'a> LayerCx<'a> {
     /// The same, if the layer has it.
     pub fn find(&self, name: &str) -> Option<Value> {
         self.states.iter().find(|s| s.name == name).map(|s| s.value)
+    }
+
+    /// A number of the step.
+    pub fn scalar(&mut self, scalar: Scalar) -> Value {
+        let ty = TensorType::fixed([]);
+        self.graph
+            .source(Source::Scalar(scalar), ty, "", Span::ZERO)
     }
 
     /// Adds an operation where its operands fit; its first result.

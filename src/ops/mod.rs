@@ -10,10 +10,12 @@
 mod activation;
 mod args;
 mod batch;
+mod batch_norm;
 mod bias;
 mod clip;
 mod conv;
 mod eval;
+mod group_norm;
 mod initial;
 mod join;
 mod layer;
@@ -29,7 +31,8 @@ mod softmax;
 mod tests;
 mod window;
 
-use crate::ir::{self, NodeId, Operation, StateKind, TensorType, Value};
+use crate::diag::Span;
+use crate::ir::{self, NodeId, Operation, Scalar, Source, StateKind, TensorType, Value};
 use crate::nest::{Macs, Nest};
 pub use activation::{
     Activation, ActivationGrad, Approximation, ELU, GELU, Hardsigmoid, Hardswish, LeakyReLU, ReLU,
@@ -37,16 +40,27 @@ pub use activation::{
 };
 pub use args::{ArgError, ArgValue, Args, Argument, Fault, Inferred, Real, Signature, above};
 pub use batch::{Fill, Gather};
-pub use bias::BiasGrad;
+pub use batch_norm::{
+    BatchNorm, BatchNorm1d, BatchNorm2d, BatchNormGrad, CenteredProducts, CenteredSquares,
+    ChannelMean, ChannelProduct, Count, InverseDeviation, Normalisation, Projection,
+    RunningAverage, Unbiased,
+};
+pub use bias::{BiasGrad, ChannelSum};
 pub use clip::{Clamp, ClipFactor, Scale, SquareSum};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use eval::evaluate;
+pub use group_norm::{
+    AlongGrad, GroupMean, GroupNorm, GroupVariance, Groups, LayerNorm, MeanGrad, Normalised,
+    NormalisedGrad, NormalisedGradBias, NormalisedGradWeight,
+};
 pub use initial::{AnyInitialiser, Initialiser};
 pub use join::{Add, Concat, ConcatGrad};
 pub use layer::{LayerCx, StateSource};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
 pub use loss::{
-    Correct, CrossEntropyGrad, CrossEntropyLoss, Loss, MseGrad, MseLoss, Reduction, Targets,
+    BceWithLogitsGrad, BceWithLogitsLoss, Correct, CrossEntropyGrad, CrossEntropyLoss, HuberGrad,
+    HuberLoss, L1Grad, L1Loss, Loss, LossState, MseGrad, MseLoss, NllGrad, NllLoss, Reduction,
+    SmoothL1Grad, SmoothL1Loss, Targets, Weights,
 };
 pub use optim::{Adagrad, Adam, AdamW, Moment, Optimizer, OptimizerState, RmsProp, Sgd};
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
@@ -175,6 +189,13 @@ impl GradCx<'_> {
         Value { node, output: 0 }
     }
 
+    /// A number of the step.
+    pub fn scalar(&mut self, scalar: Scalar) -> Value {
+        let ty = TensorType::fixed([]);
+        self.graph
+            .source(Source::Scalar(scalar), ty, "", Span::ZERO)
+    }
+
     /// The gradient of the first result.
     pub fn dy(&self) -> Option<Value> {
         self.upstream.first().copied().flatten()
@@ -198,6 +219,7 @@ macro_rules! operators {
     (
         layers: $($layer:ident),+;
         activations: $($function:ident / $slope:ident),+;
+        composed: $($composed:ident),+;
         losses: $($loss:ident),+;
         optimizers: $($optimizer:ident),+;
         derived: $($derived:ident),+ $(,)?
@@ -262,21 +284,29 @@ macro_rules! operators {
                 $(if $function::NAME == name {
                     return Some($function::from_args(args).map(AnyLayer::$function));
                 })+
+                $(if $composed::signature().name == name {
+                    return Some($composed::from_args(args).map(AnyLayer::$composed));
+                })+
                 None
             }
 
             /// What can be written in a model.
             pub fn signatures() -> Vec<Signature> {
-                vec![$($layer::signature(),)+ $($function::signature()),+]
+                vec![
+                    $($layer::signature(),)+
+                    $($function::signature(),)+
+                    $($composed::signature(),)+
+                ]
             }
         }
 
         /// A layer as it is written in a model.
         #[derive(Clone, Debug)]
-        pub enum AnyLayer { $($layer($layer),)+ $($function($function),)+ }
+        pub enum AnyLayer { $($layer($layer),)+ $($function($function),)+ $($composed($composed),)+ }
 
         $(impl From<$layer> for AnyLayer { fn from(layer: $layer) -> Self { Self::$layer(layer) } })+
         $(impl From<$function> for AnyLayer { fn from(layer: $function) -> Self { Self::$function(layer) } })+
+        $(impl From<$composed> for AnyLayer { fn from(layer: $composed) -> Self { Self::$composed(layer) } })+
 
         impl AnyLayer {
             /// See [`Layer::states`].
@@ -284,6 +314,7 @@ macro_rules! operators {
                 match self {
                     $(AnyLayer::$layer(layer) => layer.states(input),)+
                     $(AnyLayer::$function(layer) => layer.states(input),)+
+                    $(AnyLayer::$composed(layer) => layer.states(input),)+
                 }
             }
 
@@ -292,6 +323,7 @@ macro_rules! operators {
                 match self {
                     $(AnyLayer::$layer(layer) => layer.build(cx),)+
                     $(AnyLayer::$function(layer) => layer.build(cx),)+
+                    $(AnyLayer::$composed(layer) => layer.build(cx),)+
                 }
             }
 
@@ -300,6 +332,7 @@ macro_rules! operators {
                 match self {
                     $(AnyLayer::$layer(layer) => layer.formula(input),)+
                     $(AnyLayer::$function(layer) => layer.formula(input),)+
+                    $(AnyLayer::$composed(layer) => layer.formula(input),)+
                 }
             }
         }
@@ -327,11 +360,17 @@ operators! {
     activations: Sigmoid / SigmoidGrad, ReLU / ReLUGrad, Tanh / TanhGrad, LeakyReLU / LeakyReLUGrad, ReLU6 / ReLU6Grad,
         ELU / ELUGrad, GELU / GELUGrad, SiLU / SiLUGrad, Softplus / SoftplusGrad, Hardswish / HardswishGrad,
         Hardsigmoid / HardsigmoidGrad;
-    losses: CrossEntropyLoss, MseLoss;
+    composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm;
+    losses: CrossEntropyLoss, NllLoss, BceWithLogitsLoss, MseLoss, L1Loss, SmoothL1Loss, HuberLoss;
     optimizers: Sgd, Adam, AdamW, RmsProp, Adagrad;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SoftmaxGrad, LogSoftmaxGrad, Reshape, Add, Concat, ConcatGrad,
-        CrossEntropyGrad, MseGrad, Correct, Gather, Fill, Clamp, SquareSum, ClipFactor, Scale,
+        CrossEntropyGrad, NllGrad, BceWithLogitsGrad, MseGrad, L1Grad, SmoothL1Grad, HuberGrad, Correct, Gather, Fill,
+        Clamp, SquareSum, ClipFactor, Scale,
+        ChannelSum, ChannelMean, CenteredSquares, CenteredProducts, InverseDeviation, Unbiased, Count,
+        RunningAverage, BatchNorm, BatchNormGrad, ChannelProduct, Projection,
+        GroupMean, GroupVariance, Normalised, NormalisedGrad, MeanGrad, AlongGrad, NormalisedGradWeight,
+        NormalisedGradBias,
 }
 
 impl Op {

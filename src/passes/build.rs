@@ -19,7 +19,10 @@ use super::arguments::{self, Checked, Codes, Context, Names, error, evaluate};
 use super::config::{Chosen, Config};
 use super::known::{self, Kind};
 use crate::diag::{self, Diagnostic, Span, nearest};
-use crate::ir::{DType, Leading, Mode, NodeId, Role, Source, TensorType, Value};
+use crate::ir::{
+    DType, Distribution, Leading, Mode, NodeId, Role, Source, StateInfo, StateKind, TensorType,
+    Value,
+};
 use crate::nest::Macs;
 use crate::ops::{
     Add, AnyInitialiser, ArgValue, Args, Concat, Gather, Graph, Graphs, LayerCx, Op, ShapeError,
@@ -61,6 +64,8 @@ pub struct Built {
     pub output: Vec<u32>,
     pub rows: Vec<Row>,
     pub blocks: Vec<UsedBlock>,
+    /// Images that each batch of training must have.
+    pub least_images: u32,
 }
 
 /// A block where it is used.
@@ -107,6 +112,7 @@ struct Builder<'a> {
     mode: Mode,
     /// Whether a layer has asked for the mode.
     depends_on_mode: bool,
+    least_images: u32,
     blocks: BTreeMap<&'a str, &'a BlockDef>,
     diags: Vec<Diagnostic>,
     graph: Graph,
@@ -128,6 +134,7 @@ impl<'a> Builder<'a> {
             config,
             mode,
             depends_on_mode: false,
+            least_images: 1,
             blocks: BTreeMap::new(),
             diags: vec![],
             graph: Graph::new(&model.name.name),
@@ -157,6 +164,7 @@ impl<'a> Builder<'a> {
                 output,
                 rows: self.rows,
                 blocks: self.blocks_used,
+                least_images: self.least_images,
             };
             (built, self.depends_on_mode)
         });
@@ -293,14 +301,32 @@ impl<'a> Builder<'a> {
         let t = Value { node, output: 0 };
         let span = m.body.layers.last().map_or(m.name.span, |l| l.span);
         let loss = Op::from(config.loss.value().clone());
-        let correct = config.loss.metric();
-        for (op, role) in [(Some(loss), Role::Loss), (correct, Role::Correct)] {
-            let Some(op) = op else { continue };
-            match self.add(op, &[y, t], "", span) {
+        let mut operands = vec![y, t];
+        operands.extend(self.loss_states(config));
+        let correct = config
+            .loss
+            .metric()
+            .map(|op| (op, vec![y, t], Role::Correct));
+        for (op, operands, role) in [(loss, operands, Role::Loss)].into_iter().chain(correct) {
+            match self.add(op, &operands, "", span) {
                 Ok(v) => self.graph.output(role, v),
                 Err(d) => return self.diags.push(*d),
             }
         }
+    }
+
+    /// The sources of the loss's numbers. Their names are none that a layer's state can have.
+    fn loss_states(&mut self, config: &Config) -> Vec<Value> {
+        let states = config.loss.states().into_iter().map(|state| {
+            let info = StateInfo {
+                name: format!("loss {}", state.name),
+                ty: TensorType::fixed([state.values.len() as u32]),
+                kind: StateKind::Loss,
+                initial: Distribution::Values(state.values.into()),
+            };
+            self.graph.state(info, "", Span::ZERO)
+        });
+        states.collect()
     }
 
     /// Adds an operation where its operands fit.
@@ -566,12 +592,27 @@ impl<'a> Builder<'a> {
         let y = layer.build(&mut cx).map_err(|e| placed(e, span))?;
         let made = std::mem::take(&mut cx.made);
         self.depends_on_mode |= cx.depends_on_mode();
+        let least = cx.least_images;
+        self.enough_images(least, name, span)?;
         self.hold_sizes(&made).map_err(|e| placed(e, span))?;
         let rule = layer.formula(&ty);
         let macs = made.iter().map(|&node| self.macs(node));
         let macs = macs.fold(Macs::default(), Macs::plus);
         self.row(path, layer_text(name, &args), y, rule, count, macs);
         Ok(Some(y))
+    }
+
+    /// Refuses a batch size below what a layer needs.
+    fn enough_images(&mut self, least: u32, name: &str, span: Span) -> Checked<()> {
+        self.least_images = self.least_images.max(least);
+        match self.config {
+            Some(config) if config.batch_size < least => {
+                let rule = format!("train.batch_size is {}", config.batch_size);
+                let message = format!("{name} needs batches of {least} images or more here");
+                Err(placed(ShapeError::new("E0208", &message, rule), span))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses values that are too large, among the operands and the results of these.

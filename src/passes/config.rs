@@ -6,6 +6,7 @@
 
 mod chosen;
 pub mod entries;
+pub mod meant;
 #[cfg(test)]
 mod missing;
 
@@ -108,7 +109,7 @@ impl Config {
             return Err(Box::new(Diagnostic::error("E0301", message).at(span, "")));
         }
         let d = Diagnostic::error("E0301", format!("`train` has no entry `{key}`"));
-        Err(Box::new(d.at(span, "unknown").help(entries::help(key))))
+        Err(Box::new(d.at(span, "unknown").help(meant::help(key))))
     }
 
     /// What updates the parameters: the optimizer, with a momentum that changes where a schedule changes it.

@@ -164,7 +164,6 @@ const HINTS: &[(&str, &str)] = &[
         "AdaptiveMaxPool2d",
         "over an image of 7×7, MaxPool2d(7) is AdaptiveMaxPool2d(1)",
     ),
-    ("NLLLoss", "CrossEntropyLoss is NLLLoss behind LogSoftmax"),
     (
         "SequentialLR",
         "schedules that follow each other are a list: [LinearLR(…), CosineAnnealingLR(…)]",
@@ -189,15 +188,13 @@ pub(super) const ARGUMENTS: &[(&str, &[&str])] = &[
     ("Flatten", &["start_dim", "end_dim"]),
     (
         "CrossEntropyLoss",
-        &[
-            "weight",
-            "size_average",
-            "ignore_index",
-            "reduce",
-            "label_smoothing",
-        ],
+        &["size_average", "ignore_index", "reduce"],
     ),
+    ("NLLLoss", &["size_average", "ignore_index", "reduce"]),
+    ("BCEWithLogitsLoss", &["weight", "size_average", "reduce"]),
     ("MSELoss", &["size_average", "reduce"]),
+    ("L1Loss", &["size_average", "reduce"]),
+    ("SmoothL1Loss", &["size_average", "reduce"]),
     ("SGD", &["maximize", "foreach", "differentiable", "fused"]),
 ];
 
@@ -226,9 +223,9 @@ const LAYERS: &[&str] = &[
 
 #[rustfmt::skip]
 const LOSSES: &[&str] = &[
-    "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "GaussianNLLLoss", "HingeEmbeddingLoss",
-    "HuberLoss", "KLDivLoss", "L1Loss", "MarginRankingLoss", "MultiLabelMarginLoss",
-    "MultiLabelSoftMarginLoss", "MultiMarginLoss", "NLLLoss", "PoissonNLLLoss", "SmoothL1Loss", "SoftMarginLoss",
+    "BCELoss", "CTCLoss", "CosineEmbeddingLoss", "GaussianNLLLoss", "HingeEmbeddingLoss",
+    "KLDivLoss", "MarginRankingLoss", "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss", "MultiMarginLoss", "PoissonNLLLoss", "SoftMarginLoss",
     "TripletMarginLoss", "TripletMarginWithDistanceLoss",
 ];
 
@@ -245,8 +242,7 @@ const SCHEDULES: &[&str] = &[
 
 #[rustfmt::skip]
 const INITIALISATIONS: &[&str] = &[
-    "dirac", "eye", "kaiming_normal", "kaiming_uniform", "ones", "orthogonal", "sparse", "trunc_normal", "uniform",
-    "xavier_normal",
+    "dirac", "eye", "orthogonal", "sparse", "trunc_normal",
 ];
 
 #[rustfmt::skip]

@@ -8,7 +8,8 @@ use lenetc_runtime::exec::{Mode, StepResult};
 use super::executor::Executor;
 use super::numbers::{Numbers, Start, still};
 use super::order::Orders;
-use super::{Doing, Epoch, Loaded, Metrics, RunError, Summary, Watcher, accuracy};
+use super::shares::Shares;
+use super::{Doing, Epoch, Loaded, Metrics, RunError, Set, Summary, Watcher, accuracy};
 use crate::ops::Reduction;
 use crate::passes::config::Config;
 
@@ -18,15 +19,18 @@ pub(super) struct Means {
     pub acc: Option<f64>,
 }
 
-/// Means over the first `len` examples of the set that evaluation takes; none where `stop` ends it.
+/// Means over the set that evaluation takes; none where `stop` ends it.
 pub(super) fn evaluate(
     executor: &mut dyn Executor,
-    len: usize,
+    set: &Set,
     config: &Config,
     stop: Option<&AtomicBool>,
 ) -> Result<Option<Means>, RunError> {
     let (mut loss, mut correct, mut seen) = (0.0, 0.0, 0);
-    executor.begin(Mode::Eval, (0..len as u32).collect(), &still)?;
+    let (len, mut shares) = (set.len(), Shares::of(&config.loss, set));
+    let order: Vec<u32> = (0..len as u32).collect();
+    shares.begin(&order);
+    executor.begin(Mode::Eval, order, &still)?;
     while seen < len {
         if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             return Ok(None);
@@ -37,10 +41,9 @@ pub(super) fn evaluate(
             seen += r.examples;
         }
     }
-    let n = len as f64;
     Ok(Some(Means {
-        loss: loss / n,
-        acc: accuracy(config).then_some(correct / n),
+        loss: loss / shares.sum(0..len),
+        acc: accuracy(config).then_some(correct / len as f64),
     }))
 }
 
@@ -54,7 +57,7 @@ pub(super) fn test(
 ) -> Result<bool, RunError> {
     let start = Instant::now();
     if let Some(test) = &data.test {
-        let Some(means) = evaluate(executor, test.len(), config, stop)? else {
+        let Some(means) = evaluate(executor, test, config, stop)? else {
             return Ok(false);
         };
         (epoch.test_loss, epoch.test_acc) = (Some(means.loss), means.acc);
@@ -101,6 +104,7 @@ pub(super) struct Loop<'a> {
     /// Steps of earlier runs.
     earlier: u64,
     orders: Orders,
+    shares: Shares<'a>,
     /// The order of the next epoch, where it is made already.
     next: Option<Vec<u32>>,
     /// Time in steps, and the examples that they used.
@@ -119,6 +123,8 @@ pub(super) struct Ended {
 #[derive(Default)]
 struct Sums {
     loss: f64,
+    /// What the examples of the loss count.
+    share: f64,
     correct: f64,
     covered: usize,
 }
@@ -141,6 +147,7 @@ impl<'a> Loop<'a> {
             summary: Summary::default(),
             earlier: 0,
             orders: Orders::new(data, config),
+            shares: Shares::of(&config.loss, &data.train),
             next: None,
             spent: Duration::ZERO,
             used: 0,
@@ -197,7 +204,13 @@ impl<'a> Loop<'a> {
             earlier: self.earlier,
         };
         let numbers = Numbers::new(self.config, start);
-        let row = |step, images| numbers.row(step, images);
+        self.shares.begin(&order);
+        let shares = &self.shares;
+        let batch = self.config.batch_size as usize;
+        let row = |step, images| {
+            let first = step * batch;
+            shares.row(numbers.row(step, images), first..first + images)
+        };
         self.executor.begin(Mode::Train, order, &row)?;
         let ran = match self.executor.leaves_the_processor() {
             true => {
@@ -210,12 +223,11 @@ impl<'a> Loop<'a> {
             false => self.rounds(epoch, steps, &mut sums),
         };
         if sums.covered > 0 {
-            let mean = |x: f64| x / sums.covered as f64;
             let time = (self.spent - started.1).as_secs_f64().max(1e-9);
             self.summary.last = Epoch {
                 epoch,
-                train_loss: mean(sums.loss),
-                train_acc: accuracy(self.config).then_some(mean(sums.correct)),
+                train_loss: sums.loss / sums.share,
+                train_acc: accuracy(self.config).then_some(sums.correct / sums.covered as f64),
                 test_loss: None,
                 test_acc: None,
                 examples_per_sec: (self.used - started.2) as f64 / time,
@@ -259,21 +271,23 @@ impl<'a> Loop<'a> {
         for r in ran(results) {
             sums.loss += r.loss_sum;
             sums.correct += r.correct;
+            let share = self.shares.sum(sums.covered..sums.covered + r.examples);
+            sums.share += share;
             sums.covered += r.examples;
-            self.step(epoch, r)?;
-            let mean = sums.loss / sums.covered as f64;
+            self.step(epoch, r, share)?;
+            let mean = sums.loss / sums.share;
             self.watcher.progress(epoch, sums.covered, all, mean);
         }
         Ok(())
     }
 
-    /// Tells of an update.
-    fn step(&mut self, epoch: u32, r: StepResult) -> Result<(), RunError> {
+    /// Tells of an update, whose examples count so much.
+    fn step(&mut self, epoch: u32, r: StepResult, share: f64) -> Result<(), RunError> {
         self.used += r.examples;
         self.summary.steps += 1;
         let loss = match self.config.loss.reduction() {
             Reduction::Sum => r.loss_sum,
-            Reduction::Mean => r.loss_sum / r.examples as f64,
+            Reduction::Mean => r.loss_sum / share,
         };
         let step = self.summary.steps;
         if let Some(metrics) = self.metrics {

@@ -1,18 +1,21 @@
 //! States before the first step: what they are drawn from, and whether a file's are the model's.
 
-use lenetc_runtime::init::Init;
+use lenetc_runtime::init::{self, Init};
 use lenetc_runtime::weights::Stored;
 
 use crate::backend::StatePlace;
-use crate::ir::Distribution;
+use crate::ir::{Distribution, StateInfo};
 
-/// A distribution as the runtime draws from it.
-pub(super) fn drawn(from: Distribution) -> Init {
-    match from {
-        Distribution::Constant(value) => Init::Constant(value),
-        Distribution::Uniform { bound } => Init::Uniform { bound },
-        Distribution::Normal { std } => Init::Normal { std },
-    }
+/// Writes what a state starts as; `place` is its position among all, which draws depend on.
+pub(super) fn start(state: &StateInfo, seed: u64, place: u32, into: &mut [f32]) {
+    let init = match &state.initial {
+        Distribution::Values(values) => return into.copy_from_slice(values),
+        &Distribution::Constant(value) => Init::Constant(value),
+        &Distribution::Uniform { bound } => Init::Uniform { bound },
+        &Distribution::Between { low, high } => Init::Between { low, high },
+        &Distribution::Normal { std } => Init::Normal { std },
+    };
+    init::fill(init, seed, place, into);
 }
 
 /// What keeps a weights file from being this model's: a clause for each kind of difference. A tensor that the model
@@ -71,7 +74,7 @@ mod tests {
     use lenetc_runtime::weights::{Tensor, Unread};
 
     use super::*;
-    use crate::ir::{StateInfo, StateKind, TensorType};
+    use crate::ir::{StateKind, TensorType};
 
     #[test]
     fn differences_are_named_whatever_the_type() {

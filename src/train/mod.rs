@@ -11,8 +11,10 @@ mod failed;
 mod initial;
 mod metrics;
 mod numbers;
+mod open;
 mod order;
 mod rate;
+mod shares;
 mod source;
 
 use std::borrow::Cow;
@@ -22,22 +24,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lenetc_runtime::cuda::{CudaError, Device, Engine, Program};
 use lenetc_runtime::exec::{Examples, Machine, Mode};
 use lenetc_runtime::files::WriteError;
-use lenetc_runtime::init;
 use lenetc_runtime::weights::{self, Tensor, WeightsError};
 
 use crate::backend::StatePlace;
+use crate::backend::cpu::tune::Tuned;
 use crate::backend::cpu::{Isa, Plan};
 use crate::diag;
 use crate::ir::StateKind;
 use crate::passes::config::Config;
 use epochs::{Loop, evaluate};
 use executor::{EVAL_BATCH, Executor, Gpu, Processor};
-use initial::{drawn, mismatches};
+use initial::{mismatches, start};
 
 pub use data::{Loaded, Set, load, open, wanted};
 pub use failed::Failed;
 pub use metrics::Metrics;
 pub use numbers::{Numbers, Start};
+pub use open::{On, Prepared, Purpose, Refused, Setup};
 pub use rate::{Rate, whole_batches};
 pub use source::Source;
 
@@ -46,6 +49,11 @@ pub use source::Source;
 pub enum RunError {
     #[error("{0}")]
     Data(String),
+    /// The model names no data: what to write.
+    #[error("{0}")]
+    NoData(String),
+    #[error("{why} for a batch of {batch}: --set train.batch_size= makes it smaller")]
+    TooLarge { why: String, batch: u32 },
     #[error("cannot use the weights in {path}: {reason}")]
     Weights { path: String, reason: String },
     /// The reason begins with the file's name.
@@ -118,6 +126,18 @@ pub enum Doing {
     },
 }
 
+/// Is told nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Watcher for Silent {
+    fn doing(&mut self, _: Doing) {}
+    fn warning(&mut self, _: &str) {}
+    fn progress(&mut self, _: u32, _: usize, _: usize, _: f64) {}
+    fn step(&mut self, _: u64, _: f64) {}
+    fn epoch(&mut self, _: &Epoch, _: u32) {}
+}
+
 /// Is told what happens.
 pub trait Watcher {
     /// From here on the run does this.
@@ -140,6 +160,8 @@ pub struct Session {
     pub config: Config,
     /// Steps of training so far.
     steps: u64,
+    /// What tuning did, where it was asked for.
+    pub tuned: Option<Tuned>,
 }
 
 /// What a session runs on.
@@ -168,7 +190,7 @@ impl Session {
             });
         }
         let program = plan.compile().map_err(|e| RunError::Code(e.to_string()))?;
-        Ok(Self {
+        let session = Self {
             target: Target::Cpu {
                 machine: Box::new(Machine::new(program, threads)),
                 pool: pool(threads)?,
@@ -178,7 +200,9 @@ impl Session {
             data,
             config,
             steps: 0,
-        })
+            tuned: None,
+        };
+        session.with_loss()
     }
 
     /// Compiles a program for a GPU, whose states lie as said, and copies the data there. Parameters are zero.
@@ -191,13 +215,15 @@ impl Session {
     ) -> Result<Self, RunError> {
         let test = data.test.as_ref().map(Set::examples);
         let engine = Engine::new(device, program, data.train.examples(), test)?;
-        Ok(Self {
+        let session = Self {
             target: Target::Cuda(Box::new(engine)),
             states,
             data,
             config,
             steps: 0,
-        })
+            tuned: None,
+        };
+        session.with_loss()
     }
 
     /// The GPU that it runs on.
@@ -221,14 +247,22 @@ impl Session {
         let seed = self.config.seed;
         self.set(|states, all| {
             for (place, state) in (0..).zip(states) {
-                init::fill(
-                    drawn(state.info.initial),
-                    seed,
-                    place,
-                    &mut all[floats(state)],
-                );
+                start(&state.info, seed, place, &mut all[floats(state)]);
             }
         })
+    }
+
+    /// With the numbers of the loss, which no file holds: an evaluation reads them too.
+    fn with_loss(mut self) -> Result<Self, RunError> {
+        let is_loss = |state: &StatePlace| state.info.kind == StateKind::Loss;
+        if self.states.iter().any(is_loss) {
+            self.set(|states, all| {
+                for state in states.iter().filter(|state| is_loss(state)) {
+                    start(&state.info, 0, 0, &mut all[floats(state)]);
+                }
+            })?;
+        }
+        Ok(self)
     }
 
     /// Takes all parameters from a file; names and shapes must match. What was converted, a sentence for each type.
@@ -359,7 +393,7 @@ impl Session {
     /// Mean loss and accuracy over the test set, or the training set where there is none.
     pub fn evaluate(&mut self) -> Result<(f64, Option<f64>), RunError> {
         self.execute(|executor, data, config| {
-            let means = evaluate(executor, data.tested().len(), config, None)?;
+            let means = evaluate(executor, data.tested(), config, None)?;
             Ok(means.map_or((0.0, None), |m| (m.loss, m.acc)))
         })
     }
@@ -422,9 +456,9 @@ fn pool(threads: usize) -> Result<rayon::ThreadPool, RunError> {
     })
 }
 
-/// Whether a weights file holds a state: the optimizer's are not the model's.
+/// Whether a weights file holds a state: those of the optimizer and of the loss are not the model's.
 fn is_stored(state: &StatePlace) -> bool {
-    state.info.kind != StateKind::Optimizer
+    matches!(state.info.kind, StateKind::Parameter | StateKind::Buffer)
 }
 
 /// Where a state lies among all.

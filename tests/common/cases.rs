@@ -2,10 +2,14 @@
 
 #[path = "activations.rs"]
 pub mod activations;
+#[path = "losses.rs"]
+pub mod losses;
 
-use lenetc::ir::{DType, Leading, TensorType};
+use lenetc::diag::Span;
+use lenetc::ir::{DType, Distribution, Leading, Mode, Role, Source, StateInfo, TensorType, Value};
 use lenetc::nest::Nest;
 use lenetc::ops::*;
+use lenetc::passes::grad::{self, Reduction};
 
 /// An operator on operands of these types.
 #[derive(Clone, Debug)]
@@ -43,6 +47,15 @@ impl Case {
             let taps = f64::from(window.kernel[0] * window.kernel[1]);
             let position = |x: &mut f64| *x = ((*x + 1.0) / 2.0 * taps).floor().min(taps - 1.0);
             all[1].iter_mut().for_each(position);
+        }
+        // What a root is taken of, and what divides.
+        let positive = match &self.op {
+            Op::InverseDeviation(_) => 0,
+            Op::RunningAverage(_) if self.inputs.len() > 2 => 2,
+            _ => all.len(),
+        };
+        for x in all.iter_mut().skip(positive).take(1).flatten() {
+            *x = x.abs() + 0.25;
         }
         // Sums and means of squares, and numbers of a step, are positive; what is centered has squares to spare.
         match &self.op {
@@ -379,7 +392,7 @@ pub fn losses_and_batches() -> Vec<Case> {
     );
     cases.add(
         "cross-entropy",
-        CrossEntropyGrad,
+        CrossEntropyGrad::default(),
         &[&[x.clone()][..], &vec![t.clone(); 5]].concat(),
     );
     cases.add("correct", Correct, &[x.clone(), t.clone()]);
@@ -490,6 +503,135 @@ pub fn updates() -> Vec<Case> {
     cases.0
 }
 
+/// The layer of these arguments, as a model has it.
+pub fn layer(name: &str, args: &[(&'static str, ArgValue)]) -> AnyLayer {
+    let args = Args {
+        values: args.to_vec(),
+    };
+    let read = Op::layer(name, &args).unwrap_or_else(|| panic!("{name} is a layer"));
+    read.unwrap_or_else(|e| panic!("{name}: {}", e.message))
+}
+
+/// Every operator that a layer and its gradient are made of in training, behind something that is trained.
+pub fn of_layer(name: &'static str, layer: &AnyLayer, input: &TensorType) -> Vec<Case> {
+    let mut g = Graph::new(name);
+    let x = g.source(Source::Images, input.clone(), "", Span::ZERO);
+    let first = match input.dims[..] {
+        [features] => AnyLayer::from(Linear {
+            out_features: features,
+            bias: false,
+        }),
+        _ => AnyLayer::from(Conv2d {
+            out_channels: input.dims[0],
+            window: Window {
+                kernel: [1, 1],
+                stride: [1, 1],
+                padding: Padding::Sides([[0; 2]; 2]),
+                dilation: [1, 1],
+            },
+            groups: input.dims[0],
+            bias: false,
+        }),
+    };
+    let trained = apply(&mut g, "first", &first, x);
+    let y = apply(&mut g, "layer", layer, trained);
+    let targets = g.ty(y).clone();
+    let targets = g.source(Source::Targets, targets, "", Span::ZERO);
+    let loss = MseLoss { mean: true };
+    let types = loss
+        .infer(&[g.ty(y).clone(), g.ty(targets).clone()])
+        .expect("fits");
+    let node = g.op(loss.into(), &[y, targets], types, "", Span::ZERO);
+    g.output(Role::Loss, Value { node, output: 0 });
+    grad::run(&mut g, Reduction::Mean);
+    let nodes = g.topological().into_iter();
+    let of_layer = nodes.filter(|&id| g.node(id).layer == "layer");
+    let cases = of_layer.filter_map(|id| {
+        let operands = g.operands(id);
+        Some(Case {
+            name,
+            op: g.operation(id)?.clone(),
+            inputs: operands.iter().map(|&v| g.ty(v).clone()).collect(),
+        })
+    });
+    cases.collect()
+}
+
+fn apply(g: &mut Graph, path: &str, layer: &AnyLayer, x: Value) -> Value {
+    let states = layer.states(g.ty(x)).into_iter().map(|state| {
+        let info = StateInfo {
+            name: format!("{path}.{}", state.name),
+            ty: TensorType::fixed(state.dims),
+            kind: state.kind,
+            initial: Distribution::Constant(0.0),
+        };
+        let value = g.state(info, path, Span::ZERO);
+        let name = state.name;
+        StateSource { name, value }
+    });
+    let states = states.collect();
+    let mut cx = LayerCx::new(g, Mode::Train, x, states, path, Span::ZERO);
+    let built = layer.build(&mut cx);
+    built.unwrap_or_else(|e| panic!("{path}: {} {}", e.message, e.rule))
+}
+
+/// Norms with their options, on shapes of one value a channel and more.
+pub fn norm_layers() -> Vec<(AnyLayer, TensorType)> {
+    let (no, none) = (ArgValue::Bool(false), ArgValue::Name("None".into()));
+    let batch = |name| {
+        [
+            layer(name, &[]),
+            layer(name, &[("affine", no.clone())]),
+            layer(
+                name,
+                &[("momentum", none.clone()), ("eps", ArgValue::Float(0.5))],
+            ),
+        ]
+    };
+    let group = |groups, affine: bool| {
+        let groups = ("num_groups", ArgValue::Int(groups));
+        layer("GroupNorm", &[groups, ("affine", ArgValue::Bool(affine))])
+    };
+    let mut all: Vec<(AnyLayer, TensorType)> = Vec::new();
+    let mut add = |layer: &AnyLayer, dims: &[u32]| {
+        all.push((layer.clone(), TensorType::batch(dims)));
+    };
+    for dims in [[3, 4, 5], [1, 1, 1], [5, 17, 3], [33, 2, 2]] {
+        batch("BatchNorm2d")
+            .iter()
+            .for_each(|layer| add(layer, &dims));
+    }
+    for features in [1, 7, 40] {
+        batch("BatchNorm1d")
+            .iter()
+            .for_each(|layer| add(layer, &[features]));
+    }
+    for (groups, dims) in [
+        (1, [4, 3, 5]),
+        (2, [4, 3, 5]),
+        (4, [4, 1, 1]),
+        (3, [33, 2, 2]),
+    ] {
+        [true, false]
+            .iter()
+            .for_each(|&affine| add(&group(groups, affine), &dims));
+    }
+    for dims in [&[3, 4, 5][..], &[1], &[7], &[40], &[2, 1, 33]] {
+        for affine in [true, false] {
+            let affine = ("elementwise_affine", ArgValue::Bool(affine));
+            add(&layer("LayerNorm", &[affine]), dims);
+        }
+    }
+    all
+}
+
+pub fn norms() -> Vec<Case> {
+    let all = norm_layers();
+    all.iter()
+        .flat_map(|(layer, input)| of_layer("norm", layer, input))
+        .collect()
+}
+
 /// A test for each family, which `$run` is given.
 #[allow(
     unused_macros,
@@ -528,6 +670,18 @@ macro_rules! every_family {
         #[test]
         fn elementwise_and_joins() {
             $run(cases::elementwise_and_joins());
+        }
+        #[test]
+        fn losses_of_elements() {
+            $run(cases::losses::of_elements());
+        }
+        #[test]
+        fn losses_of_classes() {
+            $run(cases::losses::of_classes());
+        }
+        #[test]
+        fn norms() {
+            $run(cases::norms());
         }
         #[test]
         fn softmaxes() {

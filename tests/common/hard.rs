@@ -9,6 +9,9 @@
 #[path = "activations.rs"]
 pub mod activations;
 
+#[path = "hard_losses.rs"]
+pub mod losses;
+
 use lenetc::ir::TensorType;
 use lenetc::nest::{Binary, Compare, Expr, Nest, Stage, Unary};
 use lenetc::ops::*;
@@ -482,7 +485,7 @@ pub fn cross_entropy_gradient(rows: &[&Row], saved: Vec<Vec<f64>>) -> Hard {
     all.push(vec![1.0; rows.len()]);
     Hard {
         name: "cross-entropy's gradient",
-        op: CrossEntropyGrad.into(),
+        op: CrossEntropyGrad::default().into(),
         types,
         operands: all,
         wanted: rows.iter().flat_map(|r| r.gradient()).collect(),

@@ -24,7 +24,34 @@ pub fn case() -> impl Strategy<Value = Case> {
         1 => softmax(),
         2 => join(),
         1 => loss(),
+        2 => norm(),
     ]
+}
+
+/// An operator of a norm or its gradient.
+fn norm() -> impl Strategy<Value = Case> {
+    let drawn = (
+        shape(),
+        0..4u32,
+        any::<bool>(),
+        any::<prop::sample::Index>(),
+    );
+    drawn.prop_map(|(mut dims, which, affine, index)| {
+        let affine = ArgValue::Bool(affine);
+        let vector = dims.len() == 1;
+        let layer = match which {
+            0 if vector => cases::layer("BatchNorm1d", &[("affine", affine)]),
+            0 => cases::layer("BatchNorm2d", &[("affine", affine)]),
+            1 | 2 if !vector => {
+                dims[0] *= which;
+                let groups = ("num_groups", ArgValue::Int(which.into()));
+                cases::layer("GroupNorm", &[groups, ("affine", affine)])
+            }
+            _ => cases::layer("LayerNorm", &[("elementwise_affine", affine)]),
+        };
+        let all = cases::of_layer("random", &layer, &TensorType::batch(dims));
+        all[index.index(all.len())].clone()
+    })
 }
 
 fn named(op: impl Into<Op>, inputs: &[TensorType]) -> Case {
@@ -255,14 +282,31 @@ fn join() -> impl Strategy<Value = Case> {
 }
 
 fn loss() -> impl Strategy<Value = Case> {
-    let drawn = (shape(), 1u32..=40, any::<bool>(), 0..7);
+    let drawn = (shape(), 1u32..=40, any::<bool>(), 0..12);
     drawn.prop_map(|(dims, classes, mean, which)| {
         let (x, t) = (TensorType::batch([classes]), TensorType::batch([]));
         let image = TensorType::batch(dims.clone());
         let w = TensorType::fixed(dims);
+        let reduction = if mean {
+            Reduction::Mean
+        } else {
+            Reduction::Sum
+        };
         match which {
             0 => named(CrossEntropyLoss::default(), &[x, t]),
-            1 => named(CrossEntropyGrad, &[vec![x], vec![t; 5]].concat()),
+            7 => named(L1Loss { reduction }, &[image.clone(), image]),
+            8 => named(NllLoss::default(), &[x, t]),
+            9 => named(BceWithLogitsLoss::default(), &[image.clone(), image]),
+            10 => named(L1Grad { reduction }, &[image.clone(), image, t]),
+            11 => {
+                let label_smoothing = 0.1.into();
+                let loss = CrossEntropyLoss {
+                    label_smoothing,
+                    ..CrossEntropyLoss::default()
+                };
+                named(loss, &[x, t])
+            }
+            1 => named(CrossEntropyGrad::default(), &[vec![x], vec![t; 5]].concat()),
             2 => named(Correct, &[x, t]),
             3 => named(MseLoss { mean }, &[image.clone(), image]),
             4 => named(MseGrad { mean }, &[image.clone(), image, t]),

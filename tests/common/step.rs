@@ -160,13 +160,14 @@ impl Feed {
         }
     }
 
-    /// Draws the states of a step. What an optimizer keeps may be a sum of squares, so it is positive.
+    /// Draws the states of a step. What an optimizer keeps may be a sum of squares, and a
+    /// running variance is above 0.
     fn draw(&mut self, step: &Graph) {
         let states = (0..).zip(step.states());
         let drawn = states.map(|(k, state)| {
             let values = noise(k, state.ty.elements() as usize, 0.3).into_iter();
             match state.kind {
-                StateKind::Optimizer => values.map(|x| x.abs() + 0.1).collect(),
+                StateKind::Optimizer | StateKind::Buffer => values.map(|x| x.abs() + 0.1).collect(),
                 _ => values.collect(),
             }
         });

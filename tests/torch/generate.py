@@ -153,6 +153,12 @@ def targets(*shape):
     return values
 
 
+def bits(*shape):
+    """Float targets of this shape that are 0 or 1."""
+    values = targets(*shape)
+    return lambda x, rng: (values(x, rng) > 0).astype(np.float32)
+
+
 def read_idx(name):
     raw = gzip.decompress((FASHION_MNIST / name).read_bytes())
     dims = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
@@ -180,11 +186,13 @@ class Case:
     y: Callable = None  # labels or targets
     x: Callable = smooth
     loss: str = "CrossEntropyLoss"
+    torch_loss: Callable = None  # the same loss in torch, where its name does not say it
     start: Callable = None  # changes torch's initial weights in place
     header: str = ""  # blocks before lenetc's model
     compressed: bool = True
     lenet: bool = False
     ties: bool = False  # routing ties to the last winner must be noticed
+    vanishing: tuple = ()  # parameters that a norm takes back: their gradient is zero but for rounding
     seed: int = 0
     steps: int = STEPS
     entries: str = ""  # of lenetc's `train`, where they are not plain SGD's
@@ -234,7 +242,12 @@ train {{
                 self.start(model)
         return model
 
+    def has_norms(self):
+        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.build().modules())
+
     def criterion(self):
+        if self.torch_loss:
+            return self.torch_loss()
         return {
             "CrossEntropyLoss": nn.CrossEntropyLoss(),
             "MSELoss": nn.MSELoss(),
@@ -290,6 +303,26 @@ def trained(model):
             return
     sys.exit("lenet_trained does not learn")
 
+
+def bn_lenet():
+    return net(
+        nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), nn.Sigmoid(), nn.AvgPool2d(2, stride=2),
+        nn.Conv2d(6, 16, 5), nn.BatchNorm2d(16), nn.Sigmoid(), nn.AvgPool2d(2, stride=2), nn.Flatten(),
+        nn.Linear(256, 120), nn.BatchNorm1d(120), nn.Sigmoid(),
+        nn.Linear(120, 84), nn.BatchNorm1d(84), nn.Sigmoid(), nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+BN_LENET = """
+Conv2d(6, kernel_size=5); BatchNorm2d(); Sigmoid
+AvgPool2d(2, stride=2)
+Conv2d(16, kernel_size=5); BatchNorm2d(); Sigmoid
+AvgPool2d(2, stride=2)
+Flatten
+Linear(120); BatchNorm1d(); Sigmoid
+Linear(84); BatchNorm1d(); Sigmoid
+Linear(10)
+"""
 
 LENET = """
 Conv2d(6, kernel_size=5, padding=2)
@@ -727,6 +760,179 @@ Linear(5)
         ),
     ),
     Case(
+        "l1", "absolute errors between images",
+        shape=(2, 6, 5), n=2 * 12 + 7, batch=12, lr=0.5, y=targets(1, 5, 4), loss="L1Loss", torch_loss=nn.L1Loss,
+        layers="""
+Conv2d(3, kernel_size=2)
+Tanh
+Conv2d(1, kernel_size=1)
+""",
+        build=lambda: net(nn.Conv2d(2, 3, 2), nn.Tanh(), nn.Conv2d(3, 1, 1)),
+    ),
+    Case(
+        "smooth_l1", "smooth absolute errors on both sides of beta",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.2, y=targets(4), loss="SmoothL1Loss(beta=0.5)",
+        torch_loss=lambda: nn.SmoothL1Loss(beta=0.5),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
+        "huber", "Huber's loss, summed, on both sides of delta",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.01, y=targets(4), loss="HuberLoss(reduction=sum, delta=0.75)",
+        torch_loss=lambda: nn.HuberLoss(reduction="sum", delta=0.75),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
+        "bce", "binary cross-entropy of logits for each pixel",
+        shape=(2, 6, 5), n=2 * 12 + 7, batch=12, lr=0.5, y=bits(1, 5, 4), loss="BCEWithLogitsLoss",
+        torch_loss=nn.BCEWithLogitsLoss,
+        layers="""
+Conv2d(3, kernel_size=2)
+Tanh
+Conv2d(1, kernel_size=1)
+""",
+        build=lambda: net(nn.Conv2d(2, 3, 2), nn.Tanh(), nn.Conv2d(3, 1, 1)),
+    ),
+    Case(
+        "bce_weighted", "binary cross-entropy whose positive answers weigh more or less",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.5, y=bits(3),
+        loss="BCEWithLogitsLoss(pos_weight=[0.25, 2.0, 5.0])",
+        torch_loss=lambda: nn.BCEWithLogitsLoss(pos_weight=torch.tensor([0.25, 2.0, 5.0])),
+        layers="Linear(7); Tanh\nLinear(3)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 3)),
+    ),
+    Case(
+        "nll", "negative log-likelihood, of numbers that are no logarithms",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.1, y=classes(5), loss="NLLLoss", torch_loss=nn.NLLLoss,
+        layers="Linear(7); Tanh\nLinear(5)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 5)),
+    ),
+    Case(
+        "smoothed", "cross-entropy with smoothed labels",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.5, y=classes(5), loss="CrossEntropyLoss(label_smoothing=0.1)",
+        torch_loss=lambda: nn.CrossEntropyLoss(label_smoothing=0.1),
+        layers="Linear(7); Tanh\nLinear(5)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 5)),
+    ),
+    Case(
+        "weighted_sum", "cross-entropy with weights of classes, summed, with smoothed labels",
+        shape=(9,), n=3 * 16 + 1, batch=16, lr=0.02, y=classes(4),
+        loss="CrossEntropyLoss(weight=[0.25, 2.0, 1.0, 4.0], reduction=sum, label_smoothing=0.2)",
+        torch_loss=lambda: nn.CrossEntropyLoss(
+            weight=torch.tensor([0.25, 2.0, 1.0, 4.0]), reduction="sum", label_smoothing=0.2),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
+        "weighted_mean", "cross-entropy with weights of classes, whose mean divides by those of each batch",
+        shape=(9,), n=3 * 16 + 7, batch=16, lr=0.3, y=classes(4),
+        loss="CrossEntropyLoss(weight=[0.25, 2.0, 1.0, 4.0], label_smoothing=0.2)",
+        torch_loss=lambda: nn.CrossEntropyLoss(
+            weight=torch.tensor([0.25, 2.0, 1.0, 4.0]), label_smoothing=0.2),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
+        "nll_weighted", "negative log-likelihood with weights of classes, whose mean divides by those of each batch",
+        shape=(9,), n=3 * 16 + 7, batch=16, lr=0.1, y=classes(4), loss="NLLLoss(weight=[0.25, 2.0, 1.0, 4.0])",
+        torch_loss=lambda: nn.NLLLoss(weight=torch.tensor([0.25, 2.0, 1.0, 4.0])),
+        layers="Linear(7); Tanh\nLinear(4)",
+        build=lambda: net(nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 4)),
+    ),
+    Case(
+        "batch_norms", "batch norms of images and vectors, with every option, and a last batch of another size",
+        shape=(2, 9, 8), n=3 * 16 + 7, batch=16, lr=0.3, y=classes(5),
+        layers="""
+BatchNorm2d(affine=false)
+Conv2d(6, kernel_size=3, bias=false)
+BatchNorm2d(eps=0.01, momentum=0.3)
+Tanh
+Conv2d(8, kernel_size=2, stride=2, bias=false)
+BatchNorm2d(momentum=None)
+Sigmoid
+Flatten
+Linear(11, bias=false)
+BatchNorm1d()
+Tanh
+Linear(5)
+""",
+        build=lambda: net(
+            nn.BatchNorm2d(2, affine=False), nn.Conv2d(2, 6, 3, bias=False),
+            nn.BatchNorm2d(6, eps=0.01, momentum=0.3), nn.Tanh(),
+            nn.Conv2d(6, 8, 2, stride=2, bias=False), nn.BatchNorm2d(8, momentum=None), nn.Sigmoid(),
+            nn.Flatten(), nn.Linear(8 * 3 * 3, 11, bias=False), nn.BatchNorm1d(11), nn.Tanh(), nn.Linear(11, 5),
+        ),
+    ),
+    Case(
+        "residual_norms", "norms in branches that are added, behind a norm whose result both read",
+        shape=(2, 8, 8), n=3 * 16 + 7, batch=16, lr=0.1, y=classes(4),
+        layers="""
+Conv2d(6, kernel_size=3, padding=1, bias=false)
+BatchNorm2d(); ReLU
+Add {
+    {
+        Conv2d(6, kernel_size=3, padding=1, bias=false); BatchNorm2d(); ReLU
+        Conv2d(6, kernel_size=3, padding=1, bias=false); BatchNorm2d()
+    }
+    { Identity }
+}
+ReLU
+Add {
+    { Conv2d(8, kernel_size=1, stride=2, bias=false); BatchNorm2d() }
+    { Conv2d(8, kernel_size=3, stride=2, padding=1, bias=false); GroupNorm(4) }
+}
+Tanh
+AvgPool2d(4)
+Flatten
+Linear(4)
+""",
+        build=lambda: net(
+            nn.Conv2d(2, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+            Add([
+                net(nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+                    nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6)),
+                net(nn.Identity()),
+            ]),
+            nn.ReLU(),
+            Add([
+                net(nn.Conv2d(6, 8, 1, stride=2, bias=False), nn.BatchNorm2d(8)),
+                net(nn.Conv2d(6, 8, 3, stride=2, padding=1, bias=False), nn.GroupNorm(4, 8)),
+            ]),
+            nn.Tanh(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(8, 4),
+        ),
+    ),
+    Case(
+        "image_norms", "norms of each image by itself: of groups, of one group, of all elements, of vectors",
+        shape=(4, 7, 6), n=2 * 16 + 1, batch=16, lr=0.2, y=classes(4),
+        layers="""
+Conv2d(6, kernel_size=3)
+GroupNorm(3)
+Tanh
+Conv2d(8, kernel_size=2, stride=2)
+LayerNorm(eps=0.001)
+Tanh
+GroupNorm(1, affine=false)
+Flatten
+Linear(9)
+LayerNorm()
+Tanh
+LayerNorm(elementwise_affine=false)
+Linear(4)
+""",
+        build=lambda: net(
+            nn.Conv2d(4, 6, 3), nn.GroupNorm(3, 6), nn.Tanh(),
+            nn.Conv2d(6, 8, 2, stride=2), nn.LayerNorm((8, 2, 2), eps=0.001), nn.Tanh(),
+            nn.GroupNorm(1, 8, affine=False), nn.Flatten(), nn.Linear(32, 9), nn.LayerNorm(9), nn.Tanh(),
+            nn.LayerNorm(9, elementwise_affine=False), nn.Linear(9, 4),
+        ),
+    ),
+    Case(
+        "bn_lenet", "LeNet with batch norms from xavier-uniform weights: 20 batches of Fashion-MNIST",
+        shape=(1, 28, 28), n=5120, batch=256, lr=0.3, layers=BN_LENET, build=bn_lenet, start=xavier, lenet=True,
+        vanishing=("0.bias", "4.bias", "9.bias", "12.bias"),
+    ),
+    Case(
         "activations", "activations with arguments and without, behind convolutions",
         shape=(2, 8, 9), n=3 * 16 + 7, batch=16, lr=0.3, y=classes(5), start=twice,
         layers="""
@@ -798,8 +1004,8 @@ CASES += updates.cases(Case, classes)
 
 
 def state(model):
-    """The parameters, copied."""
-    return {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
+    """The parameters and the buffers, copied."""
+    return {name: v.detach().numpy().copy() for name, v in model.state_dict().items()}
 
 
 def train(case, start, x, y, dtype, change=lambda model: None, onednn=False):
@@ -810,13 +1016,13 @@ def train(case, start, x, y, dtype, change=lambda model: None, onednn=False):
 
 def steps(case, start, x, y, dtype, change):
     model = case.model() if not case.lenet else case.build()
-    model.load_state_dict({name: torch.from_numpy(w) for name, w in start.items()})
+    model.load_state_dict({name: torch.from_numpy(np.asarray(w)) for name, w in start.items()})
     change(model)
     model = model.to(dtype)
     x, y = torch.from_numpy(x), torch.from_numpy(y)
     x = x.to(dtype)
     y = y.to(dtype) if y.is_floating_point() else y
-    criterion = case.criterion()
+    criterion = case.criterion().to(dtype)
     make = case.optimizer or (lambda parameters: torch.optim.SGD(parameters, lr=case.lr))
     optimizer = make(model.parameters())
     schedule, each_step = case.schedule or (None, False)
@@ -839,10 +1045,21 @@ def steps(case, start, x, y, dtype, change):
     return state(model), losses
 
 
-def distances(start, a, b):
-    """‖Δa − Δb‖ / ‖Δb‖ for each parameter tensor, where Δ is what training added."""
+def evaluated(case, end, x, y):
+    """The mean loss over all examples in evaluation."""
+    model = case.build()
+    model.load_state_dict({name: torch.from_numpy(np.asarray(w)) for name, w in end.items()})
+    model = model.double().eval()
+    with torch.no_grad():
+        return case.criterion()(model(torch.from_numpy(x).double()), torch.from_numpy(y)).item()
+
+
+def distances(start, a, b, but=()):
+    """‖Δa − Δb‖ / ‖Δb‖ for each tensor, where Δ is what training added."""
     result = {}
     for name, w in start.items():
+        if name in but:
+            continue
         delta_a, delta_b = (end[name].astype(np.float64) - w for end in (a, b))
         result[name] = float(np.linalg.norm(delta_a - delta_b) / np.linalg.norm(delta_b))
     return result
@@ -868,6 +1085,7 @@ class Result:
     onednn: float  # the largest distance between f32 with oneDNN and f64
     moved: float  # the smallest ‖Δ‖ / ‖start‖
     ties: float | None  # the largest distance when ties go to the last winner
+    evaluated: float | None = None  # the mean loss in evaluation, where that differs
 
 
 def record(case):
@@ -876,16 +1094,18 @@ def record(case):
     end, losses = train(case, start, x, y, torch.float32)
     assert np.isfinite(losses).all(), f"{case.name}: losses {losses}"
     end64, _ = train(case, start, x, y, torch.float64)
-    far = distances(start, end, end64)
+    far = distances(start, end, end64, case.vanishing)
     where = max(far, key=far.get)
     usual, _ = train(case, start, x, y, torch.float32, onednn=True)
-    onednn = max(distances(start, usual, end64).values())
-    moved = min(np.linalg.norm(end[k] - w) / np.linalg.norm(w) for k, w in start.items())
+    onednn = max(distances(start, usual, end64, case.vanishing).values())
+    moving = [(end[k], w) for k, w in start.items() if np.linalg.norm(w) > 0 and k not in case.vanishing]
+    moved = min(np.linalg.norm(e - w) / np.linalg.norm(w) for e, w in moving)
     ties = None
     if any(isinstance(m, nn.MaxPool2d) for m in case.build().modules()):
         wrong, _ = train(case, start, x, y, torch.float32, last_wins)
         ties = max(distances(start, wrong, end).values())
-    return Result(case, (x, y), start, end, losses, far[where], where, onednn, float(moved), ties)
+    eval_loss = evaluated(case, end, x, y) if case.has_norms() else None
+    return Result(case, (x, y), start, end, losses, far[where], where, onednn, float(moved), ties, eval_loss)
 
 
 def write(result):
@@ -899,7 +1119,8 @@ def write(result):
     safetensors.numpy.save_file(result.start, folder / "start.safetensors")
     safetensors.numpy.save_file(result.end, folder / "end.safetensors")
     losses = ",\n    ".join(json.dumps(v) for v in result.losses)
-    (folder / "losses.json").write_text(f'{{"losses": [\n    {losses}\n]}}\n')
+    last = "" if result.evaluated is None else f', "evaluated": {json.dumps(result.evaluated)}'
+    (folder / "losses.json").write_text(f'{{"losses": [\n    {losses}\n]{last}}}\n')
 
 
 def check(result):
@@ -912,7 +1133,7 @@ def check(result):
         with np.load(folder / "data.npz") as data:
             x, y = data["x"], data["y"]
     again, losses = train(result.case, start, x, y, torch.float32)
-    far = max(distances(start, again, end).values())
+    far = max(distances(start, again, end, result.case.vanishing).values())
     recorded = json.loads((folder / "losses.json").read_text())["losses"]
     loss = max(abs(a - b) / abs(b) for a, b in zip(losses, recorded, strict=True))
     text = (folder / "model.nn").read_text() == result.case.text()

@@ -1,4 +1,4 @@
-//! Reads safetensors files: floats of 16, 32 and 64 bits as f32, and the names of what is none of these.
+//! Reads safetensors files: floats of 16, 32 and 64 bits as f32, counters too, and the names of what is none of these.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -19,7 +19,7 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 pub struct Stored {
     /// Sorted by name.
     pub tensors: Vec<Tensor>,
-    /// Tensors of other types, as counters and quantised weights have them; sorted by name.
+    /// Tensors of other types, as quantised weights have them; sorted by name.
     pub unread: Vec<Unread>,
     /// What was converted, a sentence for each type.
     pub notes: Vec<String>,
@@ -144,6 +144,15 @@ fn format_error(path: &Path, file: &[u8], source: SafeTensorError) -> WeightsErr
     }
 }
 
+/// A whole number that an f32 holds: torch counts in I64, as the batches of a norm.
+fn counter(view: &TensorView) -> Option<f32> {
+    const MOST: i64 = 1 << 24;
+    let bytes = view.data().first_chunk().copied();
+    let number = bytes.map(i64::from_le_bytes);
+    let number = number.filter(|n| view.shape().is_empty() && (-MOST..=MOST).contains(n));
+    number.map(|n| n as f32)
+}
+
 /// The elements as f32; `None` where they are of a type that is not read.
 fn floats(view: &TensorView) -> Option<Vec<f32>> {
     let data = view.data();
@@ -161,6 +170,7 @@ fn floats(view: &TensorView) -> Option<Vec<f32>> {
         Dtype::F16 => Some(pairs().map(half::f32_of_f16).collect()),
         Dtype::BF16 => Some(pairs().map(half::f32_of_bf16).collect()),
         Dtype::F64 => Some(doubles(data).map(|x| x as f32).collect()),
+        Dtype::I64 => counter(view).map(|n| vec![n]),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use lenetc::backend::Origin;
 use lenetc::driver;
-use lenetc::train::Session;
+use lenetc::train::{Purpose, Session};
 use lenetc_runtime::cuda::Choice;
 use lenetc_runtime::exec::Mode;
 use serde_json::json;
@@ -21,7 +21,7 @@ use super::setting::{Setting, Target, line};
 /// Rates of a GPU. The first figure is from the source text to the loaded kernels, data and the driver's start included.
 pub fn run(a: &BenchArgs) -> Result<u8, Stop> {
     let start = Instant::now();
-    let mut session = train::session(&a.run, train::Purpose::Training, |_| ())?;
+    let mut session = train::session(&a.run, Purpose::Training, |_| ())?;
     let ready = start.elapsed().as_secs_f64() * 1e3;
     session.initialise()?;
     let device = session.gpu().map_or("", |e| &e.device().name).to_string();

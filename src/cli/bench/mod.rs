@@ -17,13 +17,12 @@ use std::time::{Duration, Instant};
 use lenetc::backend::cpu::{self, Isa, Plan};
 use lenetc::diag;
 use lenetc::driver::{self, Passes};
-use lenetc::train::{Numbers, Session};
+use lenetc::train::{Numbers, Prepared, Session};
 use lenetc_runtime::cuda::Choice;
 use lenetc_runtime::exec::{Machine, Mode};
 use serde_json::json;
 
 use super::args::{self, BenchArgs, RunArgs};
-use super::train::Prepared;
 use super::{Stop, counters, print, width};
 use figures::{Limits, Table, contents};
 use latency::{Batches, Latency};
@@ -84,16 +83,16 @@ fn on_cpu(a: &BenchArgs) -> Result<u8, Stop> {
 
 fn measure(a: &BenchArgs) -> Result<Report, Stop> {
     let isa = a.run.isa.isa()?;
-    let mut p = Prepared::new(&a.run, |_| ())?;
+    let mut p = super::train::prepared(&a.run, |_| ())?;
     let progress = Progress::new(THINGS.len() as u64);
     let begin = |thing: usize| progress.begin(thing as u64, THINGS[thing]);
     begin(0);
     let compile = compile_time(&a.run, p.model.bytes, isa)?;
     let batch = (p.model.config.batch_size as usize).min(p.data.train.len());
     p.model.config.batch_size = batch as u32;
-    let (plan, tuned) = p.plan(&a.run, Passes::from(a.run.opt > 0))?;
-    progress.say(|| super::train::note(tuned));
-    let (apart, _) = p.plan(&a.run, Passes::Unfused)?;
+    let (plan, tuned) = p.plan(Passes::from(a.run.opt > 0), isa, a.run.tune);
+    progress.say(|| super::train::note(tuned.as_ref()));
+    let (apart, _) = p.plan(Passes::Unfused, isa, a.run.tune);
     let setting = setting(a, &p, &plan);
     let mut session = Session::new(&plan, p.data, p.model.config, a.run.threads())?;
     session.initialise()?;

@@ -10,7 +10,7 @@ use super::{ArgError, ArgValue, Args, beyond, describe, wrong};
 use crate::diag;
 
 /// A number as an attribute of an operator: finite, told apart from others by its bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Real(u64);
 
 impl Real {
@@ -73,6 +73,19 @@ impl Args {
     ) -> Result<Option<Real>, ArgError> {
         let given = self.get(name);
         given.map(|v| real(name, v, &range)).transpose()
+    }
+
+    /// The same, where `None` says that there is none.
+    pub fn real_or_none(
+        &self,
+        name: &'static str,
+        range: impl RangeBounds<f64>,
+        default: f64,
+    ) -> Result<Option<Real>, ArgError> {
+        match self.get(name) {
+            Some(ArgValue::Name(word)) if word == "None" => Ok(None),
+            _ => self.real_or(name, range, default).map(Some),
+        }
     }
 
     /// So many numbers, as a pair `(0.9, 0.999)`, with a default.
@@ -241,6 +254,9 @@ mod tests {
         let none = Args::default();
         assert_eq!(none.real_or("x", .., 0.1), Ok(0.1.into()));
         assert_eq!(none.real_if_given("x", ..), Ok(None));
+        assert_eq!(none.real_or_none("x", .., 0.1), Ok(Some(0.1.into())));
+        let given = of(ArgValue::Name("None".into()));
+        assert_eq!(given.real_or_none("x", .., 0.1), Ok(None));
         let one = of(ArgValue::Int(1));
         for (result, said) in [
             (

@@ -4,16 +4,29 @@
 //! target, and yields a number for each example first; its mean over a batch, or its sum, is what a step goes down.
 //! Does not know what a step is made of.
 
+mod bce;
 mod correct;
 mod cross_entropy;
+mod elements;
+mod huber;
+mod l1;
 mod mse;
+mod nll;
+mod smooth_l1;
+mod weights;
 
-use super::{ArgError, Args, Op, Operator, ShapeError, Signature};
+use super::{ArgError, Args, Argument, Op, Operator, ShapeError, Signature};
 use crate::ir::{DType, TensorType};
 use crate::nest::{AxisId, Compare, Expr, ExprId, Stage, ax};
+pub use bce::{BceWithLogitsGrad, BceWithLogitsLoss};
 pub use correct::Correct;
 pub use cross_entropy::{CrossEntropyGrad, CrossEntropyLoss};
+pub use huber::{HuberGrad, HuberLoss};
+pub use l1::{L1Grad, L1Loss};
 pub use mse::{MseGrad, MseLoss};
+pub use nll::{NllGrad, NllLoss};
+pub use smooth_l1::{SmoothL1Grad, SmoothL1Loss};
+pub use weights::Weights;
 
 /// What can be named as a loss. Its operands are the last layer's result and the targets; its first result is the loss of
 /// each example.
@@ -30,8 +43,21 @@ pub trait Loss: Operator {
     fn targets(&self, output: &TensorType) -> Targets;
     /// How the losses of the examples become that of the step.
     fn reduction(&self) -> Reduction;
+    /// The weights of classes whose sum over the examples a mean divides by; `None` where each example counts 1.
+    fn shares(&self) -> Option<&Weights>;
+    /// The numbers that it reads beside the targets: operands behind them.
+    fn states(&self) -> Vec<LossState>;
     /// What is counted of right answers, an operator with the same operands; `None` where there are no right ones.
     fn metric(&self) -> Option<Op>;
+}
+
+/// Numbers of a loss that stay what they are, as the weights of classes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossState {
+    /// Its name within the loss, as `weight`.
+    pub name: &'static str,
+    /// One axis of numbers.
+    pub values: Vec<f32>,
 }
 
 /// What an example is held to.
@@ -75,6 +101,18 @@ pub enum Reduction {
 }
 
 impl Reduction {
+    /// How losses write it, behind what torch has before it.
+    const ARGUMENT: Argument = Argument::or("reduction", "mean");
+
+    /// As printed graphs have it.
+    fn attribute(self) -> String {
+        let word = match self {
+            Self::Mean => "mean",
+            Self::Sum => "sum",
+        };
+        format!("reduction={word}")
+    }
+
     /// The argument `reduction`, the mean by default.
     fn read(args: &Args) -> Result<Self, ArgError> {
         let words = [("mean", Self::Mean), ("sum", Self::Sum)];

@@ -1,8 +1,11 @@
 //! What `train` takes is not among the names that are called missing, and every one of those is.
 
 use super::read;
+use crate::data::AnyData;
 use crate::diag::Source;
-use crate::passes::known::{ARGUMENTS, Kind};
+use crate::diag::nearest::plain;
+use crate::ops::{AnyInitialiser, AnyLoss, AnyOptimizer, Registry, Signature};
+use crate::passes::known::{Kind, arguments};
 use crate::syntax::ast::Item;
 use crate::syntax::parse;
 
@@ -34,15 +37,36 @@ fn what_train_takes_is_not_called_missing() {
             assert_eq!(said(&format!("{key} = {torch}")), expected);
         }
     }
-    for owner in ["CrossEntropyLoss", "MSELoss", "SGD"] {
-        let key = if owner == "SGD" { "optimizer" } else { "loss" };
-        let (_, arguments) = ARGUMENTS
-            .iter()
-            .find(|a| a.0 == owner)
-            .expect("it has some");
-        for argument in *arguments {
-            let expected = format!("{owner} does not support `{argument}` yet");
-            assert_eq!(said(&format!("{key} = {owner}({argument}=1)")), expected);
+    let owned = |key: &'static str, all: Vec<Signature>| all.into_iter().map(move |s| (key, s));
+    let losses = owned("loss", AnyLoss::signatures());
+    let optimizers = owned("optimizer", AnyOptimizer::signatures());
+    let mut told = 0;
+    for (key, owner) in losses.chain(optimizers) {
+        for argument in arguments(owner.name) {
+            let name = owner.name;
+            let expected = format!("{name} does not support `{argument}` yet");
+            assert_eq!(said(&format!("{key} = {name}({argument}=1)")), expected);
+            told += 1;
+        }
+    }
+    assert!(told > 0, "torch's losses take more");
+}
+
+/// What each entry can name, and what it takes, is in no list of what is missing.
+#[test]
+fn what_is_there_is_not_called_missing() {
+    for (kind, all) in [
+        (Kind::Loss, AnyLoss::signatures()),
+        (Kind::Optimizer, AnyOptimizer::signatures()),
+        (Kind::Initialisation, AnyInitialiser::signatures()),
+        (Kind::Data, AnyData::signatures()),
+    ] {
+        for signature in all {
+            let name = signature.name;
+            let missing = kind.missing().iter().any(|m| plain(m) == plain(name));
+            assert!(!missing, "{name} is there");
+            let taken = arguments(name).iter().find(|a| signature.takes(a));
+            assert_eq!(taken, None, "{name}");
         }
     }
 }
