@@ -52,9 +52,10 @@ fn others() -> Vec<cases::Case> {
         cases::elementwise_and_joins(),
         cases::softmaxes(),
         cases::norms(),
-        cases::losses_batches_and_updates(),
+        cases::losses_and_batches(),
         cases::losses::of_elements(),
         cases::losses::of_classes(),
+        cases::updates(),
     ]
     .concat()
 }

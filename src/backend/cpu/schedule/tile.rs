@@ -13,7 +13,9 @@ use crate::backend::pieces::{Piece, bounded};
 use crate::nest::loops::{
     At, BufId, Dim, Expr as V, Kind, RegId, Stmt, Uniform, ValueId, Var, Write,
 };
-use crate::nest::{Access, Affine, Binary, Combine, Compare, Expr, Stage, Tensor, TensorRole};
+use crate::nest::{
+    Access, Affine, Binary, Combine, Compare, Expr, ExprId, Stage, Tensor, TensorRole,
+};
 
 /// A loop with fewer taps written out than these is unrolled further,
 const MOST_TAPS: i64 = 3;
@@ -337,8 +339,14 @@ impl Scheduler<'_> {
         let summed = self.sums_images(s);
         let mut out = Vec::new();
         let mut stores = Vec::new();
+        // Several results of parameters may lie where the operands do: none is stored before all are computed.
+        let images = self.n.shared.iter().chain(&s.own).any(|a| self.is_batch(a));
+        let in_place = s.outs.len() > 1 && !images && !summed;
         for (access, &value) in s.outs.iter().zip(&s.finish) {
             let mut v = self.value(place, value);
+            if in_place {
+                v = self.kept_value(access, value, v, &mut out);
+            }
             match self.tensors[access.tensor.0 as usize] {
                 Home::Register(reg) => out.push(Stmt::Set {
                     reg,
@@ -356,7 +364,28 @@ impl Scheduler<'_> {
             }
         }
         out.extend(stores);
+        self.kept.clear();
         out
+    }
+
+    /// Computes the formula of a result into a register, from which it and the formulas that read it take the value.
+    fn kept_value(
+        &mut self,
+        result: &Access,
+        formula: ExprId,
+        value: ValueId,
+        out: &mut Vec<Stmt>,
+    ) -> ValueId {
+        let name = &self.n.tensors[result.tensor.0 as usize].name;
+        let reg = self.k.reg(name, &[]);
+        out.push(Stmt::Set {
+            reg,
+            index: vec![],
+            value,
+        });
+        let kept = self.k.get(reg, &[]);
+        self.kept.insert(formula, kept);
+        kept
     }
 
     /// The value added to what is there; images in lanes are summed first.
