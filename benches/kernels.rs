@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use lenetc::backend::beyond::Beyond;
 use lenetc::backend::cpu::code::{Code, Isa};
 use lenetc::backend::cpu::{Chosen, choose, peak};
 use lenetc::ir::{Leading, Scalars, TensorType};
@@ -118,7 +119,8 @@ fn main() {
 fn report(name: &str, op: &Op, inputs: &[TensorType], isa: Isa, peak: f64) {
     let outputs = op.infer(inputs).expect("LeNet's shapes fit");
     let block = isa.lanes().max(8);
-    let Chosen { kernel: k, .. } = choose(&op.lower(inputs, &outputs), isa, block);
+    let Chosen { kernel: k, .. } =
+        choose(&op.lower(inputs, &outputs), isa, block, Beyond::default());
     assert!(inputs.iter().all(|t| t.leading != Leading::Dataset));
     let flops = 2.0 * op.macs(inputs, &outputs).terms as f64 * f64::from(block);
     let start = Instant::now();

@@ -123,6 +123,8 @@ fn any_number_of_threads_gives_the_same_bits() {
             ("models/lenet.nn", 181),
             ("models/branches.nn", 181),
             ("models/lenet.nn", isa.lanes() / 4),
+            ("tests/models/dropout.nn", 181),
+            ("tests/models/dropout.nn", isa.lanes() / 4),
         ] {
             let one = weights_after(model, batch, "1", "1", isa.name());
             for threads in ["2", "3", "7"] {

@@ -15,11 +15,14 @@ use lenetc_runtime::exec::{Bytes, Examples, Mode};
 #[macro_use]
 #[path = "common/cases.rs"]
 mod cases;
+#[allow(dead_code, reason = "its operand is made here")]
+#[path = "common/drawn.rs"]
+mod drawn;
 #[path = "common/hard.rs"]
 mod hard;
 #[path = "common/tolerance.rs"]
 mod tolerance;
-use cases::Case;
+use cases::{Case, activations};
 use hard::{Function, Hard};
 
 /// Images of a full batch, valid ones, multiprocessors.
@@ -177,7 +180,7 @@ impl Family {
         let mut engine = Engine::new(&device, self.plan.program(), examples, None)
             .unwrap_or_else(|e| panic!("{e}"));
         engine.set_parameters(&self.values).expect("room");
-        let row = |_, images| Scalars::new(images, LEARNING_RATE);
+        let row = |_, images| scalars(images);
         let rows = Scalars::rows(self.order.len(), options.batch as usize, row);
         engine
             .begin(Mode::Train, &self.order, &rows)
@@ -233,10 +236,40 @@ impl Family {
     }
 }
 
+/// The numbers of a step: the lower half of its seed would be a NaN that signals.
+fn scalars(images: usize) -> Scalars {
+    Scalars::new(images, LEARNING_RATE).drawn(0x1234_5678_7f80_0001, 0x9_0000_0007)
+}
+
+/// Random numbers are the same bits as the interpreter's.
+#[test]
+fn random_numbers() {
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    for (batch, valid, multiprocessors) in BATCHES {
+        let mut family = Family::new(&[], (batch, valid, multiprocessors));
+        for ty in drawn::types() {
+            let (nest, inputs) = (
+                drawn::nest(&ty),
+                [vec![0.0; ty.elements() as usize * valid]],
+            );
+            let check = Check::Near {
+                name: "drawn",
+                wanted: interpreted(&nest, &inputs, valid),
+                tolerance: 0.0,
+            };
+            family.add(&nest, &inputs, check);
+        }
+        family.check(0);
+    }
+}
+
 /// What a nest's results are in f64.
 fn interpreted(nest: &Nest, inputs: &[Vec<f64>], images: usize) -> Vec<Vec<f64>> {
     let refs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
-    let env = Env::new(images, LEARNING_RATE);
+    let env = Env {
+        scalars: scalars(images),
+        ..Env::new(images, LEARNING_RATE)
+    };
     interp::run(nest, &refs, env)
 }
 

@@ -10,6 +10,8 @@ use lenetc::nest::interp::{self, Env};
 use lenetc::nest::{Nest, Unary};
 use lenetc_runtime::exec::Uniforms;
 
+#[path = "common/activations.rs"]
+mod activations;
 #[path = "common/hard.rs"]
 mod hard;
 #[path = "common/isas.rs"]

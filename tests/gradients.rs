@@ -6,6 +6,7 @@
 #[path = "common/cases.rs"]
 #[allow(dead_code, reason = "layers alone are of use here")]
 mod cases;
+use cases::activations;
 
 use lenetc::diag::Span;
 use lenetc::ir::{
@@ -15,9 +16,6 @@ use lenetc::ir::{
 use lenetc::nest::interp::Env;
 use lenetc::ops::*;
 use lenetc::passes::grad::{self, Reduction};
-
-#[path = "common/activations.rs"]
-mod activations;
 
 const BATCH: usize = 3;
 
@@ -382,6 +380,18 @@ fn losses() {
             });
             check(&name, net.loss(loss), reduction);
         }
+    }
+}
+
+/// What is left is the same in each evaluation of a step.
+#[test]
+fn dropouts() {
+    let p = 0.4.into();
+    for layer in [AnyLayer::from(Dropout { p }), Dropout2d { p }.into()] {
+        let window = window([2, 2], [1, 1], [[0; 2]; 2], [1, 1]);
+        let net = Net::new([3, 3, 3]).layer(layer.clone());
+        let net = net.layer(conv(4, window, 1)).layer(Tanh).layer(layer);
+        check("dropout", net.squares(true), Reduction::Mean);
     }
 }
 

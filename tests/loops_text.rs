@@ -26,7 +26,8 @@ fn read_back(name: &str, k: &Kernel) -> Kernel {
     let printed = text(k);
     for line in printed.lines() {
         assert!(line.chars().count() <= 160, "{name}: {line}");
-        assert!(!line.contains(" in 0..1 "), "{name}: {line}");
+        let once = line.contains(" in 0..1 ") && !line.contains(" step ");
+        assert!(!once, "{name}: {line}");
     }
     let read = parse(&printed).unwrap_or_else(|e| panic!("{name}: {e}\n{printed}"));
     let [read] = &read[..] else {

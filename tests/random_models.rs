@@ -23,8 +23,31 @@ fn pair(most: u32) -> impl Strategy<Value = String> {
     [1..=most, 1..=most].prop_map(|[a, b]| format!("({a}, {b})"))
 }
 
-fn activation() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["", "; Sigmoid", "; ReLU", "; Tanh"])
+/// Every layer that works element by element, and those over channels and features.
+const ACTIVATIONS: [&str; 15] = [
+    "Sigmoid",
+    "ReLU",
+    "Tanh",
+    "LeakyReLU(0.2)",
+    "ReLU6",
+    "ELU(alpha=0.5)",
+    "GELU",
+    "GELU(approximate=tanh)",
+    "SiLU",
+    "Softplus(beta=2)",
+    "Hardswish",
+    "Hardsigmoid",
+    "Softmax",
+    "LogSoftmax(dim=1)",
+    "Dropout(0.3)",
+];
+
+fn activation() -> impl Strategy<Value = String> {
+    let one = prop::sample::select(&ACTIVATIONS[..]);
+    prop_oneof![
+        1 => Just(String::new()),
+        3 => one.prop_map(|name| format!("; {name}")),
+    ]
 }
 
 /// A convolution that may change the size of its image.
@@ -64,7 +87,7 @@ fn branches() -> impl Strategy<Value = String> {
     let first = (1u32..=4).prop_flat_map(same);
     let branch = || (1u32..=4).prop_flat_map(same);
     let sum = (1u32..=4).prop_flat_map(|c| [same(c), same(c)]);
-    let with = prop::sample::select(vec!["Identity", "Tanh", "ReLU"]);
+    let with = prop::sample::select(vec!["Identity", "Tanh", "ReLU", "Dropout2d(0.25)"]);
     prop_oneof![
         (first, branch(), with).prop_map(|(a, b, c)| format!(
             "Concat {{\n        {{ {a} }}\n        {{ {b} }}\n        {{ {c} }}\n    }}"
@@ -80,7 +103,8 @@ fn layer() -> impl Strategy<Value = String> {
         4 => convolution(),
         2 => pool(),
         1 => branches(),
-        1 => prop::sample::select(vec!["ReLU", "Tanh", "Sigmoid"]).prop_map(String::from),
+        1 => prop::sample::select(&ACTIVATIONS[..]).prop_map(String::from),
+        1 => Just("Dropout2d".to_string()),
     ]
 }
 

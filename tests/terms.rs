@@ -92,7 +92,10 @@ fn what_multiplies_no_two_elements_has_none() {
     for case in others() {
         let name = case.name;
         let multiplies = match &case.op {
-            Op::CenteredProducts(_) | Op::AlongGrad(_) | Op::NormalisedGradWeight(_) => true,
+            Op::CenteredProducts(_)
+            | Op::AlongGrad(_)
+            | Op::NormalisedGradWeight(_)
+            | Op::SoftmaxGrad(_) => true,
             Op::MeanGrad(_) => case.inputs.len() > 1,
             _ => ["linear", "weight gradient", "large image"].contains(&name),
         };

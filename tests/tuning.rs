@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 
+use lenetc::backend::beyond::Beyond;
 use lenetc::backend::cpu::code::Code;
 use lenetc::backend::cpu::{Chosen, Isa, candidates};
 use lenetc::data::Search;
@@ -58,7 +59,8 @@ fn run(list: Vec<Case>) {
             for block in [1, isa.lanes(), 2 * isa.lanes()] {
                 let valid = (block - 1).max(1);
                 let numbers = c.values(valid as usize).concat();
-                let all = candidates(&c.nest(), isa, block);
+                let nest = c.nest();
+                let all = candidates(&nest, isa, block, Beyond::alone(&nest));
                 let want = results(&all[0], &numbers, valid);
                 for other in &all[1..] {
                     let tile = other.choice.options.tile;
@@ -87,7 +89,7 @@ fn contractions_have_candidates() {
         for list in lists {
             let most = list
                 .iter()
-                .map(|c| candidates(&c.nest(), isa, isa.lanes()).len());
+                .map(|c| candidates(&c.nest(), isa, isa.lanes(), Beyond::default()).len());
             let most = most.max().unwrap_or(0);
             let some = if isa == Isa::Cranelift {
                 most == 1
@@ -124,7 +126,8 @@ fn weights(path: &str, batch: u32, isa: Isa, other: bool) -> Vec<Vec<u32>> {
     let mut plan = modes.plan(batch, isa);
     if other {
         for (k, group) in modes.groups().enumerate() {
-            let last = candidates(&group.nest, isa, plan.block).pop();
+            let beyond = plan.steps[k].beyond();
+            let last = candidates(&group.nest, isa, plan.block, beyond).pop();
             plan.steps[k].chosen = last.expect("the static choice is always there");
         }
     }

@@ -110,7 +110,11 @@ fn tensors_that_the_model_lacks_are_called_that_whatever_their_type() {
     let floats = [0; 8];
     let counter = tensor("bn.num_batches_tracked", "I64", "[]", &[0; 8]);
     let text = refused(&[weight("F32", &floats), bias(), counter]);
-    let said = "not in the model: bn.num_batches_tracked (I64)\n";
+    let said = "not in the model: bn.num_batches_tracked\n";
+    assert!(text.ends_with(said), "{text}");
+    let numbers = tensor("numbers", "I64", "[1]", &[0; 8]);
+    let text = refused(&[weight("F32", &floats), bias(), numbers]);
+    let said = "not in the model: numbers (I64)\n";
     assert!(text.ends_with(said), "{text}");
     let text = refused(&[weight("I32", &floats), bias()]);
     assert!(

@@ -44,6 +44,8 @@ pub struct Uniforms {
     pub valid: f32,
     /// The numbers of the step, by slot.
     pub scalars: [f32; MOST_SCALARS],
+    /// The position of the block's first image in the batch.
+    pub first: u32,
 }
 
 impl Uniforms {
@@ -54,7 +56,13 @@ impl Uniforms {
         Self {
             valid,
             scalars: all,
+            first: 0,
         }
+    }
+
+    /// The same of a block that starts at this image of the batch.
+    pub fn from(self, first: u32) -> Self {
+        Self { first, ..self }
     }
 
     /// Where a slot lies, in bytes.
@@ -495,7 +503,7 @@ struct Blocks<'a> {
 
 /// The numbers of block `b` of a batch of `images`; `n` images in a block.
 fn uniforms(images: usize, n: usize, b: usize, scalars: &[f32]) -> Uniforms {
-    Uniforms::new((images - b * n).min(n) as f32, scalars)
+    Uniforms::new((images - b * n).min(n) as f32, scalars).from((b * n) as u32)
 }
 
 /// The blocks of shard `s`: contiguous, and sizes differ by one at most.

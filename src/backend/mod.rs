@@ -2,6 +2,7 @@
 //!
 //! Knows nests and loops, but no operator.
 
+pub mod beyond;
 mod combine;
 pub mod cpu;
 pub mod cuda;

@@ -22,6 +22,11 @@ listed! {
         Correction,
         /// What a weight is multiplied by before its update.
         Decay,
+        /// Steps of training before this one, modulo 2³²: a word that random numbers read.
+        Step,
+        /// The lower and the upper half of the run's seed: words that random numbers read.
+        SeedLow,
+        SeedHigh,
     }
 }
 
@@ -44,7 +49,15 @@ impl Scalar {
             Scalar::Blend => "blend",
             Scalar::Correction => "correction",
             Scalar::Decay => "decay",
+            Scalar::Step => "step",
+            Scalar::SeedLow => "seed_low",
+            Scalar::SeedHigh => "seed_high",
         }
+    }
+
+    /// Whether it is an integer of 32 bits, which kernels find as those bits rather than as a number.
+    pub fn is_word(self) -> bool {
+        matches!(self, Scalar::Step | Scalar::SeedLow | Scalar::SeedHigh)
     }
 
     /// Its position among all, and in a row.
@@ -69,6 +82,7 @@ impl Scalars {
             Scalar::InverseBatch => 1.0 / images as f64,
             Scalar::Momentum => 0.0,
             Scalar::Blend | Scalar::Correction | Scalar::Decay => 1.0,
+            Scalar::Step | Scalar::SeedLow | Scalar::SeedHigh => 0.0,
         };
         let mut values = [0.0; Scalar::ALL.len()];
         for scalar in Scalar::ALL {
@@ -88,9 +102,26 @@ impl Scalars {
         self.values[scalar.slot()]
     }
 
+    /// The same at another step of a run with this seed.
+    pub fn drawn(mut self, seed: u64, step: u64) -> Self {
+        let words = [
+            (Scalar::Step, step),
+            (Scalar::SeedLow, seed),
+            (Scalar::SeedHigh, seed >> 32),
+        ];
+        for (scalar, word) in words {
+            self.values[scalar.slot()] = f64::from(word as u32);
+        }
+        self
+    }
+
     /// All of them by slot, as kernels read them.
     pub fn floats(&self) -> [f32; Scalar::ALL.len()] {
-        self.values.map(|x| x as f32)
+        let mut floats = self.values.map(|x| x as f32);
+        for word in Scalar::ALL.iter().filter(|s| s.is_word()) {
+            floats[word.slot()] = f32::from_bits(self.values[word.slot()] as u32);
+        }
+        floats
     }
 
     /// The rows of all steps over so many examples in batches of `batch`, one behind the other as kernels read them;

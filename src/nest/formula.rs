@@ -126,6 +126,12 @@ pub enum Expr {
     Load(Access),
     /// Component k of what the stage combined.
     Acc(u8),
+    /// A random number in [0, 1), see [`random`](super::random): another one for each element, which the index counts
+    /// within the image, each image, each step and each stream.
+    Random {
+        stream: u32,
+        element: Affine<AxisId>,
+    },
     Unary(Unary, ExprId),
     Binary(Binary, ExprId, ExprId),
     /// The third where the comparison of the first two holds, else the fourth.
@@ -306,6 +312,12 @@ impl Nest {
         self.axes[a.0 as usize].extent
     }
 
+    /// The axis of the images that a stage runs over.
+    pub fn images(&self, s: &Stage) -> Option<AxisId> {
+        let mut axes = self.shared.iter().chain(&s.own).chain(&s.reduce).copied();
+        axes.find(|&a| self.extent(a) == Extent::Batch)
+    }
+
     /// The extent of an axis that is not the batch. Panics for the batch.
     pub fn size(&self, a: AxisId) -> i64 {
         match self.extent(a) {
@@ -360,6 +372,10 @@ impl Stage {
     /// Component k of the combined value.
     pub fn acc(&mut self, k: u8) -> ExprId {
         self.push(Expr::Acc(k))
+    }
+    /// The random number of a stream at an element of the image.
+    pub fn random(&mut self, stream: u32, element: Affine<AxisId>) -> ExprId {
+        self.push(Expr::Random { stream, element })
     }
     pub fn unary(&mut self, f: Unary, x: ExprId) -> ExprId {
         self.push(Expr::Unary(f, x))

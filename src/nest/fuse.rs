@@ -58,6 +58,10 @@ pub fn append(
             }
             Expr::Load(a) => Expr::Load(import_access(a, &tensors, &axes)?),
             Expr::Axis(a) => Expr::Axis(import_affine(a, &axes)?),
+            Expr::Random { stream, element } => Expr::Random {
+                stream: *stream,
+                element: import_affine(element, &axes)?,
+            },
             e => renumbered(e, |x| map[x.0 as usize]),
         };
         map.push(target.push(e));
@@ -77,11 +81,18 @@ pub fn written_out(nest: &Nest) -> u64 {
     stages.fold(0, u64::saturating_add)
 }
 
+/// As many operations a random number takes that it counts as so many functions.
+const RANDOM: u64 = 16;
+
 fn stage_written_out(s: &Stage) -> u64 {
     let mut sizes: Vec<u64> = Vec::with_capacity(s.exprs.len());
     for e in &s.exprs {
         let read = operands(e).map(|x| sizes[x.0 as usize]);
-        sizes.push(read.fold(1, u64::saturating_add));
+        let own = match e {
+            Expr::Random { .. } => RANDOM,
+            _ => 1,
+        };
+        sizes.push(read.fold(own, u64::saturating_add));
     }
     let combined = (s.combine != Combine::None).then_some(&s.body);
     let roots = s.finish.iter().chain(combined);
@@ -311,7 +322,12 @@ fn drop_expressions(s: &mut Stage) {
                 moved(b);
             }
             Expr::Select(_, xs) => xs.iter_mut().for_each(moved),
-            Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => {}
+            Expr::Const(_)
+            | Expr::Scalar(_)
+            | Expr::Axis(_)
+            | Expr::Load(_)
+            | Expr::Acc(_)
+            | Expr::Random { .. } => {}
         }
     }
     s.finish.iter_mut().for_each(moved);
@@ -326,9 +342,12 @@ pub fn operands(e: &Expr) -> impl Iterator<Item = ExprId> {
         Expr::Unary(_, x) => [Some(*x), None, None, None],
         Expr::Binary(_, a, b) => [Some(*a), Some(*b), None, None],
         Expr::Select(_, xs) => xs.map(Some),
-        Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Load(_) | Expr::Acc(_) => {
-            [None; 4]
-        }
+        Expr::Const(_)
+        | Expr::Scalar(_)
+        | Expr::Axis(_)
+        | Expr::Load(_)
+        | Expr::Acc(_)
+        | Expr::Random { .. } => [None; 4],
     };
     [a, b, c, d].into_iter().flatten()
 }

@@ -6,6 +6,7 @@
 use super::affine::Affine;
 use super::formula::*;
 use super::loops::{self, Kernel, Kind, Read, Stmt, Uniform, Var, Write};
+use super::random::{self, Counter};
 use crate::ir::{Leading, Scalars, TensorType};
 
 /// What is known when a step runs.
@@ -14,13 +15,19 @@ pub struct Env {
     /// Images in the batch.
     pub batch: usize,
     pub scalars: Scalars,
+    /// The position of the first image in the batch: 0, but where a block of images is run by itself.
+    pub first: usize,
 }
 
 impl Env {
     /// A step on so many images.
     pub fn new(batch: usize, learning_rate: f64) -> Self {
         let scalars = Scalars::new(batch, learning_rate);
-        Self { batch, scalars }
+        Self {
+            batch,
+            scalars,
+            first: 0,
+        }
     }
 }
 
@@ -196,6 +203,16 @@ impl Point<'_> {
             Expr::Axis(a) => self.affine(a) as f64,
             Expr::Load(a) => self.data[a.tensor.0 as usize][self.position(a)],
             Expr::Acc(k) => self.acc[*k as usize],
+            Expr::Random { stream, element } => {
+                let images = self.n.images(self.s);
+                let image = images.map_or(0, |a| self.at[a.0 as usize]);
+                let counter = Counter {
+                    element: self.affine(element) as u32,
+                    image: (image as u32).wrapping_add(self.env.first as u32),
+                    stream: *stream,
+                };
+                random::uniform(counter, &self.env.scalars).into()
+            }
             Expr::Unary(f, x) => f.of(self.eval(*x)),
             Expr::Binary(f, a, b) => f.of(self.eval(*a), self.eval(*b)),
             Expr::Select(c, [a, b, yes, no]) => {
@@ -383,6 +400,18 @@ impl Machine<'_> {
             E::Uniform(Uniform::Valid) => vec![self.valid as f64; lanes],
             E::Number(a) => vec![self.at(a) as f64; lanes],
             E::Lane(a) => (0..lanes).map(|l| (self.at(a) + l as i64) as f64).collect(),
+            E::Random(draw) => (0..lanes)
+                .map(|l| {
+                    let [element, image] = [&draw.element, &draw.image]
+                        .map(|x| (self.at(&x.at) + x.step * l as i64) as u32);
+                    let counter = Counter {
+                        element,
+                        image: image.wrapping_add(self.env.first as u32),
+                        stream: draw.stream,
+                    };
+                    random::uniform(counter, &self.env.scalars).into()
+                })
+                .collect(),
             E::Reg(r, index) => self.regs[r.0 as usize][self.thread][self.slot(*r, index)].clone(),
             E::Load(b, at, how) => self.load(*b, self.at(at), how),
             E::Unary(f, x) => self.value(*x).into_iter().map(|x| f.of(x)).collect(),

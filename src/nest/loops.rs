@@ -125,9 +125,10 @@ pub enum Uniform {
 }
 
 impl Uniform {
-    /// All of them.
+    /// All of them that are numbers.
     pub fn all() -> impl Iterator<Item = Self> {
-        let scalars = Scalar::ALL.iter().copied().map(Self::Scalar);
+        let scalars = Scalar::ALL.iter().filter(|s| !s.is_word());
+        let scalars = scalars.copied().map(Self::Scalar);
         scalars.chain([Self::Valid])
     }
 }
@@ -141,6 +142,7 @@ pub enum Expr {
     Number(At),
     /// The number of the lane plus this index.
     Lane(At),
+    Random(Draw),
     Reg(RegId, Vec<At>),
     /// Integer elements become numbers.
     Load(BufId, At, Read),
@@ -158,6 +160,30 @@ pub enum Expr {
     Transposed(Vec<ValueId>, u8),
     /// The value where all are non-negative; elsewhere 0, and what it is computed from is not read.
     Within(Vec<At>, ValueId),
+}
+
+/// Which random numbers of a stream are drawn, see [`random`](super::random).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Draw {
+    pub stream: u32,
+    /// Within the image.
+    pub element: Lanes,
+    /// From the first image of the block on; on a GPU, of the batch.
+    pub image: Lanes,
+}
+
+/// An integer in each lane: in lane l `at + step · l`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lanes {
+    pub at: At,
+    pub step: i64,
+}
+
+impl Lanes {
+    /// The same in all lanes.
+    pub fn alike(at: At) -> Self {
+        Self { at, step: 0 }
+    }
 }
 
 /// `⌊num / div⌋`

@@ -11,6 +11,7 @@ mod functions;
 mod fuse;
 pub mod interp;
 pub mod loops;
+pub mod random;
 mod substitute;
 mod terms;
 mod text;

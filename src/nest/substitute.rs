@@ -105,6 +105,10 @@ impl Axes {
                 })
             }
             Expr::Axis(a) => Expr::Axis(self.affine(a)?),
+            Expr::Random { stream, element } => Expr::Random {
+                stream: *stream,
+                element: self.affine(element)?,
+            },
             e => renumbered(e, |x| parts[x.0 as usize]),
         })
     }

@@ -63,7 +63,9 @@ fn reads(s: &Stage, e: ExprId) -> bool {
         Expr::Unary(_, x) => reads(s, *x),
         Expr::Binary(_, a, b) => reads(s, *a) || reads(s, *b),
         Expr::Select(_, xs) => xs.iter().any(|x| reads(s, *x)),
-        Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Acc(_) => false,
+        Expr::Const(_) | Expr::Scalar(_) | Expr::Axis(_) | Expr::Acc(_) | Expr::Random { .. } => {
+            false
+        }
     }
 }
 

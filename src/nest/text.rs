@@ -116,6 +116,9 @@ impl Printer<'_> {
             Expr::Load(a) => self.access(a),
             Expr::Acc(0) => "acc".into(),
             Expr::Acc(k) => format!("acc.{k}"),
+            Expr::Random { stream, element } => {
+                format!("random({stream}: {})", self.affine(element))
+            }
             Expr::Unary(f, x) => format!("{}({})", f.name(), self.expr(s, *x)),
             Expr::Binary(f, a, b) => {
                 let text = f.text(&self.expr(s, *a), &self.expr(s, *b));

@@ -6,7 +6,8 @@
 //! 3. `Acc` occurs only in finishing expressions, below the width of the combiner;
 //! 4. results are stored at affine indices over own and shared axes only;
 //! 5. a temporary is stored before it is read;
-//! 6. tensors and axes have names that a kernel can bear: words.
+//! 6. tensors and axes have names that a kernel can bear: words;
+//! 7. a random number stands in a stage over the images, and no number is a word that only random numbers read.
 
 use std::collections::BTreeSet;
 
@@ -49,6 +50,12 @@ fn stage(n: &Nest, s: &Stage, stored: &BTreeSet<TensorId>) -> Result<(), String>
         };
         if operands.iter().any(|o| o.0 as usize >= k) {
             return Err(format!("expression {k} reads a later one"));
+        }
+        if matches!(e, Expr::Random { .. }) && n.images(s).is_none() {
+            return Err("a random number of no image".into());
+        }
+        if matches!(e, Expr::Scalar(scalar) if scalar.is_word()) {
+            return Err("a word is read as a number".into());
         }
         if let Expr::Load(a) = e {
             access(n, a)?;

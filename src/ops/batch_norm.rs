@@ -323,8 +323,9 @@ impl Formula {
 
     /// 1/n from the operand that is 1/N.
     fn share(&mut self, inverse_batch: ExprId, positions: u32) -> ExprId {
-        let share = self.stage.constant(1.0 / positions as f32);
-        self.stage.mul(inverse_batch, share)
+        // Divided by what f32 holds exactly, not multiplied by its rounded inverse.
+        let positions = self.stage.constant(positions as f32);
+        self.stage.div(inverse_batch, positions)
     }
 }
 

@@ -271,10 +271,11 @@ impl Formula {
         }
     }
 
-    /// One over the number of values of a group.
-    fn share(&mut self) -> ExprId {
-        let sizes = self.within.iter().map(|&a| self.nest.size(a) as f64);
-        self.stage.constant((1.0 / sizes.product::<f64>()) as f32)
+    /// A sum over a group, divided by the number of its values.
+    fn mean(&mut self, sum: ExprId) -> ExprId {
+        let sizes = self.within.iter().map(|&a| self.nest.size(a));
+        let count = self.stage.constant(sizes.product::<i64>() as f32);
+        self.stage.div(sum, count)
     }
 
     /// The axes that a result for each of these has.
@@ -356,10 +357,7 @@ impl GroupMean {
     fn nest(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
         let mut f = Formula::new(self.0, "group_mean", &["x"], inputs, outputs);
         let [x] = f.elements();
-        f.summed(Each::Group, x, |f, sum| {
-            let share = f.share();
-            f.stage.mul(sum, share)
-        })
+        f.summed(Each::Group, x, Formula::mean)
     }
 }
 
@@ -368,10 +366,7 @@ impl GroupVariance {
         let mut f = Formula::new(self.0, "group_variance", &["x", "mean"], inputs, outputs);
         let difference = f.centered(0);
         let square = f.stage.mul(difference, difference);
-        f.summed(Each::Group, square, |f, sum| {
-            let share = f.share();
-            f.stage.mul(sum, share)
-        })
+        f.summed(Each::Group, square, Formula::mean)
     }
 }
 
@@ -396,10 +391,7 @@ impl MeanGrad {
         let mut f = Formula::new(self.0, "mean_grad", &["dy", "w"], inputs, outputs);
         let [dy] = f.elements();
         let weighted = f.weighted(dy, 1);
-        f.summed(Each::Group, weighted, |f, sum| {
-            let share = f.share();
-            f.stage.mul(sum, share)
-        })
+        f.summed(Each::Group, weighted, Formula::mean)
     }
 }
 
@@ -411,8 +403,7 @@ impl AlongGrad {
         let weighted = f.weighted(dy, 4);
         let product = f.stage.mul(weighted, difference);
         f.summed(Each::Group, product, |f, sum| {
-            let (share, scale) = (f.share(), f.load(3, Each::Group));
-            let mean = f.stage.mul(sum, share);
+            let (mean, scale) = (f.mean(sum), f.load(3, Each::Group));
             let square = f.stage.mul(scale, scale);
             f.stage.mul(mean, square)
         })

@@ -14,6 +14,7 @@ mod batch_norm;
 mod bias;
 mod clip;
 mod conv;
+mod dropout;
 mod eval;
 mod group_norm;
 mod initial;
@@ -48,6 +49,7 @@ pub use batch_norm::{
 pub use bias::{BiasGrad, ChannelSum};
 pub use clip::{Clamp, ClipFactor, Scale, SquareSum};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
+pub use dropout::{Drop, Dropout, Dropout2d};
 pub use eval::evaluate;
 pub use group_norm::{
     AlongGrad, GroupMean, GroupNorm, GroupVariance, Groups, LayerNorm, MeanGrad, Normalised,
@@ -360,7 +362,7 @@ operators! {
     activations: Sigmoid / SigmoidGrad, ReLU / ReLUGrad, Tanh / TanhGrad, LeakyReLU / LeakyReLUGrad, ReLU6 / ReLU6Grad,
         ELU / ELUGrad, GELU / GELUGrad, SiLU / SiLUGrad, Softplus / SoftplusGrad, Hardswish / HardswishGrad,
         Hardsigmoid / HardsigmoidGrad;
-    composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm;
+    composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm, Dropout, Dropout2d;
     losses: CrossEntropyLoss, NllLoss, BceWithLogitsLoss, MseLoss, L1Loss, SmoothL1Loss, HuberLoss;
     optimizers: Sgd, Adam, AdamW, RmsProp, Adagrad;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
@@ -370,7 +372,7 @@ operators! {
         ChannelSum, ChannelMean, CenteredSquares, CenteredProducts, InverseDeviation, Unbiased, Count,
         RunningAverage, BatchNorm, BatchNormGrad, ChannelProduct, Projection,
         GroupMean, GroupVariance, Normalised, NormalisedGrad, MeanGrad, AlongGrad, NormalisedGradWeight,
-        NormalisedGradBias,
+        NormalisedGradBias, Drop,
 }
 
 impl Op {

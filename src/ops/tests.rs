@@ -215,3 +215,59 @@ fn softmax_runs_over_the_first_axis_only() {
         assert!(rule.is_empty() || e.rule == rule, "{}", e.rule);
     }
 }
+
+/// What is left of ones, of images of these dimensions.
+fn left(drop: &Drop, dims: &[u32], env: Env) -> Vec<f64> {
+    let ty = TensorType::batch(dims.to_vec());
+    let ones = vec![1.0; ty.elements() as usize * env.batch];
+    run(drop.clone(), &[(ty, ones)], env).remove(0)
+}
+
+#[test]
+fn dropout_leaves_its_share() {
+    let env = Env::new(8, 0.0);
+    for (p, channels, dims) in [(0.3, false, [4, 16, 16]), (0.75, true, [512, 2, 1])] {
+        let drop = Drop {
+            p: p.into(),
+            stream: 1,
+            channels,
+        };
+        let y = left(&drop, &dims, env);
+        let positions = if channels { 2 } else { 1 };
+        let draws = (y.len() / positions) as f64;
+        let kept = y.iter().filter(|y| **y != 0.0).count() as f64 / positions as f64;
+        let spread = (draws * p * (1.0 - p)).sqrt();
+        assert!((kept - draws * (1.0 - p)).abs() < 4.0 * spread, "{kept}");
+        let scale = f64::from((1.0 / (1.0 - p)) as f32);
+        assert!(y.iter().all(|y| *y == 0.0 || *y == scale));
+        if channels {
+            assert!(y.chunks(2).all(|c| c[0] == c[1]));
+        }
+        // Another image, stream, step or seed leaves others.
+        assert_ne!(y[..y.len() / 8], y[y.len() / 8..][..y.len() / 8]);
+        let other = Drop {
+            stream: 2,
+            ..drop.clone()
+        };
+        assert_ne!(y, left(&other, &dims, env));
+        for (seed, step) in [(0, 1), (1, 0), (1 << 32, 0)] {
+            let scalars = env.scalars.drawn(seed, step);
+            assert_ne!(y, left(&drop, &dims, Env { scalars, ..env }));
+        }
+        assert_eq!(y, left(&drop, &dims, env));
+    }
+}
+
+#[test]
+fn dropout_of_all_leaves_zeros_and_of_none_everything() {
+    let ty = TensorType::batch([3]);
+    let x = vec![1.0, f64::INFINITY, -2.0];
+    for (p, want) in [(1.0, vec![0.0; 3]), (0.0, x.clone())] {
+        let drop = Drop {
+            p: p.into(),
+            stream: 0,
+            channels: false,
+        };
+        assert_eq!(run(drop, &[(ty.clone(), x.clone())], one_image())[0], want);
+    }
+}

@@ -207,9 +207,11 @@ impl<'a> Loop<'a> {
         self.shares.begin(&order);
         let shares = &self.shares;
         let batch = self.config.batch_size as usize;
+        let (seed, before) = (self.config.seed, self.summary.steps);
         let row = |step, images| {
             let first = step * batch;
-            shares.row(numbers.row(step, images), first..first + images)
+            let row = shares.row(numbers.row(step, images), first..first + images);
+            row.drawn(seed, before + step as u64)
         };
         self.executor.begin(Mode::Train, order, &row)?;
         let ran = match self.executor.leaves_the_processor() {

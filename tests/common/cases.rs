@@ -345,6 +345,22 @@ pub fn elementwise_and_joins() -> Vec<Case> {
         cases.add("activation", f.gradient, &[x.clone(), x.clone()]);
     }
     cases.add("flatten", Flatten, std::slice::from_ref(&x));
+    for (p, channels) in [(0.3, false), (0.3, true), (1.0, false)] {
+        let stream = 7;
+        let p = p.into();
+        let drop = Drop {
+            p,
+            stream,
+            channels,
+        };
+        cases.add("dropout", drop, std::slice::from_ref(&x));
+    }
+    let drop = Drop {
+        p: 0.5.into(),
+        stream: 0,
+        channels: false,
+    };
+    cases.add("dropout", drop, &[TensorType::batch([37])]);
     for op in [Op::from(Add), Concat.into()] {
         cases.add("two operands", op, &[x.clone(), x.clone()]);
     }
@@ -548,9 +564,10 @@ pub fn of_layer(name: &'static str, layer: &AnyLayer, input: &TensorType) -> Vec
     let of_layer = nodes.filter(|&id| g.node(id).layer == "layer");
     let cases = of_layer.filter_map(|id| {
         let operands = g.operands(id);
+        let op = g.operation(id)?.clone();
         Some(Case {
-            name,
-            op: g.operation(id)?.clone(),
+            name: Box::leak(format!("{name}: {op:?}").into_boxed_str()),
+            op,
             inputs: operands.iter().map(|&v| g.ty(v).clone()).collect(),
         })
     });

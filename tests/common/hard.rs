@@ -6,15 +6,14 @@
     reason = "each test is a program of its own and uses what it needs"
 )]
 
-#[path = "activations.rs"]
-pub mod activations;
-
 #[path = "hard_losses.rs"]
 pub mod losses;
 
 use lenetc::ir::TensorType;
 use lenetc::nest::{Binary, Compare, Expr, Nest, Stage, Unary};
 use lenetc::ops::*;
+
+use super::activations::all as every_activation;
 
 /// A function of one number.
 pub struct Function {
@@ -200,8 +199,11 @@ unsafe extern "C" {
     safe fn erf(x: f64) -> f64;
 }
 
+/// What two numbers become.
+type Rule = fn(f32, f32) -> f32;
+
 /// The greater and the smaller of two numbers, by the rule in words: NaN where one is, of equals the second.
-pub const EXTREMES: [(Binary, fn(f32, f32) -> f32); 2] = [
+pub const EXTREMES: [(Binary, Rule); 2] = [
     (Binary::Max, |a, b| extreme(a, b, a > b)),
     (Binary::Min, |a, b| extreme(a, b, a < b)),
 ];
@@ -616,7 +618,7 @@ pub fn activations() -> Vec<Hard> {
     let points: Vec<f64> = signed.chain(BENDS).map(f64::from).collect();
     let images = points.len();
     let mut all = Vec::new();
-    for f in activations::all() {
+    for f in every_activation() {
         all.push(Hard {
             name: "activation",
             op: f.layer,

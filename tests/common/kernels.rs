@@ -4,6 +4,7 @@
 //! nothing, which is behind a value or where a result will be, decides not a bit of the results. Does not know operators.
 
 use iced_x86::{Decoder, DecoderOptions, Encoder, Mnemonic, OpKind};
+use lenetc::backend::beyond::Beyond;
 use lenetc::backend::cpu::code::{Code, Isa};
 use lenetc::backend::cpu::{Options, clif, schedule, wide};
 use lenetc::ir::{DType, Leading, Scalars};
@@ -17,6 +18,17 @@ use super::tolerance;
 
 /// What idle memory may hold: the bits of nothing, of a number that overflows in a product, of a NaN that signals.
 const IDLE: [u32; 3] = [0, 0x7f7f_ffff, 0x7fa0_0001];
+
+/// What random numbers are drawn for: a seed whose lower half would be a NaN that signals, a late step, and a block within
+/// a batch.
+pub const SEED: u64 = 0x1234_5678_7f80_0001;
+pub const STEP: u64 = 0x9_0000_0007;
+pub const FIRST: u32 = 4096;
+
+/// The numbers of a step on so many images.
+pub fn scalars(valid: usize) -> Scalars {
+    Scalars::new(valid, 0.5).drawn(SEED, STEP)
+}
 
 /// A kernel's buffer before it runs: what it holds, and so many elements in all.
 struct Start {
@@ -41,9 +53,15 @@ pub fn check(
     valid: usize,
 ) {
     nest::verify(nest).expect("the nest is well-formed");
+    // Lanes beyond the images are zero here.
+    let options = options.with(Beyond::alone(nest));
     let (k, _) = schedule(nest, options);
     loops::verify(&k).unwrap_or_else(|e| panic!("{name}: {e}\n{}", loops::text(&k)));
-    let env = Env::new(valid, 0.5);
+    let env = Env {
+        scalars: scalars(valid),
+        first: FIRST as usize,
+        ..Env::new(valid, 0.5)
+    };
     let refs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
     let name = format!("{name}, {valid} in {} on {isa}", options.block);
     let block = Block {
@@ -72,7 +90,7 @@ pub fn outcomes(
     inputs: &[Vec<f64>],
     valid: usize,
 ) -> Vec<Vec<Vec<f64>>> {
-    let (kernel, _) = schedule(nest, options);
+    let (kernel, _) = schedule(nest, options.with(Beyond::alone(nest)));
     let block = Block {
         images: options.block as usize,
         valid,
@@ -268,7 +286,7 @@ fn run_code(entry: Entry, k: &Kernel, start: &[Start], idle: u32, valid: usize) 
         .map(|(s, b)| Guarded::new(&s.bytes(b.dtype, idle)))
         .collect();
     let pointers: Vec<*mut u8> = bytes.iter().map(Guarded::start).collect();
-    let uniforms = Uniforms::new(valid as f32, &Scalars::new(valid, 0.5).floats());
+    let uniforms = Uniforms::new(valid as f32, &scalars(valid).floats()).from(FIRST);
     // SAFETY: each buffer has the length that the kernel states, and nothing else uses them meanwhile.
     unsafe { entry(pointers.as_ptr(), &uniforms, 0) };
     let float = |c: &[u8]| f64::from(f32::from_ne_bytes([c[0], c[1], c[2], c[3]]));

@@ -22,6 +22,7 @@ pub fn case() -> impl Strategy<Value = Case> {
         2 => gather(),
         2 => elementwise(),
         1 => softmax(),
+        1 => dropout(),
         2 => join(),
         1 => loss(),
         2 => norm(),
@@ -243,6 +244,18 @@ fn elementwise() -> impl Strategy<Value = Case> {
             3..6 => named(f.gradient, &[x.clone(), x]),
             _ => named(Add, &[x.clone(), x.clone(), x]),
         }
+    })
+}
+
+fn dropout() -> impl Strategy<Value = Case> {
+    let drawn = (shape(), 0u32..=10, 0u32..9, any::<bool>());
+    drawn.prop_map(|(dims, tenths, stream, channels)| {
+        let drop = Drop {
+            p: (f64::from(tenths) / 10.0).into(),
+            stream,
+            channels: channels && dims.len() == 3,
+        };
+        named(drop, &[TensorType::batch(dims)])
     })
 }
 

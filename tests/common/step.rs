@@ -175,7 +175,13 @@ impl Feed {
     }
 
     fn scalars(&self) -> Scalars {
-        Scalars::new(self.indices.len(), RATE.into())
+        self.scalars_at(RATE.into())
+    }
+
+    /// The numbers of the step at another learning rate.
+    fn scalars_at(&self, rate: f64) -> Scalars {
+        Scalars::new(self.indices.len(), rate)
+            .drawn(0x5_7f80_0001, 3)
             .with(Scalar::StepSize, 0.2)
             .with(Scalar::Momentum, 0.7)
             .with(Scalar::Blend, 0.4)
@@ -199,13 +205,24 @@ impl Feed {
     }
 }
 
-/// Whether no ReLU decides by less than rounding may change.
+/// Where the slope of an activation jumps.
+fn kinks(op: &Op) -> &'static [f64] {
+    match op {
+        Op::ReLU(_) | Op::LeakyReLU(_) | Op::ELU(_) => &[0.0],
+        Op::ReLU6(_) => &[0.0, 6.0],
+        Op::Hardswish(_) | Op::Hardsigmoid(_) => &[-3.0, 3.0],
+        Op::Softplus(_) => &[10.0, 20.0],
+        _ => &[],
+    }
+}
+
+/// Whether no activation decides by less than rounding may change.
 fn decided(g: &Graph, oracle: &BTreeMap<Value, Vec<f64>>) -> bool {
-    let all = g.topological().into_iter();
-    let mut relu = all.filter(|&n| matches!(g.operation(n), Some(Op::ReLU(_))));
-    relu.all(|n| {
-        let x = &oracle[&g.operands(n)[0]];
-        x.iter().all(|x| *x == 0.0 || x.abs() > UNDECIDED)
+    g.topological().into_iter().all(|n| {
+        let kinks = g.operation(n).map_or(&[][..], kinks);
+        let apart = |x: f64, kink: f64| (kink == 0.0 && x == 0.0) || (x - kink).abs() > UNDECIDED;
+        let of = |&kink: &f64| oracle[&g.operands(n)[0]].iter().all(|&x| apart(x, kink));
+        kinks.iter().all(of)
     })
 }
 
@@ -213,13 +230,16 @@ fn decided(g: &Graph, oracle: &BTreeMap<Value, Vec<f64>>) -> bool {
 /// where a gradient is a matter of rounding.
 pub fn check(name: &str, model: &Model, batch: usize, bytes: bool, gpu: Option<Gpu>) -> Option<()> {
     let built = model.build(bytes).ok()?;
+    if batch < built.least_images as usize {
+        return None;
+    }
     let mut feed = Feed::new(&built, batch, bytes);
     let classes = model.config.loss.metric().is_some();
     let graphs = model.differentiate(built.graphs);
     feed.draw(&graphs.step);
     let env = Env {
-        batch,
         scalars: feed.scalars(),
+        ..Env::new(batch, RATE.into())
     };
     let oracles = graphs
         .iter()
@@ -357,7 +377,7 @@ fn on_machine(name: &str, plan: &Plan, feed: &Feed, classes: bool, wanted: &Want
         .build()
         .expect("a thread");
     let scalars = feed.scalars().floats();
-    let still = Scalars::new(feed.indices.len(), 0.0).floats();
+    let still = feed.scalars_at(0.0).floats();
     pool.install(|| machine.run(Mode::Eval, examples, &feed.indices, &scalars));
     if let Some(losses) = wanted.evaluated() {
         let got: Vec<f64> = machine.losses().iter().map(|&x| x.into()).collect();

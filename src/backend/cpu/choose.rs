@@ -6,6 +6,7 @@
 use super::code::{Isa, Wide};
 use super::schedule::{Choice, Options, TileSize, run as schedule};
 use super::wide;
+use crate::backend::beyond::Beyond;
 use crate::nest::Nest;
 use crate::nest::loops::Kernel;
 
@@ -18,15 +19,15 @@ pub struct Chosen {
 
 /// A nest's kernel for blocks of `block` images. This depends on the code alone, so that every compilation makes the
 /// same choice.
-pub fn choose(n: &Nest, isa: Isa, block: u32) -> Chosen {
+pub fn choose(n: &Nest, isa: Isa, block: u32, beyond: Beyond) -> Chosen {
     if isa == Isa::Cranelift {
-        return narrow(n, block);
+        return narrow(n, block, beyond);
     }
     let mut best: Option<(Chosen, usize)> = None;
     for part in [8, 7, 6, 5, 4] {
         let options = Options {
             registers: isa.registers() * part / 8,
-            ..Options::new(isa, block)
+            ..Options::new(isa, block).with(beyond)
         };
         let (kernel, mut choice) = schedule(n, options);
         choice.narrowed = part < 8;
@@ -50,11 +51,12 @@ pub fn choose(n: &Nest, isa: Isa, block: u32) -> Chosen {
             break;
         }
     }
-    best.map_or_else(|| narrow(n, block), |b| b.0)
+    best.map_or_else(|| narrow(n, block, beyond), |b| b.0)
 }
 
-fn narrow(n: &Nest, block: u32) -> Chosen {
-    let (kernel, choice) = schedule(n, Options::new(Isa::Cranelift, block));
+fn narrow(n: &Nest, block: u32, beyond: Beyond) -> Chosen {
+    let options = Options::new(Isa::Cranelift, block).with(beyond);
+    let (kernel, choice) = schedule(n, options);
     Chosen {
         kernel,
         code: None,
@@ -64,14 +66,14 @@ fn narrow(n: &Nest, block: u32) -> Chosen {
 
 /// The kernels that a nest may have with the same bits as result: the one that [`choose`] gives first, then those of
 /// the cheapest other tiles that need no moves in an innermost loop.
-pub fn candidates(n: &Nest, isa: Isa, block: u32) -> Vec<Chosen> {
-    let mut all = vec![choose(n, isa, block)];
+pub fn candidates(n: &Nest, isa: Isa, block: u32, beyond: Beyond) -> Vec<Chosen> {
+    let mut all = vec![choose(n, isa, block, beyond)];
     if all[0].code.is_none() {
         return all;
     }
-    let (_, ranking) = schedule(n, Options::new(isa, block));
+    let (_, ranking) = schedule(n, Options::new(isa, block).with(beyond));
     for tile in ranking.candidates() {
-        if let Some(c) = tiled(n, isa, block, tile)
+        if let Some(c) = tiled(n, isa, block, beyond, tile)
             && !all.iter().any(|o| o.kernel == c.kernel)
         {
             all.push(c);
@@ -81,10 +83,10 @@ pub fn candidates(n: &Nest, isa: Isa, block: u32) -> Vec<Chosen> {
 }
 
 /// A nest's kernel with a tile of this size, if that needs no moves in an innermost loop.
-pub fn tiled(n: &Nest, isa: Isa, block: u32, tile: TileSize) -> Option<Chosen> {
+pub fn tiled(n: &Nest, isa: Isa, block: u32, beyond: Beyond, tile: TileSize) -> Option<Chosen> {
     let options = Options {
         tile: Some(tile),
-        ..Options::new(isa, block)
+        ..Options::new(isa, block).with(beyond)
     };
     let (kernel, choice) = schedule(n, options);
     let code = wide::compile(&kernel).ok().filter(|c| c.inner_moves == 0)?;

@@ -24,6 +24,11 @@ pub(super) fn uniform_offset(uniform: Uniform) -> i32 {
     offset as i32
 }
 
+/// Where a kernel finds the position of its block's first image in the batch, a word, in bytes.
+pub(super) fn first_offset() -> i32 {
+    std::mem::offset_of!(Uniforms, first) as i32
+}
+
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {

@@ -3,19 +3,35 @@
 //! The polynomials of log and tanh are those of the Cephes library's single-precision functions. Knows no kernel,
 //! and of an emitter only what [`Vectors`] asks.
 
-use crate::nest::{Binary, Compare, Unary};
+use crate::nest::{Binary, Compare, Unary, random};
+
+/// Which random numbers are drawn, as patterns of bits.
+#[derive(Clone, Copy)]
+pub struct Drawn<V> {
+    pub element: V,
+    pub image: V,
+    pub step: V,
+    /// The lower half, the upper half.
+    pub seed: [V; 2],
+    pub stream: u32,
+}
 
 /// What lanes do as patterns of 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bits {
     And,
     Or,
+    Xor,
+    /// A sum of integers.
+    Add,
     /// A difference of integers.
     Sub,
     /// The first operand shifted left; the second is not read.
     Left(u8),
     /// The first operand shifted right with its sign; the second is not read.
     Right(u8),
+    /// The same, zeros coming in.
+    RightZeros(u8),
 }
 
 /// Vectors of f32 that an emitter computes with.
@@ -35,6 +51,8 @@ pub trait Vectors {
     fn bits(&mut self, f: Bits, x: Self::V, y: Self::V) -> Self::V;
     /// Integers as numbers.
     fn number(&mut self, x: Self::V) -> Self::V;
+    /// The lower and the upper words of products of integers without sign.
+    fn products(&mut self, x: Self::V, factor: u32) -> [Self::V; 2];
 }
 
 /// A function of one number.
@@ -351,4 +369,29 @@ fn erf<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     let far = b.binary(Binary::Sub, one, rest);
     let far = with_sign(b, far, x);
     b.select(Compare::Lt, size, border, near, far)
+}
+
+/// Random numbers as [`random`] defines them.
+pub fn draw<B: Vectors>(b: &mut B, drawn: Drawn<B::V>) -> B::V {
+    let word = |b: &mut B, word: u32| b.splat(f32::from_bits(word));
+    let stream = word(b, random::stream_word(drawn.stream));
+    let mut counter = [drawn.element, drawn.image, drawn.step, stream];
+    let mut key = drawn.seed;
+    for round in 0..random::ROUNDS {
+        if round > 0 {
+            key = [0, 1].map(|k| {
+                let step = word(b, random::STEPS[k]);
+                b.bits(Bits::Add, key[k], step)
+            });
+        }
+        let [first, third] = [0, 1].map(|k| b.products(counter[2 * k], random::FACTORS[k]));
+        let mixed = [(third[1], 1, 0), (first[1], 3, 1)].map(|(high, other, k)| {
+            let mixed = b.bits(Bits::Xor, high, counter[other]);
+            b.bits(Bits::Xor, mixed, key[k])
+        });
+        counter = [mixed[0], third[0], mixed[1], first[0]];
+    }
+    let whole = b.bits(Bits::RightZeros(8), counter[0], counter[0]);
+    let (whole, scale) = (b.number(whole), b.splat(random::SCALE));
+    b.binary(Binary::Mul, whole, scale)
 }

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use lenetc_runtime::exec::Place;
 
+use crate::backend::beyond::{self, Beyond};
 use crate::backend::memory::{self, Interval};
 use crate::backend::phases::{self, Slot, Work};
 use crate::backend::values::{Part, StateLayout, padded_bytes};
@@ -23,6 +24,7 @@ use crate::passes::fuse::{Group, storage};
 pub struct Placed<'a> {
     pub part: Part<'a>,
     pub slots: Vec<Slot>,
+    pub beyond: Vec<Beyond>,
     pub fixed: Fixed,
 }
 
@@ -31,6 +33,7 @@ impl<'a> Placed<'a> {
         let slots = phases::slots(part.graph, part.groups);
         Self {
             fixed: Fixed::new(part, &slots, states),
+            beyond: beyond::of(part.groups, &phases::order(&slots)),
             slots,
             part,
         }
@@ -194,7 +197,9 @@ impl OfBlocks {
 
 /// The values of a block in the order in which they are made, each of so many bytes for an image's elements.
 fn alive(placed: &Placed, bytes: impl Fn(u64) -> u64) -> Vec<Alive> {
-    let Placed { part, slots, fixed } = placed;
+    let Placed {
+        part, slots, fixed, ..
+    } = placed;
     let mut all: Vec<Alive> = Vec::new();
     let mut made: BTreeMap<Value, usize> = BTreeMap::new();
     let mut within: Vec<Slot> = Vec::new();

@@ -85,6 +85,11 @@ fn reads<'a>(k: &'a Kernel, v: ValueId, out: &mut Vec<(BufId, &'a At)>) {
         Expr::Select(_, xs) => xs.iter().for_each(|x| reads(k, *x, out)),
         Expr::Transposed(xs, _) => xs.iter().for_each(|x| reads(k, *x, out)),
         Expr::Within(_, x) => reads(k, *x, out),
-        Expr::Const(_) | Expr::Uniform(_) | Expr::Number(_) | Expr::Lane(_) | Expr::Reg(..) => {}
+        Expr::Const(_)
+        | Expr::Uniform(_)
+        | Expr::Number(_)
+        | Expr::Lane(_)
+        | Expr::Random(_)
+        | Expr::Reg(..) => {}
     }
 }

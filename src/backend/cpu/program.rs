@@ -11,6 +11,7 @@ use super::choose::{Chosen, choose};
 use super::code::{Code, CodeError, Isa, Wide};
 use super::places::{OfBlocks, Placed};
 use super::waves;
+use crate::backend::beyond::Beyond;
 use crate::backend::origin::Origin;
 use crate::backend::phases::{Slot, Work};
 use crate::backend::values::{Part, StateLayout, StatePlace, needed_for_eval};
@@ -79,6 +80,11 @@ impl Step {
     /// Its kernel.
     pub fn kernel(&self) -> &Kernel {
         &self.chosen.kernel
+    }
+
+    /// What it does about lanes beyond the last image.
+    pub fn beyond(&self) -> Beyond {
+        self.chosen.choice.options.beyond
     }
 
     /// How often a step calls it.
@@ -177,7 +183,7 @@ impl Planner {
             Work::Once => self.batch,
         };
         Step {
-            chosen: choose(&group.nest, self.isa, self.block),
+            chosen: choose(&group.nest, self.isa, self.block, placed.beyond[at]),
             bytes: bytes_an_image(g, group, &places, images),
             places,
             slot,

@@ -74,7 +74,8 @@ pub fn run(plan: &mut Plan, nests: &[&Nest], cache: Option<&Cache>) -> Tuned {
     }
     let mut changed = 0;
     for (k, tile) in found.tiles.iter().enumerate() {
-        let by = tile.and_then(|tile| tiled(nests[k], plan.isa, plan.block, tile));
+        let beyond = plan.steps[k].beyond();
+        let by = tile.and_then(|tile| tiled(nests[k], plan.isa, plan.block, beyond, tile));
         changed += usize::from(by.is_some());
         if let Some(by) = by {
             plan.steps[k].chosen = by;
@@ -157,10 +158,11 @@ fn decode(text: &[u8], kernels: usize) -> Option<Found> {
 fn measure(plan: &Plan, nests: &[&Nest]) -> Found {
     let mut known: BTreeMap<String, Option<TileSize>> = BTreeMap::new();
     let mut choices = 0;
-    let tiles = nests.iter().map(|n| {
-        let entry = known.entry(nest::text(n));
+    let tiles = nests.iter().zip(&plan.steps).map(|(n, step)| {
+        let beyond = step.beyond();
+        let entry = known.entry(format!("{beyond:?} {}", nest::text(n)));
         *entry.or_insert_with(|| {
-            let all = candidates(n, plan.isa, plan.block);
+            let all = candidates(n, plan.isa, plan.block, beyond);
             choices += usize::from(all.len() > 1);
             fastest(all, plan.block)
         })

@@ -43,6 +43,11 @@ fn is_source(g: &Graph, group: &Group) -> bool {
     let [output] = group.outputs[..] else {
         return false;
     };
+    // A random number is dearer than reading it back.
+    let mut exprs = group.nest.stages.iter().flat_map(|s| &s.exprs);
+    if exprs.any(|e| matches!(e, Expr::Random { .. })) {
+        return false;
+    }
     let named = || g.outputs.iter().any(|o| storage(g, o.value) == output);
     touches_batch(g, group) && group.reads().iter().all(cheap) && !named()
 }

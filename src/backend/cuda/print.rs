@@ -43,6 +43,23 @@ __device__ __forceinline__ float smaller(float a, float b) {
     return a < b || a != a ? a : b;
 }
 
+// Philox4x32-10: the number in [0, 1) of a counter a, b, c, d under a key.
+__device__ __forceinline__ float random_number(u32 a, u32 b, u32 c, u32 d, u32 low, u32 high) {
+    #pragma unroll
+    for (int round = 0; round < 10; ++round) {
+        const u32 first = 0xd2511f53 * a;
+        const u32 third = 0xcd9e8d57 * c;
+        const u32 above = __umulhi(0xd2511f53, a);
+        a = __umulhi(0xcd9e8d57, c) ^ b ^ low;
+        b = third;
+        c = above ^ d ^ high;
+        d = first;
+        low += 0x9e3779b9;
+        high += 0xbb67ae85;
+    }
+    return (float)(a >> 8) * 5.9604645e-8f;
+}
+
 // The quotient rounded down.
 __device__ __forceinline__ int floor_div(int a, int b) {
     return a / b - (a % b < 0);

@@ -87,25 +87,17 @@ impl Compilation<'_> {
             p.parameter_bytes
         );
         for (bytes, what) in [
-            (p.kept_bytes, "bytes a block for later phases"),
-            (p.step_bytes, "bytes of a step"),
+            (p.kept_bytes, "kept {} bytes a block for later phases"),
+            (p.step_bytes, "step {} bytes computed once"),
         ] {
             if bytes > 0 {
-                out += &format!("kept {bytes} {what}\n");
+                out += &format!("{}\n", what.replace("{}", &bytes.to_string()));
             }
         }
-        let slots: BTreeSet<Slot> = p.steps.iter().map(|step| step.slot).collect();
-        let phases = slots.iter().filter(|slot| slot.work() == Work::Blocks);
-        let one = phases.count() <= 1;
-        for slot in slots {
-            let kernels = wanted.iter().copied();
-            let kernels: Vec<usize> = kernels.filter(|&k| p.steps[k].slot == slot).collect();
-            if !kernels.is_empty() {
-                out += &format!("\n{}:\n", when(slot, one));
-            }
-            for k in kernels {
-                out += &planned(k, &p.steps[k]);
-            }
+        out += &in_slots(&p, &wanted, |step| step.modes.train);
+        let alone = in_slots(&p, &wanted, |step| !step.modes.train);
+        if !alone.is_empty() {
+            out += &format!("\nin evaluation:\n{alone}");
         }
         Ok(out)
     }
@@ -279,6 +271,26 @@ fn over_gpu_kernel(k: &cuda::Printed) -> String {
     }
 }
 
+/// Those of the wanted kernels of a plan for which `keep` holds, by when they run.
+fn in_slots(plan: &cpu::Plan, wanted: &[usize], keep: impl Fn(&cpu::Step) -> bool) -> String {
+    let kept: Vec<&cpu::Step> = plan.steps.iter().filter(|step| keep(step)).collect();
+    let slots: BTreeSet<Slot> = kept.iter().map(|step| step.slot).collect();
+    let phases = slots.iter().filter(|slot| slot.work() == Work::Blocks);
+    let one = phases.count() <= 1;
+    let mut out = String::new();
+    for slot in slots {
+        let of_slot = |k: &usize| plan.steps[*k].slot == slot && keep(&plan.steps[*k]);
+        let kernels: Vec<usize> = wanted.iter().copied().filter(of_slot).collect();
+        if !kernels.is_empty() {
+            out += &format!("\n{}:\n", when(slot, one));
+        }
+        for k in kernels {
+            out += &planned(k, &plan.steps[k]);
+        }
+    }
+    out
+}
+
 /// When the kernels of a slot run; `one` says that there is one phase.
 fn when(slot: Slot, one: bool) -> String {
     let phase = slot.phase();
@@ -294,10 +306,9 @@ fn when(slot: Slot, one: bool) -> String {
 /// A kernel's line in the memory plan, and a line for each of its buffers.
 fn planned(k: usize, step: &cpu::Step) -> String {
     let kernel = step.kernel();
-    let eval = match (step.modes.train, step.modes.eval) {
-        (true, true) => "  (eval)",
-        (true, false) => "",
-        (false, _) => "  (eval alone)",
+    let eval = match step.modes.train && step.modes.eval {
+        true => "  (eval)",
+        false => "",
     };
     let head = format!("  {}{eval}  # {k}: {}", kernel.name, step.origin);
     let mut out = wrap(&head, "      # ") + "\n";

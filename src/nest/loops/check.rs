@@ -348,6 +348,11 @@ fn expr(k: &Kernel, e: ValueId, scope: &Scope) -> Result<(), String> {
             interval(a, scope)?;
             vec![]
         }
+        Expr::Random(draw) => {
+            interval(&draw.element.at, scope)?;
+            interval(&draw.image.at, scope)?;
+            vec![]
+        }
         Expr::Reg(r, index) => {
             register(k, *r, index, scope)?;
             vec![]

@@ -308,6 +308,10 @@ impl Printer<'_> {
             Expr::Uniform(u) => return uniform_name(*u).into(),
             Expr::Number(a) => return format!("number({})", self.at(a)),
             Expr::Lane(a) => return format!("number({}+lane)", self.at(a)),
+            Expr::Random(draw) => {
+                let [element, image] = [&draw.element, &draw.image].map(|x| self.lanes(x));
+                return format!("random({}: {element}, {image})", draw.stream);
+            }
             Expr::Reg(r, index) => return self.reg(*r, index),
             Expr::Unary(f, x) => return format!("{}({})", f.name(), bare(x)),
             Expr::Fma(a, b, c) => return format!("fma({}, {}, {})", bare(a), bare(b), bare(c)),
@@ -358,6 +362,15 @@ impl Printer<'_> {
     }
 
     /// Elements of one image.
+    /// An integer of each lane.
+    fn lanes(&self, lanes: &Lanes) -> String {
+        let step = match lanes.step {
+            0 => String::new(),
+            step => lane_text(step),
+        };
+        format!("{}{step}", self.at(&lanes.at))
+    }
+
     fn elements(&self, b: BufId, at: &At, row: &Row) -> String {
         let entry = row.entry.as_ref().map_or(String::new(), |e| {
             let (index, at) = (self.buffer(e.index), self.at(&e.at));

@@ -16,6 +16,7 @@ pub(super) fn operands(e: &Expr) -> Vec<ValueId> {
         | Expr::Uniform(_)
         | Expr::Number(_)
         | Expr::Lane(_)
+        | Expr::Random(_)
         | Expr::Reg(..)
         | Expr::Load(..) => vec![],
         Expr::Unary(_, x) | Expr::ReduceLanes(x) | Expr::Within(_, x) => vec![*x],

@@ -25,6 +25,18 @@ pub(super) fn splat(b: &mut B, x: f32) -> Value {
     b.ins().splat(types::F32X4, x)
 }
 
+/// The same integer in all lanes, plus `step` for each lane.
+pub(super) fn integers(b: &mut B, first: Value, step: i64) -> Value {
+    let mut out = b.ins().splat(types::I32X4, first);
+    for l in (1..4u8).filter(|_| step != 0) {
+        let x = b
+            .ins()
+            .iadd_imm_s(first, i64::from((step * i64::from(l)) as i32));
+        out = b.ins().insertlane(out, x, l);
+    }
+    b.ins().bitcast(types::F32X4, cast_flags(), out)
+}
+
 /// 0, 1, 2, 3
 pub(super) fn lanes(b: &mut B) -> Value {
     let mut out = splat(b, 0.0);
@@ -110,6 +122,11 @@ impl Vectors for Emitter<'_> {
         let out = match f {
             Bits::And => return self.b.ins().band(x, y),
             Bits::Or => return self.b.ins().bor(x, y),
+            Bits::Xor => return self.b.ins().bxor(x, y),
+            Bits::Add => {
+                let (x, y) = (whole(&mut self.b, x), whole(&mut self.b, y));
+                self.b.ins().iadd(x, y)
+            }
             Bits::Sub => {
                 let (x, y) = (whole(&mut self.b, x), whole(&mut self.b, y));
                 self.b.ins().isub(x, y)
@@ -122,6 +139,10 @@ impl Vectors for Emitter<'_> {
                 let x = whole(&mut self.b, x);
                 self.b.ins().sshr_imm_s(x, i64::from(n))
             }
+            Bits::RightZeros(n) => {
+                let x = whole(&mut self.b, x);
+                self.b.ins().ushr_imm_u(x, i64::from(n))
+            }
         };
         self.b.ins().bitcast(types::F32X4, cast_flags(), out)
     }
@@ -129,5 +150,16 @@ impl Vectors for Emitter<'_> {
     fn number(&mut self, x: Value) -> Value {
         let x = self.b.ins().bitcast(types::I32X4, cast_flags(), x);
         self.b.ins().fcvt_from_sint(types::F32X4, x)
+    }
+
+    fn products(&mut self, x: Value, factor: u32) -> [Value; 2] {
+        let x = self.b.ins().bitcast(types::I32X4, cast_flags(), x);
+        let factor = self.b.ins().iconst(types::I32, i64::from(factor));
+        let factor = self.b.ins().splat(types::I32X4, factor);
+        let [front, back] = [x, factor].map(|v| self.b.ins().uwiden_low(v));
+        let front = self.b.ins().imul(front, back);
+        let [last, back] = [x, factor].map(|v| self.b.ins().uwiden_high(v));
+        let last = self.b.ins().imul(last, back);
+        [[0, 2, 4, 6], [1, 3, 5, 7]].map(|words| shuffle(&mut self.b, front, last, words))
     }
 }

@@ -4,8 +4,8 @@
 
 use super::{Home, Place, Scheduler};
 use crate::ir::Leading;
-use crate::nest::loops::{At, Expr as V, Read, Uniform, ValueId};
-use crate::nest::{Access, Affine, Expr, ExprId, Index};
+use crate::nest::loops::{At, Draw, Expr as V, Lanes, Read, Uniform, ValueId};
+use crate::nest::{Access, Affine, AxisId, Expr, ExprId, Index};
 
 impl Scheduler<'_> {
     /// The address of an element, in elements of its buffer.
@@ -51,6 +51,7 @@ impl Scheduler<'_> {
                 }
             }
             Expr::Acc(k) => return place.acc[*k as usize],
+            Expr::Random { stream, element } => V::Random(draw(place, *stream, element)),
             Expr::Load(a) => self.load(place, a),
             Expr::Unary(f, x) => V::Unary(*f, operand(self, x)),
             Expr::Binary(f, a, b) => {
@@ -100,5 +101,31 @@ impl Scheduler<'_> {
                 Read::Splat
             },
         )
+    }
+}
+
+/// The numbers of a vector: of neighbouring images, or of neighbours within one.
+fn draw(place: &Place, stream: u32, element: &Affine<AxisId>) -> Draw {
+    let at = element.substitute(|v| place.axes[&v].clone());
+    let (element, image) = match &place.row {
+        Some(row) => {
+            let element = Lanes {
+                at: row.start(&at),
+                step: row.step(&at),
+            };
+            (element, Lanes::alike(Affine::constant(0)))
+        }
+        None => {
+            let image = Lanes {
+                at: place.image.clone(),
+                step: 1,
+            };
+            (Lanes::alike(at), image)
+        }
+    };
+    Draw {
+        stream,
+        element,
+        image,
     }
 }

@@ -16,6 +16,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::backend::beyond::Beyond;
 use crate::backend::cpu::code::Isa;
 use crate::backend::pieces::{self, Piece};
 use crate::ir::Leading;
@@ -47,6 +48,8 @@ pub struct Options {
     pub reuse: bool,
     /// The tile in the place of the cheapest, where a contraction has a choice.
     pub tile: Option<TileSize>,
+    /// What is done about lanes beyond the last image.
+    pub beyond: Beyond,
 }
 
 impl Options {
@@ -58,7 +61,13 @@ impl Options {
             registers: isa.registers(),
             reuse: isa != Isa::Cranelift,
             tile: None,
+            beyond: Beyond::default(),
         }
+    }
+
+    /// The same for a kernel that does this about lanes beyond the last image.
+    pub fn with(self, beyond: Beyond) -> Self {
+        Self { beyond, ..self }
     }
 }
 
@@ -244,6 +253,7 @@ impl Scheduler<'_> {
         let mut out = Vec::new();
         let mut from = 0;
         if let (Some(k), Some(c)) = (channel, positions)
+            && !self.options.beyond.terms
             && let Some(sum) = self.sum_of_images(s, p, k, c)
         {
             (out, from) = self.transposed(&sum);

@@ -48,6 +48,13 @@ impl InRow {
         }
     }
 
+    /// Non-negative in the lanes whose terms count.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = &At> {
+        self.edges
+            .iter()
+            .chain(self.end.iter().filter(|_| !self.idle))
+    }
+
     /// The index in the first lane.
     pub(super) fn start(&self, at: &At) -> At {
         at.substitute(|v| match v == self.lane {
@@ -68,6 +75,11 @@ impl InRow {
     /// Whether the index differs from lane to lane.
     pub(super) fn varies(&self, at: &At) -> bool {
         at.uses(self.lane)
+    }
+
+    /// By how much the index grows from lane to lane.
+    pub(super) fn step(&self, at: &At) -> i64 {
+        at.coefficient(self.lane)
     }
 }
 

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::bands::Part;
+use super::row::InRow;
 use super::{Home, Place, Scheduler, Tile, Trips, serial, unrolled};
+use crate::backend::beyond::vanishes;
 use crate::backend::combine;
 use crate::backend::pieces::{Piece, bounded};
 use crate::nest::loops::{
@@ -157,10 +159,14 @@ impl Scheduler<'_> {
     }
 
     /// Whether sums are stored as they are and finished by a loop of their own, once those of a row are there.
-    /// The constants of an elementary function would take the accumulators' registers, and a tile would wait
-    /// for its chain of operations, where a row has many independent ones.
+    /// The constants of an elementary function, or of a random number, would take the accumulators' registers, and a
+    /// tile would wait for its chain of operations, where a row has many independent ones.
     pub(super) fn finishes_apart(&self, s: &Stage) -> bool {
-        let function = |e: &Expr| matches!(e, Expr::Unary(f, _) if !f.is_instruction());
+        let function = |e: &Expr| match e {
+            Expr::Unary(f, _) => !f.is_instruction(),
+            Expr::Random { .. } => true,
+            _ => false,
+        };
         let batch = !self.sums_images(s) && self.n.shared.is_empty();
         let [out] = &s.outs[..] else { return false };
         batch
@@ -223,6 +229,9 @@ impl Scheduler<'_> {
             return None;
         };
         let moves = |at: At| positions.iter().any(|p| at.uses(p.0));
+        if self.selects(place) {
+            return None;
+        }
         if s.combine != Combine::Sum || moves(self.address(place, a)) {
             return None;
         }
@@ -265,21 +274,55 @@ impl Scheduler<'_> {
             index: index.to_vec(),
             value,
         };
-        if let (Combine::Sum, Expr::Binary(Binary::Mul, a, b)) =
-            (s.combine, &s.exprs[s.body.0 as usize])
+        if let (Combine::Sum, Expr::Binary(Binary::Mul, a, b), false) =
+            (s.combine, &s.exprs[s.body.0 as usize], self.selects(place))
         {
             let (a, b) = (self.value(place, *a), self.value(place, *b));
             let old = self.k.get(acc[0], index);
             let fma = self.k.value(V::Fma(a, b, old));
             return vec![set(acc[0], fma)];
         }
-        let x = self.value(place, s.body);
+        let mut x = self.value(place, s.body);
+        if self.selects(place) {
+            x = match &place.row {
+                None => self.valid(place, x),
+                Some(row) => self.within(row, x),
+            };
+        }
         let old: Vec<ValueId> = acc.iter().map(|&r| self.k.get(r, index)).collect();
         let here = (acc.len() > 1).then(|| self.position(place));
         let new = combine::step(&mut self.k, s.combine, x, &old, here);
         // Positions first: they depend on the old values.
         let sets = acc.iter().zip(new).rev();
         sets.map(|(&reg, value)| set(reg, value)).collect()
+    }
+
+    /// Whether a sum has terms that are not 0 in lanes which take no part: beyond the last image, or where a row of an
+    /// image ends.
+    fn selects(&self, place: &Place) -> bool {
+        let s = place.stage;
+        let Some(row) = &place.row else {
+            return self.options.beyond.terms && self.sums_images(s);
+        };
+        // What differs from lane to lane is not read there, and counts as 0.
+        let read = |a: &Access| row.varies(&self.address(place, a));
+        let all = row.conditions().count() == 0;
+        s.combine == Combine::Sum && !all && !vanishes(s, s.body, false, &read)
+    }
+
+    /// The value in the lanes that take part, 0 in the others.
+    fn within(&mut self, row: &InRow, value: ValueId) -> ValueId {
+        let conditions: Vec<At> = row.conditions().cloned().collect();
+        let zero = self.k.constant(0.0);
+        let lane = self.k.value(V::Lane(Affine::constant(0)));
+        conditions.iter().fold(value, |value, at| {
+            let start = self.k.value(V::Number(row.start(at)));
+            let step = self.k.constant(row.step(at) as f32);
+            let beside = self.k.binary(Binary::Mul, lane, step);
+            let here = self.k.binary(Binary::Add, beside, start);
+            let out = [here, zero, zero, value];
+            self.k.value(V::Select(Compare::Lt, out))
+        })
     }
 
     /// The position of an element, counted row-major over the reduction axes.
@@ -313,7 +356,7 @@ impl Scheduler<'_> {
                 Home::Memory(buf) => {
                     if summed {
                         v = self.added(place, access, v);
-                    } else if place.row.is_none() && self.counts_images() {
+                    } else if place.row.is_none() && self.stores_zeros() {
                         v = self.valid(place, v);
                     }
                     stores.push(self.stored(place, access, buf, v));
@@ -356,8 +399,11 @@ impl Scheduler<'_> {
         self.k.binary(Binary::Add, old, value)
     }
 
-    /// Whether the nest has a number for each image, which is 0 beyond the last one.
-    fn counts_images(&self) -> bool {
+    /// Whether results are 0 beyond the last image: where that is asked for, or the nest has a number for each image.
+    fn stores_zeros(&self) -> bool {
+        if self.options.beyond.results {
+            return true;
+        }
         let single = |t: &Tensor| t.ty.is_batch() && t.ty.dims.is_empty();
         let mut tensors = self.n.tensors.iter();
         tensors.any(|t| single(t) && t.role != TensorRole::Temp)

@@ -38,6 +38,7 @@ fn codes(op: Op) -> Option<[C; 2]> {
         Op::And => [C::VEX_Vandps_ymm_ymm_ymmm256, C::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32],
         Op::Or => [C::VEX_Vorps_ymm_ymm_ymmm256, C::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32],
         Op::Xor => [C::VEX_Vxorps_ymm_ymm_ymmm256, C::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32],
+        Op::IntegerAdd => [C::VEX_Vpaddd_ymm_ymm_ymmm256, C::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32],
         Op::IntegerSub => [C::VEX_Vpsubd_ymm_ymm_ymmm256, C::EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32],
         Op::Left(_) => [C::VEX_Vpslld_ymm_ymm_imm8, C::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8],
         Op::Right(_) => [C::VEX_Vpsrld_ymm_ymm_imm8, C::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8],

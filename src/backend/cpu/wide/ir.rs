@@ -91,6 +91,7 @@ pub enum Op {
     And,
     Or,
     Xor,
+    IntegerAdd,
     IntegerSub,
     Left(u8),
     /// Zeros come in.
@@ -152,7 +153,7 @@ impl Op {
     pub fn commutes(self) -> bool {
         matches!(
             self,
-            Self::Add | Self::Mul | Self::And | Self::Or | Self::Xor
+            Self::Add | Self::Mul | Self::And | Self::Or | Self::Xor | Self::IntegerAdd
         )
     }
 
@@ -160,7 +161,8 @@ impl Op {
     pub fn foldable(self) -> Option<usize> {
         match self {
             Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Min | Self::Max => Some(2),
-            Self::And | Self::Or | Self::Xor | Self::IntegerSub | Self::Compare(_) => Some(2),
+            Self::And | Self::Or | Self::Xor | Self::Compare(_) => Some(2),
+            Self::IntegerAdd | Self::IntegerSub => Some(2),
             Self::RowTimes => Some(2),
             Self::Number | Self::Sqrt => Some(1),
             Self::Blend => Some(3),

@@ -4,10 +4,10 @@
 
 use super::build::{Builder, Declined};
 use super::ir::{Base, Class, Inst, Mem, Op, Value};
-use crate::backend::cpu::code::uniform_offset;
-use crate::backend::cpu::math::{self, Bits, Vectors};
-use crate::ir::DType;
-use crate::nest::loops::{At, BufId, Expr as V, Read, ValueId};
+use crate::backend::cpu::code::{first_offset, uniform_offset};
+use crate::backend::cpu::math::{self, Bits, Drawn, Vectors};
+use crate::ir::{DType, Scalar};
+use crate::nest::loops::{At, BufId, Draw, Expr as V, Lanes, Read, Uniform, ValueId};
 use crate::nest::{Binary, Compare};
 
 impl Builder<'_> {
@@ -53,14 +53,7 @@ impl Builder<'_> {
     pub(super) fn value(&mut self, v: ValueId) -> Result<Value, Declined> {
         Ok(match &self.k.exprs[v.0 as usize] {
             V::Const(bits) => self.constant(*bits),
-            V::Uniform(u) => {
-                let mem = Mem {
-                    base: Base::Value(self.uniforms),
-                    disp: uniform_offset(*u),
-                    broadcast: false,
-                };
-                self.vector(Op::Splat, &[], Some(mem))
-            }
+            V::Uniform(u) => self.uniform(uniform_offset(*u)),
             V::Number(at) => self.position(at)?,
             V::Lane(at) => {
                 let first = self.position(at)?;
@@ -68,6 +61,7 @@ impl Builder<'_> {
                 let lanes = self.lanes(lanes);
                 self.vector(Op::Add, &[first, lanes], None)
             }
+            V::Random(draw) => self.random(draw)?,
             V::Reg(reg, index) => self.register(*reg, index)?,
             V::Load(buf, at, how) => self.load(*buf, at, how)?,
             V::Unary(f, x) => {
@@ -99,6 +93,58 @@ impl Builder<'_> {
             }
             V::Within(..) => return Err(Declined("borders that are not peeled")),
         })
+    }
+
+    fn random(&mut self, draw: &Draw) -> Result<Value, Declined> {
+        let (element, image) = (self.integers(&draw.element)?, self.integers(&draw.image)?);
+        let first = self.uniform(first_offset());
+        let image = self.bits(Bits::Add, image, first);
+        let [step, low, high] = [Scalar::Step, Scalar::SeedLow, Scalar::SeedHigh]
+            .map(|s| self.uniform(uniform_offset(Uniform::Scalar(s))));
+        let drawn = Drawn {
+            element,
+            image,
+            step,
+            seed: [low, high],
+            stream: draw.stream,
+        };
+        Ok(math::draw(self, drawn))
+    }
+
+    /// What stands at this place among the run-time numbers, in all lanes.
+    fn uniform(&mut self, disp: i32) -> Value {
+        let mem = Mem {
+            base: Base::Value(self.uniforms),
+            disp,
+            broadcast: false,
+        };
+        self.vector(Op::Splat, &[], Some(mem))
+    }
+
+    /// Integers in the lanes.
+    fn integers(&mut self, lanes: &Lanes) -> Result<Value, Declined> {
+        let first = match self.index(&lanes.at)? {
+            Ok(known) => self.constant(known as u32),
+            Err(v) => self.vector(Op::SplatInt, &[v], None),
+        };
+        if lanes.step == 0 {
+            return Ok(first);
+        }
+        let apart = (0..i64::from(self.k.lanes)).map(|l| (lanes.step * l) as u32);
+        let apart = self.lanes(apart.collect());
+        Ok(self.bits(Bits::Add, first, apart))
+    }
+
+    /// Lanes of two vectors in turn.
+    fn alternating(&mut self, even: Value, odd: Value) -> Value {
+        let lanes = 0..self.k.lanes;
+        let [first, second] = [0, 1].map(|k| {
+            let of = |l: u32| if l % 2 == k { u32::MAX } else { 0 };
+            self.lanes(lanes.clone().map(of).collect())
+        });
+        let even = self.vector(Op::And, &[even, first], None);
+        let odd = self.vector(Op::And, &[odd, second], None);
+        self.vector(Op::Or, &[even, odd], None)
     }
 
     /// An index as a number.
@@ -321,13 +367,29 @@ impl Vectors for Builder<'_> {
         match f {
             Bits::And => self.vector(Op::And, &[x, y], None),
             Bits::Or => self.vector(Op::Or, &[x, y], None),
+            Bits::Xor => self.vector(Op::Xor, &[x, y], None),
+            Bits::Add => self.vector(Op::IntegerAdd, &[x, y], None),
             Bits::Sub => self.vector(Op::IntegerSub, &[x, y], None),
             Bits::Left(n) => self.vector(Op::Left(n), &[x], None),
             Bits::Right(n) => self.vector(Op::RightSigned(n), &[x], None),
+            Bits::RightZeros(n) => self.vector(Op::Right(n), &[x], None),
         }
     }
 
     fn number(&mut self, x: Value) -> Value {
         self.vector(Op::Number, &[x], None)
+    }
+
+    /// The machine multiplies every second lane: these and the others, one place lower, in turn.
+    fn products(&mut self, x: Value, factor: u32) -> [Value; 2] {
+        let factor = self.constant(factor);
+        let others = self.vector(Op::Permute(0xf5), &[x], None);
+        let [even, odd] = [x, others].map(|x| self.vector(Op::RowTimes, &[x, factor], None));
+        let raised = self.vector(Op::Permute(0xa0), &[odd], None);
+        let lowered = self.vector(Op::Permute(0xf5), &[even], None);
+        [
+            self.alternating(even, raised),
+            self.alternating(lowered, odd),
+        ]
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::nest::loops::{BufId, Kernel, RegId, Space, Var};
 
 /// What kernels call by these names is not theirs: a buffer of such a name would hide it.
-const TAKEN: [&str; 36] = [
+const TAKEN: [&str; 37] = [
     "step",
     "losses",
     "correct",
@@ -19,6 +19,7 @@ const TAKEN: [&str; 36] = [
     "inverse_sqrt",
     "greater",
     "smaller",
+    "random_number",
     "account",
     "advance",
     "int",

@@ -94,6 +94,7 @@ impl Used {
             Expr::Split(_, x, y) => [x, y].iter().for_each(|x| self.value(k, **x)),
             Expr::Transposed(xs, _) => xs.iter().for_each(|x| self.value(k, *x)),
             Expr::Number(at) | Expr::Lane(at) => self.at([at]),
+            Expr::Random(draw) => self.at([&draw.element.at, &draw.image.at]),
             Expr::Const(_) | Expr::Uniform(_) => {}
         }
     }

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::Printer;
-use crate::ir::DType;
-use crate::nest::loops::{At, BufId, Expr, Read, RegId, Uniform, ValueId, Var};
-use crate::nest::{Binary, Unary, Written};
+use crate::ir::{DType, Scalar};
+use crate::nest::loops::{At, BufId, Draw, Expr, Read, RegId, Uniform, ValueId, Var};
+use crate::nest::{Binary, Unary, Written, random};
 
 impl Printer<'_> {
     pub(super) fn conditions(&self, conditions: &[At]) -> String {
@@ -77,14 +77,18 @@ impl Printer<'_> {
             .map_or(text.clone(), str::to_string)
     }
 
+    /// A number of the step.
+    fn scalar(&self, scalar: Scalar) -> String {
+        format!("step->{}.{}", self.scalars, scalar.word())
+    }
+
     fn value(&self, v: ValueId) -> String {
         match &self.k.exprs[v.0 as usize] {
             Expr::Const(bits) => number(f32::from_bits(*bits)),
             Expr::Uniform(Uniform::Valid) => "(float)valid".into(),
-            Expr::Uniform(Uniform::Scalar(scalar)) => {
-                format!("step->{}.{}", self.scalars, scalar.word())
-            }
+            Expr::Uniform(Uniform::Scalar(scalar)) => self.scalar(*scalar),
             Expr::Number(a) | Expr::Lane(a) => format!("(float)({})", self.at(a)),
+            Expr::Random(draw) => self.random(draw),
             Expr::Reg(r, index) => self.reg(*r, index),
             Expr::Load(b, at, how) => self.load(*b, at, how),
             Expr::Unary(f, x) => match unary(*f) {
@@ -117,6 +121,14 @@ impl Printer<'_> {
                 panic!("a thread has one lane")
             }
         }
+    }
+
+    fn random(&self, draw: &Draw) -> String {
+        let word = |scalar| format!("__float_as_uint({})", self.scalar(scalar));
+        let [step, low, high] = [Scalar::Step, Scalar::SeedLow, Scalar::SeedHigh].map(word);
+        let [element, image] = [&draw.element, &draw.image].map(|x| self.at(&x.at));
+        let stream = random::stream_word(draw.stream);
+        format!("random_number({element}, {image}, {step}, {stream}, {low}, {high})")
     }
 
     fn load(&self, b: BufId, at: &At, how: &Read) -> String {

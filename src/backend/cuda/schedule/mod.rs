@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use crate::backend::pieces;
 use crate::ir::Leading;
 use crate::nest::loops::{
-    At, BufId, Dim, Expr as V, Kernel, Kind, Quotient, Read, RegId, Stmt, Uniform, ValueId, Var,
-    Write,
+    At, BufId, Dim, Draw, Expr as V, Kernel, Kind, Lanes, Quotient, Read, RegId, Stmt, Uniform,
+    ValueId, Var, Write,
 };
 use crate::nest::{
     Access, Affine, AxisId, Binary, Expr, ExprId, Extent, Index, Nest, Stage, TensorId,
@@ -295,6 +295,15 @@ impl<'a> Builder<'a> {
             Expr::Scalar(x) => V::Uniform(Uniform::Scalar(*x)),
             Expr::Axis(a) => V::Number(a.substitute(|v| p.axes[&v].clone())),
             Expr::Acc(k) => return p.acc[*k as usize],
+            Expr::Random { stream, element } => {
+                let images = self.n.images(p.stage);
+                let images = images.expect("a random number is one of an image");
+                V::Random(Draw {
+                    stream: *stream,
+                    element: Lanes::alike(element.substitute(|v| p.axes[&v].clone())),
+                    image: Lanes::alike(p.axes[&images].clone()),
+                })
+            }
             Expr::Load(a) => self.load(p, a),
             Expr::Unary(f, x) => V::Unary(*f, self.value(p, *x)),
             Expr::Binary(f, a, b) => {

@@ -123,7 +123,7 @@ fn factor(s: &Stage, expr: ExprId) -> Option<Factor<'_>> {
             Expr::Unary(_, x) => open.push(*x),
             Expr::Binary(_, x, y) => open.extend([*x, *y]),
             Expr::Const(_) | Expr::Scalar(_) => {}
-            Expr::Axis(_) | Expr::Acc(_) | Expr::Select(..) => return None,
+            Expr::Axis(_) | Expr::Acc(_) | Expr::Random { .. } | Expr::Select(..) => return None,
         }
     }
     let [access] = loads[..] else { return None };

@@ -391,6 +391,37 @@ impl Parser {
         self.push(Expr::Load(buf, sum.at, how))
     }
 
+    /// `3: 12*c+lane, 0)`
+    fn draw(&mut self) -> Result<ValueId> {
+        let Ok(stream) = u32::try_from(self.tokens.integer()?) else {
+            return self.tokens.wrong("a stream is a number below 2^32");
+        };
+        self.tokens.expect(":")?;
+        let element = self.lanes()?;
+        self.tokens.expect(",")?;
+        let image = self.lanes()?;
+        self.tokens.expect(")")?;
+        self.push(Expr::Random(Draw {
+            stream,
+            element,
+            image,
+        }))
+    }
+
+    /// An integer that may differ from lane to lane.
+    fn lanes(&mut self) -> Result<Lanes> {
+        let sum = self.sum()?;
+        if sum.entry.is_some() {
+            return self
+                .tokens
+                .wrong("which number is drawn is no matter of memory");
+        }
+        Ok(Lanes {
+            at: sum.at,
+            step: sum.lane.unwrap_or(0),
+        })
+    }
+
     /// A function's arguments and the closing parenthesis.
     fn call(&mut self, name: &str) -> Result<ValueId> {
         if name == "number" {
@@ -403,6 +434,9 @@ impl Parser {
                     .tokens
                     .wrong("a number is an index, or an index and the lane"),
             };
+        }
+        if name == "random" {
+            return self.draw();
         }
         let first = match name {
             "split" => {

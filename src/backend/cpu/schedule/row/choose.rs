@@ -208,6 +208,10 @@ impl Scheduler<'_> {
                 && read.iter().all(|e| match e {
                     Expr::Load(a) => on(a),
                     Expr::Axis(a) => !used(&a.substitute(|x| place.axes[&x].clone())),
+                    Expr::Random { element, .. } => {
+                        let at = element.substitute(|x| place.axes[&x].clone());
+                        at.coefficient(outer) == n * at.coefficient(inner)
+                    }
                     _ => true,
                 })
         });

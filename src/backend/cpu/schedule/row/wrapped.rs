@@ -60,7 +60,7 @@ impl Scheduler<'_> {
         let runs_on = |a: &Access| apart(a, rows) == columns.1 * apart(a, columns);
         let finished = used(s, &s.finish).into_iter().all(|e| match e {
             Expr::Load(a) => runs_on(a) && apart(a, columns) <= 1,
-            Expr::Axis(_) => false,
+            Expr::Axis(_) | Expr::Random { .. } => false,
             _ => true,
         });
         let on = finished && runs_on(out) && apart(out, columns) == 1;

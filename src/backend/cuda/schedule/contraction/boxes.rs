@@ -255,7 +255,7 @@ impl Builder<'_> {
             }
             Expr::Const(bits) => V::Const(*bits),
             Expr::Scalar(s) => V::Uniform(Uniform::Scalar(*s)),
-            Expr::Axis(_) | Expr::Acc(_) | Expr::Select(..) => {
+            Expr::Axis(_) | Expr::Acc(_) | Expr::Random { .. } | Expr::Select(..) => {
                 unreachable!("a factor has none of these")
             }
         };
