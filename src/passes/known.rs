@@ -320,8 +320,8 @@ mod tests {
         assert_eq!(help("Conv"), "did you mean `Conv2d`?");
         assert_eq!(help("LeakyReLu6"), "did you mean `LeakyReLU`?");
         assert_eq!(
-            help("GroupNorms"),
-            "did you mean `GroupNorm`? It is not supported yet"
+            help("Bilinears"),
+            "did you mean `Bilinear`? It is not supported yet"
         );
         for meant in ["AvgPool", "MaxPool"] {
             assert_eq!(help(meant), format!("did you mean `{meant}2d`?"));
