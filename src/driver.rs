@@ -21,7 +21,7 @@ use crate::ops::{Graph, Graphs};
 use crate::passes::build::{self, Built};
 use crate::passes::config::{self, Config};
 use crate::passes::fuse::{self, Group};
-use crate::passes::{cse, dce, fold, grad, optimize};
+use crate::passes::{clip, cse, dce, fold, grad, optimize};
 use crate::syntax;
 use crate::syntax::ast::{File, Item};
 
@@ -62,6 +62,14 @@ pub fn read(source: Source, overrides: &[String]) -> Result<Model, Box<Failure>>
     }
     for text in overrides {
         replace(&mut config, text)?;
+    }
+    if let (Some(message), Some(text)) = (config.conflict(), overrides.last()) {
+        let source = Source {
+            name: "--set".into(),
+            text: text.clone(),
+        };
+        let d = Diagnostic::error("E0302", message).at(Span::new(0, text.len()), "");
+        return Err(fail(source, vec![d]));
     }
     Ok(Model {
         source,
@@ -190,10 +198,13 @@ impl Model {
         if !self.trained {
             return graphs;
         }
-        let gradients = grad::run(&mut graphs.step, self.config.loss.reduction());
-        verified(&graphs.step, "grad");
-        optimize::run(&mut graphs.step, &gradients, self.config.optimizer.value());
-        verified(&graphs.step, "optimize");
+        let step = &mut graphs.step;
+        let gradients = grad::run(step, self.config.loss.reduction());
+        verified(step, "grad");
+        let gradients = clip::run(step, gradients, self.config.clip);
+        verified(step, "clip");
+        optimize::run(step, &gradients, &self.config.updates());
+        verified(step, "optimize");
         graphs
     }
 }

@@ -108,6 +108,29 @@ fn layer() -> impl Strategy<Value = String> {
     ]
 }
 
+/// The optimizer, and how gradients are clipped.
+fn update() -> impl Strategy<Value = String> {
+    let optimizers = vec![
+        "SGD(lr=0.1)",
+        "SGD(lr=0.1)",
+        "SGD(lr=0.1, momentum=0.9, weight_decay=0.1)",
+        "SGD(lr=0.1, momentum=0.9, nesterov=true)",
+        "Adam(weight_decay=0.1)",
+        "AdamW(decay_biases=false)",
+        "RMSprop(momentum=0.9)",
+        "Adagrad",
+    ];
+    let clips = vec![
+        "",
+        "",
+        "clip_grad_norm = 0.5",
+        "clip_grad_value = 0.05",
+        "clip_grad_norm = 0.5\n    clip_grad_value = 0.05",
+    ];
+    let [optimizers, clips] = [optimizers, clips].map(prop::sample::select);
+    (optimizers, clips).prop_map(|(optimizer, clip)| format!("optimizer = {optimizer}\n    {clip}"))
+}
+
 /// The text of a model and of how it is trained. Not every one fits its input.
 fn text() -> impl Strategy<Value = String> {
     let input = (1u32..=3, 1u32..=20, 1u32..=20);
@@ -126,15 +149,15 @@ fn text() -> impl Strategy<Value = String> {
     ];
     let loss = prop::sample::select(losses);
     let layers = prop::collection::vec(layer(), 0..4);
-    let drawn = (input, layers, dense, 2u32..=11, loss);
-    drawn.prop_map(|((c, h, w), layers, dense, classes, loss)| {
+    let drawn = (input, layers, dense, 2u32..=11, loss, update());
+    drawn.prop_map(|((c, h, w), layers, dense, classes, loss, update)| {
         let flat = ["Flatten".to_string()];
         let last = [format!("Linear({classes})")];
         let lines = layers.iter().chain(&flat).chain(&dense).chain(&last);
         let lines: String = lines.map(|l| format!("    {l}\n")).collect();
         format!(
             "model Random {{\n    input({c}, {h}, {w})\n{lines}}}\n\ntrain {{\n    \
-             data = npz(\"data.npz\")\n    loss = {loss}\n    optimizer = SGD(lr=0.1)\n    \
+             data = npz(\"data.npz\")\n    loss = {loss}\n    {update}\n    \
              batch_size = 2\n    epochs = 1\n}}\n"
         )
     })

@@ -136,6 +136,11 @@ fn norms() {
 }
 
 #[test]
-fn losses_batches_and_updates() {
-    run(cases::losses_batches_and_updates());
+fn losses_and_batches() {
+    run(cases::losses_and_batches());
+}
+
+#[test]
+fn updates() {
+    run(cases::updates());
 }

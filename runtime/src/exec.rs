@@ -4,7 +4,7 @@
 //! goes through all calls of the phase on one thread, in that thread's arena. The blocks fall into at most
 //! [`MOST_SHARDS`] contiguous shards, by the number of blocks alone; a shard adds the sums of its blocks,
 //! in their order, into memory of its own. Then these shards are added by a fixed tree into the first,
-//! and [`Phase::Once`] runs calls once, after everything before. So the results do not depend on the number of
+//! and [`Phase::Once`] runs calls once, after everything before and beside each other. So the results do not depend on the number of
 //! threads. What a block leaves for a later phase lies in memory of that block. This module does not know operators or
 //! graphs: a program is function pointers and places.
 
@@ -26,6 +26,9 @@ pub const MOST_SHARDS: usize = 8;
 pub const MOST_SHARD_BYTES: usize = 64 << 20;
 /// Floats that are reduced over all shards by one thread before it takes the next.
 const REDUCED_AT_ONCE: usize = 2048;
+
+/// Calls that run once stay on one thread where they move fewer bytes: others would be late.
+const BYTES_ALONE: f64 = (1 << 20) as f64;
 
 /// A compiled kernel: pointers to its buffers, the run-time numbers, and the number of its tile.
 pub type Entry = unsafe extern "C" fn(*const *mut u8, *const Uniforms, i64);
@@ -69,7 +72,7 @@ impl Uniforms {
 }
 
 /// Where a buffer of a call lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// The examples of the data set.
     Inputs,
@@ -117,6 +120,7 @@ pub enum Phase {
         /// Where in a shard the sums lie that these calls make, in bytes: those of a phase are neighbours.
         sums: Range<usize>,
     },
+    /// Once, none of them waiting for another.
     Once(Vec<Call>),
 }
 
@@ -246,7 +250,8 @@ struct Frame {
 }
 
 // SAFETY: blocks that run at the same time have their own arena, shard and slices of the batch's arrays and of what
-// blocks keep; data, parameters, and the sums and values that earlier phases left are only read while blocks run.
+// blocks keep; data, parameters, and the sums and values that earlier phases left are only read while blocks run. Calls
+// that run once at the same time do not write what another of them touches.
 unsafe impl Send for Frame {}
 // SAFETY: as above.
 unsafe impl Sync for Frame {}
@@ -378,11 +383,7 @@ impl Machine {
                     };
                     self.blocks(&batch, frame, &uniforms);
                 }
-                Phase::Once(calls) => {
-                    for c in calls {
-                        frame.call(c, &uniforms(0));
-                    }
-                }
+                Phase::Once(calls) => once(calls, frame, &uniforms(0), indices.len()),
             }
         }
     }
@@ -475,6 +476,18 @@ impl Machine {
         };
         while self.shards.len() < wanted {
             self.shards.push(Region::zeroed(shard_bytes));
+        }
+    }
+}
+
+/// Runs calls that do not wait for each other, on all threads where that is worth it, behind a batch of so many images.
+fn once(calls: &[Call], frame: Frame, uniforms: &Uniforms, images: usize) {
+    let bytes = calls.iter().map(|c| c.bytes).sum::<f64>() * images as f64;
+    match bytes < BYTES_ALONE {
+        true => calls.iter().for_each(|c| frame.call(c, uniforms)),
+        false => {
+            let calls = calls.par_iter();
+            calls.for_each(|c| frame.call(c, uniforms));
         }
     }
 }

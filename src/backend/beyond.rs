@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ir::Value;
 use crate::nest::{
-    Binary, Combine, Expr, ExprId, Extent, Nest, Stage, TensorId, TensorRole, Unary,
+    Access, Binary, Combine, Expr, ExprId, Extent, Nest, Stage, TensorId, TensorRole,
 };
 use crate::passes::fuse::Group;
 
@@ -157,22 +157,24 @@ impl<'a> Zeros<'a> {
 
     /// Whether an expression is 0; `sum` says whether what the stage combined is.
     fn is_zero(&self, stage: &Stage, e: ExprId, sum: bool) -> bool {
-        let zero = |e: ExprId| self.is_zero(stage, e, sum);
-        match &stage.exprs[e.0 as usize] {
-            Expr::Const(bits) => f32::from_bits(*bits) == 0.0,
-            Expr::Scalar(_) | Expr::Axis(_) | Expr::Random { .. } => false,
-            Expr::Load(access) => self.tensors[access.tensor.0 as usize],
-            Expr::Acc(_) => sum,
-            Expr::Unary(f, x) => keeps_zero(*f) && zero(*x),
-            Expr::Binary(Binary::Mul, a, b) => zero(*a) || zero(*b),
-            Expr::Binary(Binary::Div, a, _) => zero(*a),
-            Expr::Binary(_, a, b) => zero(*a) && zero(*b),
-            Expr::Select(_, [_, _, yes, no]) => zero(*yes) && zero(*no),
-        }
+        let load = |access: &Access| self.tensors[access.tensor.0 as usize];
+        vanishes(stage, e, sum, &load)
     }
 }
 
-/// Whether a function of 0 is 0.
-fn keeps_zero(f: Unary) -> bool {
-    f.of(0.0) == 0.0
+/// Whether an expression is 0 where the elements are for which `load` holds, and what was combined if `sum` says so. No
+/// element is infinite.
+pub fn vanishes(stage: &Stage, e: ExprId, sum: bool, load: &dyn Fn(&Access) -> bool) -> bool {
+    let zero = |e: ExprId| vanishes(stage, e, sum, load);
+    match &stage.exprs[e.0 as usize] {
+        Expr::Const(bits) => f32::from_bits(*bits) == 0.0,
+        Expr::Scalar(_) | Expr::Axis(_) | Expr::Random { .. } => false,
+        Expr::Load(access) => load(access),
+        Expr::Acc(_) => sum,
+        Expr::Unary(f, x) => f.of(0.0) == 0.0 && zero(*x),
+        Expr::Binary(Binary::Mul, a, b) => zero(*a) || zero(*b),
+        Expr::Binary(Binary::Div, a, _) => zero(*a),
+        Expr::Binary(_, a, b) => zero(*a) && zero(*b),
+        Expr::Select(_, [_, _, yes, no]) => zero(*yes) && zero(*no),
+    }
 }

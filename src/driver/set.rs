@@ -58,6 +58,7 @@ pub fn option(name: &str, value: Option<&str>) -> Option<Meant> {
     }
     let meant = meant::named(name, &config)?;
     let example = || Meant::Set(written(&meant.written(None)));
+    let value = value.map(|value| meant.named(value).unwrap_or(value));
     Some(match value.map(|value| meant.written(Some(value))) {
         None => example(),
         Some(entry) => match tried(&entry) {
@@ -109,8 +110,8 @@ mod tests {
                 "{text}"
             );
         }
-        let said = help("train.weight_decay=1", &config);
-        assert_eq!(said, "SGD does not support `weight_decay` yet");
+        let said = help("train.maximize=1", &config);
+        assert_eq!(said, "SGD does not support `maximize` yet");
         // A shell reads parentheses.
         let quoted = "did you mean --set 'train.optimizer=SGD(lr=0.5)'?";
         assert_eq!(help("optimiser", &config), quoted);
@@ -137,24 +138,25 @@ mod tests {
             (
                 "--optimizer",
                 Some("adam"),
-                missing("Adam is not supported yet"),
+                set("--set train.optimizer=Adam"),
             ),
-            ("--optimizer", Some("SGD"), set("--set train.optimizer=SGD")),
             (
                 "--optimizer",
-                Some("sgd"),
-                set("--set 'train.optimizer=SGD(lr=0.5)'"),
+                Some("adadelta"),
+                missing("Adadelta is not supported yet"),
             ),
+            ("--optimizer", Some("SGD"), set("--set train.optimizer=SGD")),
+            ("--optimizer", Some("sgd"), set("--set train.optimizer=SGD")),
             ("--optim", None, set("--set 'train.optimizer=SGD(lr=0.5)'")),
             (
                 "--momentum",
                 Some("0.9"),
-                missing("SGD does not support `momentum` yet"),
+                set("--set train.optimizer.momentum=0.9"),
             ),
             (
                 "--weight-decay",
                 None,
-                missing("SGD does not support `weight_decay` yet"),
+                set("--set train.optimizer.weight_decay=0"),
             ),
             ("--init", Some("zeros"), set("--set train.init=zeros")),
             (

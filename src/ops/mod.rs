@@ -12,6 +12,7 @@ mod args;
 mod batch;
 mod batch_norm;
 mod bias;
+mod clip;
 mod conv;
 mod dropout;
 mod eval;
@@ -25,6 +26,7 @@ mod optim;
 mod pool;
 mod registry;
 mod reshape;
+mod schedule;
 mod softmax;
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ pub use batch_norm::{
     RunningAverage, Unbiased,
 };
 pub use bias::{BiasGrad, ChannelSum};
+pub use clip::{Clamp, ClipFactor, Scale, SquareSum};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use dropout::{Drop, Dropout, Dropout2d};
 pub use eval::evaluate;
@@ -61,11 +64,12 @@ pub use loss::{
     HuberLoss, L1Grad, L1Loss, Loss, LossState, MseGrad, MseLoss, NllGrad, NllLoss, Reduction,
     SmoothL1Grad, SmoothL1Loss, Targets, Weights,
 };
-pub use optim::{Optimizer, OptimizerState, Sgd};
+pub use optim::{Adagrad, Adam, AdamW, Moment, Optimizer, OptimizerState, RmsProp, Sgd};
 pub use pool::{AvgPool2d, AvgPool2dGrad, MaxPool2d, MaxPool2dGrad};
 pub use registry::Registry;
 pub(crate) use registry::registry;
 pub use reshape::{Flatten, Reshape};
+pub use schedule::{AnySchedule, Progress, Schedule, Schedules};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::{Padding, Window};
 
@@ -360,10 +364,11 @@ operators! {
         Hardsigmoid / HardsigmoidGrad;
     composed: BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm, Dropout, Dropout2d;
     losses: CrossEntropyLoss, NllLoss, BceWithLogitsLoss, MseLoss, L1Loss, SmoothL1Loss, HuberLoss;
-    optimizers: Sgd;
+    optimizers: Sgd, Adam, AdamW, RmsProp, Adagrad;
     derived: Conv2dGradInput, Conv2dGradWeight, LinearGradInput, LinearGradWeight, BiasGrad,
         MaxPool2dGrad, AvgPool2dGrad, SoftmaxGrad, LogSoftmaxGrad, Reshape, Add, Concat, ConcatGrad,
         CrossEntropyGrad, NllGrad, BceWithLogitsGrad, MseGrad, L1Grad, SmoothL1Grad, HuberGrad, Correct, Gather, Fill,
+        Clamp, SquareSum, ClipFactor, Scale,
         ChannelSum, ChannelMean, CenteredSquares, CenteredProducts, InverseDeviation, Unbiased, Count,
         RunningAverage, BatchNorm, BatchNormGrad, ChannelProduct, Projection,
         GroupMean, GroupVariance, Normalised, NormalisedGrad, MeanGrad, AlongGrad, NormalisedGradWeight,

@@ -13,9 +13,18 @@ mod missing;
 use super::known::Kind;
 use crate::data::AnyData;
 use crate::diag::{Diagnostic, Span};
-use crate::ops::{AnyInitialiser, AnyLoss, AnyOptimizer};
+use crate::ops::{AnyInitialiser, AnyLoss, AnyOptimizer, AnySchedule, Real, Schedules};
 use crate::syntax::ast::{Entry, Value, ValueKind};
 pub use chosen::Chosen;
+
+/// How gradients are kept small, where they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Clip {
+    /// The most that the norm of all gradients together may be.
+    pub norm: Option<Real>,
+    /// The most that an element may be, below zero as above.
+    pub value: Option<Real>,
+}
 
 /// The entries of `train`, with defaults where they are missing.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +32,9 @@ pub struct Config {
     pub data: Option<Chosen<AnyData>>,
     pub loss: Chosen<AnyLoss>,
     pub optimizer: Chosen<AnyOptimizer>,
+    /// How the learning rate changes: one after the other.
+    pub schedule: Vec<Chosen<AnySchedule>>,
+    pub clip: Clip,
     /// How parameters start.
     pub initial: Chosen<AnyInitialiser>,
     pub batch_size: u32,
@@ -40,6 +52,8 @@ impl Default for Config {
             data: None,
             loss: Chosen::bare("CrossEntropyLoss"),
             optimizer: Chosen::bare("SGD"),
+            schedule: vec![],
+            clip: Clip::default(),
             initial: Chosen::bare("torch_default"),
             batch_size: 64,
             epochs: 10,
@@ -69,6 +83,10 @@ pub fn read(entries: &[Entry]) -> (Config, Vec<Diagnostic>) {
             diags.push(*d);
         }
     }
+    let schedule = entries.iter().find(|e| e.name.name == "schedule");
+    if let (Some(entry), Some(message)) = (schedule, config.conflict()) {
+        diags.push(Diagnostic::error("E0302", message).at(entry.value.span, ""));
+    }
     (config, diags)
 }
 
@@ -94,6 +112,34 @@ impl Config {
         Err(Box::new(d.at(span, "unknown").help(meant::help(key))))
     }
 
+    /// What updates the parameters: the optimizer, with a momentum that changes where a schedule changes it.
+    pub fn updates(&self) -> AnyOptimizer {
+        let optimizer = self.optimizer.value();
+        let cycled = self.cycles_momentum().then(|| optimizer.cycled());
+        cycled.flatten().unwrap_or_else(|| optimizer.clone())
+    }
+
+    /// The schedules of the learning rate.
+    pub fn schedules(&self) -> Schedules {
+        let list = self.schedule.iter().map(|s| s.value().clone()).collect();
+        Schedules::new(list).expect("what was set fits together")
+    }
+
+    /// What does not fit together of what is set: a sentence.
+    pub fn conflict(&self) -> Option<String> {
+        let optimizer = self.optimizer.signature().name;
+        let fits = !self.cycles_momentum() || self.optimizer.cycled().is_some();
+        (!fits).then(|| {
+            format!(
+                "{optimizer} has no momentum for the schedule to change: say cycle_momentum=false"
+            )
+        })
+    }
+
+    fn cycles_momentum(&self) -> bool {
+        self.schedule.iter().any(|s| s.cycles_momentum())
+    }
+
     /// The step size of the optimizer, before any schedule changes it.
     pub fn learning_rate(&self) -> f32 {
         self.optimizer.learning_rate().single()
@@ -117,6 +163,34 @@ fn whole(v: &Value, key: &str, least: i64, most: i64) -> Set<i64> {
         ValueKind::Int(i) => Err(range(v, format!("{key} must be {most} or less, not {i}"))),
         _ => Err(kind(v, format!("{key} must be a whole number"))),
     }
+}
+
+fn positive(v: &Value, key: &str) -> Set<Real> {
+    let x = match v.kind {
+        ValueKind::Int(i) => i as f64,
+        ValueKind::Float(x) => x,
+        _ => return Err(kind(v, format!("{key} must be a number"))),
+    };
+    match x > 0.0 && (x as f32).is_finite() {
+        true => Ok(x.into()),
+        false => Err(range(v, format!("{key} must be above 0, not {x}"))),
+    }
+}
+
+/// A schedule, or a list of such as follow each other.
+fn schedule(v: &Value) -> Set<Vec<Chosen<AnySchedule>>> {
+    let items = match &v.kind {
+        ValueKind::List(items) => &items[..],
+        _ => std::slice::from_ref(v),
+    };
+    let list = items.iter().map(|item| Chosen::read(item, Kind::Schedule));
+    let list = list.collect::<Set<Vec<Chosen<AnySchedule>>>>()?;
+    let values = list.iter().map(|s| s.value().clone()).collect();
+    Schedules::new(values).map_err(|(at, why)| {
+        let message = format!("{} {why}", list[at].signature().name);
+        kind(&items[at], message)
+    })?;
+    Ok(list)
 }
 
 fn flag(v: &Value, key: &str) -> Set<bool> {

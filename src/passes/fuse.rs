@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ir::{NodeId, NodeKind, Source, Value};
+use crate::ir::{Leading, NodeId, NodeKind, Source, Value};
 use crate::nest::{self, Expr, Nest, TensorRole};
 use crate::ops::{Graph, Op};
 
@@ -105,11 +105,13 @@ fn try_join(
     groups: &mut [Group],
     home: &BTreeMap<Value, usize>,
 ) -> Option<usize> {
-    // What is summed over blocks is complete only after all of them.
-    if !g.node(id).types.iter().all(|t| t.is_batch()) {
+    let at = *consumer.inputs.iter().filter_map(|v| home.get(v)).max()?;
+    // What is summed over blocks is complete only after all of them; what is computed once is complete where it is.
+    let of_images = g.node(id).types.iter().all(|t| t.is_batch());
+    let joins = of_images || (once(g, consumer) && once(g, &groups[at]));
+    if !joins {
         return None;
     }
-    let at = *consumer.inputs.iter().filter_map(|v| home.get(v)).max()?;
     let mut from_there = (0..)
         .zip(&consumer.inputs)
         .filter(|(_, v)| home.get(v) == Some(&at));
@@ -143,6 +145,13 @@ fn try_join(
     group.outputs.extend(&consumer.outputs);
     group.nodes.push(id);
     Some(at)
+}
+
+/// Whether a group has to do with parameters alone, element by element: the blocks of images are over before it runs.
+fn once(g: &Graph, group: &Group) -> bool {
+    let elements = |s: &nest::Stage| s.combine == nest::Combine::None;
+    let mut values = group.inputs.iter().chain(&group.outputs);
+    values.all(|&v| g.ty(v).leading == Leading::None) && group.nest.stages.iter().all(elements)
 }
 
 /// The operand number of `v`, new or known.

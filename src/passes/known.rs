@@ -12,6 +12,7 @@ pub enum Kind {
     Layer,
     Loss,
     Optimizer,
+    Schedule,
     Initialisation,
     Data,
 }
@@ -125,6 +126,7 @@ impl Kind {
             Self::Layer => "a layer",
             Self::Loss => "a loss",
             Self::Optimizer => "an optimizer",
+            Self::Schedule => "a schedule",
             Self::Initialisation => "an initialisation",
             Self::Data => "a data set",
         }
@@ -136,6 +138,7 @@ impl Kind {
             Self::Layer => LAYERS,
             Self::Loss => LOSSES,
             Self::Optimizer => OPTIMIZERS,
+            Self::Schedule => SCHEDULES,
             Self::Initialisation => INITIALISATIONS,
             Self::Data => DATA,
         }
@@ -160,6 +163,10 @@ const HINTS: &[(&str, &str)] = &[
     (
         "AdaptiveMaxPool2d",
         "over an image of 7×7, MaxPool2d(7) is AdaptiveMaxPool2d(1)",
+    ),
+    (
+        "SequentialLR",
+        "schedules that follow each other are a list: [LinearLR(…), CosineAnnealingLR(…)]",
     ),
 ];
 
@@ -188,19 +195,7 @@ pub(super) const ARGUMENTS: &[(&str, &[&str])] = &[
     ("MSELoss", &["size_average", "reduce"]),
     ("L1Loss", &["size_average", "reduce"]),
     ("SmoothL1Loss", &["size_average", "reduce"]),
-    (
-        "SGD",
-        &[
-            "momentum",
-            "dampening",
-            "weight_decay",
-            "nesterov",
-            "maximize",
-            "foreach",
-            "differentiable",
-            "fused",
-        ],
-    ),
+    ("SGD", &["maximize", "foreach", "differentiable", "fused"]),
 ];
 
 #[rustfmt::skip]
@@ -236,8 +231,13 @@ const LOSSES: &[&str] = &[
 
 #[rustfmt::skip]
 const OPTIMIZERS: &[&str] = &[
-    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam",
-    "RMSprop", "Rprop", "SparseAdam",
+    "ASGD", "Adadelta", "Adafactor", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "Rprop", "SparseAdam",
+];
+
+#[rustfmt::skip]
+const SCHEDULES: &[&str] = &[
+    "ChainedScheduler", "ConstantLR", "CosineAnnealingWarmRestarts", "CyclicLR", "LambdaLR", "MultiplicativeLR",
+    "PolynomialLR", "ReduceLROnPlateau", "SWALR", "SequentialLR",
 ];
 
 #[rustfmt::skip]
@@ -277,6 +277,7 @@ mod tests {
         for kind in [
             Kind::Loss,
             Kind::Optimizer,
+            Kind::Schedule,
             Kind::Initialisation,
             Kind::Data,
         ] {

@@ -4,6 +4,7 @@
 
 mod arguments;
 pub mod build;
+pub mod clip;
 pub mod config;
 pub mod cse;
 pub mod dce;

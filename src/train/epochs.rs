@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lenetc_runtime::exec::{Mode, StepResult};
 
 use super::executor::Executor;
-use super::numbers::{Numbers, still};
+use super::numbers::{Numbers, Start, still};
 use super::order::Orders;
 use super::shares::Shares;
 use super::{Doing, Epoch, Loaded, Metrics, RunError, Set, Summary, Watcher, accuracy};
@@ -101,6 +101,8 @@ pub(super) struct Loop<'a> {
     metrics: Option<&'a Metrics>,
     watcher: &'a mut (dyn Watcher + Send),
     summary: Summary,
+    /// Steps of earlier runs.
+    earlier: u64,
     orders: Orders,
     shares: Shares<'a>,
     /// The order of the next epoch, where it is made already.
@@ -143,12 +145,18 @@ impl<'a> Loop<'a> {
             metrics,
             watcher,
             summary: Summary::default(),
+            earlier: 0,
             orders: Orders::new(data, config),
             shares: Shares::of(&config.loss, &data.train),
             next: None,
             spent: Duration::ZERO,
             used: 0,
         }
+    }
+
+    /// The same behind so many steps of earlier runs.
+    pub fn after(self, earlier: u64) -> Self {
+        Self { earlier, ..self }
     }
 
     /// Trains for `steps` updates at most. The last epoch is not tested.
@@ -189,10 +197,17 @@ impl<'a> Loop<'a> {
         let order = self.next.take();
         let order = order.unwrap_or_else(|| self.orders.of(epoch));
         self.watcher.doing(Doing::Steps);
+        let start = Start {
+            epoch: epoch - 1,
+            step: self.summary.steps,
+            steps_an_epoch: all.div_ceil(self.config.batch_size as usize) as u64,
+            earlier: self.earlier,
+        };
+        let numbers = Numbers::new(self.config, start);
         self.shares.begin(&order);
-        let (numbers, shares) = (Numbers::first(self.config), &self.shares);
+        let shares = &self.shares;
         let batch = self.config.batch_size as usize;
-        let (seed, before) = (self.config.seed, self.summary.steps);
+        let (seed, before) = (self.config.seed, self.earlier + self.summary.steps);
         let row = |step, images| {
             let first = step * batch;
             let row = shares.row(numbers.row(step, images), first..first + images);

@@ -39,7 +39,7 @@ use initial::{mismatches, start};
 pub use data::{Loaded, Set, load, open, wanted};
 pub use failed::Failed;
 pub use metrics::Metrics;
-pub use numbers::Numbers;
+pub use numbers::{Numbers, Start};
 pub use open::{On, Prepared, Purpose, Refused, Setup};
 pub use rate::{Rate, whole_batches};
 pub use source::Source;
@@ -158,6 +158,8 @@ pub struct Session {
     pub states: Vec<StatePlace>,
     pub data: Loaded,
     pub config: Config,
+    /// Steps of training so far.
+    steps: u64,
     /// What tuning did, where it was asked for.
     pub tuned: Option<Tuned>,
 }
@@ -197,6 +199,7 @@ impl Session {
             states: plan.states.clone(),
             data,
             config,
+            steps: 0,
             tuned: None,
         };
         session.with_loss()
@@ -217,6 +220,7 @@ impl Session {
             states,
             data,
             config,
+            steps: 0,
             tuned: None,
         };
         session.with_loss()
@@ -344,14 +348,17 @@ impl Session {
     ) -> Result<Summary, Box<Failed>> {
         self.trainable()?;
         let metrics = o.metrics.as_ref();
+        let earlier = self.steps;
         let ended = self.execute(|executor, data, config| {
             let steps = o.steps.unwrap_or(u64::MAX);
-            Loop::new(executor, (data, config), stop, metrics, watcher).run(steps)
+            let runs = Loop::new(executor, (data, config), stop, metrics, watcher);
+            runs.after(earlier).run(steps)
         });
         if let Some(metrics) = metrics {
             metrics.flush();
         }
         let mut ended = ended?;
+        self.steps += ended.summary.steps;
         let saved = o.save.as_ref().map(|path| {
             watcher.doing(Doing::Save);
             self.save_weights(path)

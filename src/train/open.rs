@@ -115,7 +115,8 @@ impl Prepared {
     /// Fails where the model is wrong, names no data or names data that is not there or not as the model wants it; a model
     /// that is wrong is told of before data that is not there.
     pub fn new(mut model: Model, search: Search) -> Result<Self, Refused> {
-        let data = model.config.data.clone();
+        // Out of the model, which is built while the data is open.
+        let data = model.config.data.take();
         let source = data.as_ref().map(|data| open(data, search));
         if let Some(Ok(source)) = &source {
             model.bytes = source.opened.schema.bytes();
@@ -123,8 +124,13 @@ impl Prepared {
         let built = model.build(model.bytes)?;
         let source = source.ok_or_else(|| RunError::NoData(no_data(&model)))??;
         let wanted = wanted(&built.input, &built.output, &model.config.loss);
-        let data = load(source, &wanted)?;
-        Ok(Self { model, built, data })
+        let loaded = load(source, &wanted)?;
+        model.config.data = data;
+        Ok(Self {
+            model,
+            built,
+            data: loaded,
+        })
     }
 
     /// The graphs, with a step of training.

@@ -57,6 +57,17 @@ impl Case {
         for x in all.iter_mut().skip(positive).take(1).flatten() {
             *x = x.abs() + 0.25;
         }
+        // Sums and means of squares, and numbers of a step, are positive; what is centered has squares to spare.
+        match &self.op {
+            Op::Adam(_) | Op::AdamW(_) | Op::RmsProp(_) | Op::Adagrad(_) => {
+                let (squares, others) = all[2..].split_at_mut(1);
+                squares[0].iter_mut().for_each(|x| *x = x.abs() + 2.0);
+                let others = others.iter_mut().flatten();
+                others.for_each(|x| *x = x.abs() + 0.5);
+            }
+            Op::ClipFactor(_) => all.iter_mut().flatten().for_each(|x| *x = x.abs()),
+            _ => {}
+        }
         // Windows whose greatest elements are equal.
         if matches!(self.op, Op::MaxPool2d(_)) {
             all[0].iter_mut().for_each(|x| *x = (*x * 3.0).round());
@@ -387,7 +398,7 @@ pub fn softmaxes() -> Vec<Case> {
     cases.0
 }
 
-pub fn losses_batches_and_updates() -> Vec<Case> {
+pub fn losses_and_batches() -> Vec<Case> {
     let mut cases = Cases::default();
     let (x, t) = (TensorType::batch([3]), TensorType::batch([]));
     cases.add(
@@ -425,9 +436,86 @@ pub fn losses_batches_and_updates() -> Vec<Case> {
     };
     cases.add("gather", Gather { scale: true }, &[pixels, index]);
     cases.add("fill", Fill, &[TensorType::fixed([])]);
-    let w = TensorType::fixed([3, 7]);
-    let lr = 0.1.into();
-    cases.add("sgd", Sgd { lr }, &[w.clone(), w, TensorType::fixed([])]);
+    cases.0
+}
+
+/// An optimizer as a model names it.
+pub fn optimizer(name: &str, values: Vec<(&'static str, ArgValue)>) -> AnyOptimizer {
+    let read = AnyOptimizer::read(name, &Args { values });
+    let read = read.unwrap_or_else(|| panic!("there is no {name}"));
+    read.unwrap_or_else(|e| panic!("{name}: {}", e.message))
+}
+
+/// What an update of a parameter reads.
+pub fn operands(optimizer: &AnyOptimizer, parameter: &TensorType) -> Vec<TensorType> {
+    let states = optimizer.states(parameter).len();
+    let mut all = vec![parameter.clone(); 2 + states];
+    all.extend(vec![TensorType::fixed([]); optimizer.scalars().len()]);
+    all
+}
+
+/// Optimizers with their options, over parameters of one axis too, and what clips gradients.
+pub fn updates() -> Vec<Case> {
+    let float = |name, x| (name, ArgValue::Float(x));
+    let flag = |name| (name, ArgValue::Bool(true));
+    let all = [
+        ("SGD", vec![]),
+        ("SGD", vec![float("weight_decay", 0.3)]),
+        ("SGD", vec![float("momentum", 0.9)]),
+        (
+            "SGD",
+            vec![
+                float("momentum", 0.9),
+                flag("nesterov"),
+                float("weight_decay", 0.3),
+            ],
+        ),
+        ("SGD", vec![float("momentum", 0.9), float("dampening", 0.5)]),
+        ("Adam", vec![]),
+        ("Adam", vec![float("weight_decay", 0.3), flag("amsgrad")]),
+        ("AdamW", vec![]),
+        (
+            "AdamW",
+            vec![
+                ("decay_biases", ArgValue::Bool(false)),
+                float("weight_decay", 0.3),
+            ],
+        ),
+        ("RMSprop", vec![float("weight_decay", 0.3)]),
+        ("RMSprop", vec![float("momentum", 0.9)]),
+        ("RMSprop", vec![flag("centered")]),
+        ("RMSprop", vec![flag("centered"), float("momentum", 0.9)]),
+        ("Adagrad", vec![float("weight_decay", 0.3)]),
+    ];
+    let mut cases = Cases::default();
+    let shapes = [&[3, 7][..], &[37], &[2, 3, 1, 5]].map(TensorType::fixed);
+    for (name, values) in all {
+        let optimizer = optimizer(name, values);
+        for shape in &shapes {
+            cases.add(name, optimizer.clone(), &operands(&optimizer, shape));
+        }
+    }
+    let number = TensorType::fixed([]);
+    for shape in shapes {
+        let most = 0.4.into();
+        cases.add("clip", Clamp { most }, std::slice::from_ref(&shape));
+        cases.add("clip", Scale, &[shape, number.clone()]);
+    }
+    for dims in [
+        &[1][..],
+        &[5],
+        &[64],
+        &[100],
+        &[33, 5],
+        &[40, 3, 5, 5],
+        &[9001],
+    ] {
+        cases.add("norm", SquareSum, &[TensorType::fixed(dims)]);
+    }
+    for count in [1, 2, 70] {
+        let most = 0.7.into();
+        cases.add("norm", ClipFactor { most }, &vec![number.clone(); count]);
+    }
     cases.0
 }
 
@@ -617,8 +705,12 @@ macro_rules! every_family {
             $run(cases::softmaxes());
         }
         #[test]
-        fn losses_batches_and_updates() {
-            $run(cases::losses_batches_and_updates());
+        fn losses_and_batches() {
+            $run(cases::losses_and_batches());
+        }
+        #[test]
+        fn updates() {
+            $run(cases::updates());
         }
     };
 }

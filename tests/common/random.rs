@@ -324,10 +324,11 @@ fn loss() -> impl Strategy<Value = Case> {
             3 => named(MseLoss { mean }, &[image.clone(), image]),
             4 => named(MseGrad { mean }, &[image.clone(), image, t]),
             5 => named(Fill, &[TensorType::fixed([])]),
-            _ => named(
-                Sgd { lr: 0.1.into() },
-                &[w.clone(), w, TensorType::fixed([])],
-            ),
+            _ => {
+                let optimizer = cases::optimizer("Adam", vec![]);
+                let operands = cases::operands(&optimizer, &w);
+                named(optimizer, &operands)
+            }
         }
     })
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use lenetc::backend::cpu::Plan;
 use lenetc::driver::{self, Model};
-use lenetc::ir::{NodeKind, Role, Scalars, Source, StateId, StateKind, Value};
+use lenetc::ir::{NodeKind, Role, Scalar, Scalars, Source, StateId, StateKind, Value};
 use lenetc::nest::interp::{self, Env};
 use lenetc::ops::{Graph, Graphs, Op, evaluate};
 use lenetc::passes::build::Built;
@@ -148,7 +148,6 @@ impl Feed {
         let outputs = per(&built.output);
         let images = noise(1000, EXAMPLES * per(&built.input), 1.0);
         let byte = |x: &f32| (x * 127.0 + 128.0).round() as u8;
-        let states = (0..).zip(built.graphs.step.states());
         Self {
             bytes: bytes.then(|| images.iter().map(byte).collect()),
             images,
@@ -157,17 +156,22 @@ impl Feed {
             indices: (0..batch as u32)
                 .map(|i| (i * 7 + 3) % EXAMPLES as u32)
                 .collect(),
-            states: states
-                .map(|(k, state)| {
-                    let mut values = noise(k, per(&state.ty.dims), 0.3);
-                    // A running variance is above 0.
-                    if state.kind == StateKind::Buffer {
-                        values.iter_mut().for_each(|x| *x = x.abs() + 0.1);
-                    }
-                    values
-                })
-                .collect(),
+            states: vec![],
         }
+    }
+
+    /// Draws the states of a step. What an optimizer keeps may be a sum of squares, and a
+    /// running variance is above 0.
+    fn draw(&mut self, step: &Graph) {
+        let states = (0..).zip(step.states());
+        let drawn = states.map(|(k, state)| {
+            let values = noise(k, state.ty.elements() as usize, 0.3).into_iter();
+            match state.kind {
+                StateKind::Optimizer | StateKind::Buffer => values.map(|x| x.abs() + 0.1).collect(),
+                _ => values.collect(),
+            }
+        });
+        self.states = drawn.collect();
     }
 
     fn scalars(&self) -> Scalars {
@@ -176,7 +180,13 @@ impl Feed {
 
     /// The numbers of the step at another learning rate.
     fn scalars_at(&self, rate: f64) -> Scalars {
-        Scalars::new(self.indices.len(), rate).drawn(0x5_7f80_0001, 3)
+        Scalars::new(self.indices.len(), rate)
+            .drawn(0x5_7f80_0001, 3)
+            .with(Scalar::StepSize, 0.2)
+            .with(Scalar::Momentum, 0.7)
+            .with(Scalar::Blend, 0.4)
+            .with(Scalar::Correction, 0.8)
+            .with(Scalar::Decay, 0.9)
     }
 
     fn examples(&self, classes: bool) -> Examples<'_> {
@@ -223,13 +233,14 @@ pub fn check(name: &str, model: &Model, batch: usize, bytes: bool, gpu: Option<G
     if batch < built.least_images as usize {
         return None;
     }
-    let feed = Feed::new(&built, batch, bytes);
+    let mut feed = Feed::new(&built, batch, bytes);
     let classes = model.config.loss.metric().is_some();
+    let graphs = model.differentiate(built.graphs);
+    feed.draw(&graphs.step);
     let env = Env {
         scalars: feed.scalars(),
         ..Env::new(batch, RATE.into())
     };
-    let graphs = model.differentiate(built.graphs);
     let oracles = graphs
         .iter()
         .map(|g| evaluate(g, env, |s| value(&feed, classes, s)));
@@ -353,11 +364,13 @@ fn on_gpu(name: &str, gpu: Gpu, feed: &Feed, classes: bool, wanted: &Wanted) {
 fn on_machine(name: &str, plan: &Plan, feed: &Feed, classes: bool, wanted: &Wanted) {
     let (g, oracle) = (&wanted.graphs.step, &wanted.oracles[0]);
     let mut machine = Machine::new(plan.compile().expect("Cranelift compiles it"), 1);
-    for (p, data) in plan.states.iter().zip(&feed.states) {
-        machine
-            .parameter_mut(p.offset_bytes, data.len())
-            .copy_from_slice(data);
-    }
+    let fill = |machine: &mut Machine| {
+        for (p, data) in plan.states.iter().zip(&feed.states) {
+            let state = machine.parameter_mut(p.offset_bytes, data.len());
+            state.copy_from_slice(data);
+        }
+    };
+    fill(&mut machine);
     let examples = feed.examples(classes);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)
@@ -370,9 +383,15 @@ fn on_machine(name: &str, plan: &Plan, feed: &Feed, classes: bool, wanted: &Want
         let got: Vec<f64> = machine.losses().iter().map(|&x| x.into()).collect();
         compare(&format!("{name}, evaluated"), &got, losses, &[], 2e-4);
     }
-    // A step taken apart, at a rate of 0, gives the same losses and changes nothing.
+    // A step taken apart, at a rate of 0, gives the same losses and changes nothing but what an optimizer keeps.
     pool.install(|| machine.profile(examples, &feed.indices, &still));
     let apart = machine.losses().to_vec();
+    let parameters = plan.states.iter().zip(&feed.states);
+    for (p, data) in parameters.filter(|(p, _)| p.info.kind == StateKind::Parameter) {
+        let now = machine.parameter(p.offset_bytes, data.len());
+        assert_eq!(now, data, "{name}: {}", p.info.name);
+    }
+    fill(&mut machine);
     pool.install(|| machine.run(Mode::Train, examples, &feed.indices, &scalars));
     assert_eq!(machine.losses(), apart, "{name}");
     for o in &g.outputs {

@@ -6,8 +6,8 @@ For each case NAME it writes a folder tests/torch/NAME:
     model.nn            the net and how to train it, as lenetc reads it
     data.npz            x: float32 [N, C, H, W]; y: int64 [N], or float32 for squared errors
     start.safetensors   the weights before training, under lenetc's (and torch.nn.Sequential's) names
-    end.safetensors     the weights after 20 steps of plain SGD in f32
-    losses.json         {"losses": [...]}: the loss of each of the 20 batches before its update
+    end.safetensors     the weights after 20 steps of plain SGD in f32; 30 steps of what updates.py says in its cases
+    losses.json         {"losses": [...]}: the loss of each of these batches before its update
 
 The steps take the data in order, without shuffling. The last batch of an epoch may be smaller and is trained
 on like any other, its loss averaged over its own size; the next epoch starts at the first example again.
@@ -46,6 +46,8 @@ import safetensors.numpy
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+import updates
 
 HERE = pathlib.Path(__file__).resolve().parent
 STEPS = 20
@@ -192,10 +194,16 @@ class Case:
     ties: bool = False  # routing ties to the last winner must be noticed
     vanishing: tuple = ()  # parameters that a norm takes back: their gradient is zero but for rounding
     seed: int = 0
+    steps: int = STEPS
+    entries: str = ""  # of lenetc's `train`, where they are not plain SGD's
+    optimizer: Callable = None  # the same in torch, from the parameters
+    schedule: tuple = None  # from the optimizer, and whether each step moves it rather than each epoch
+    clip: Callable = None  # changes the gradients of the parameters in place
 
     def text(self):
         steps_per_epoch = -(-self.n // self.batch)
         body = "\n".join("    " + line if line else "" for line in self.layers.strip("\n").split("\n"))
+        entries = (self.entries or f"optimizer = SGD(lr={self.lr})").replace("\n", "\n    ")
         data = "fashion_mnist" if self.lenet else 'npz("data.npz")'
         shape = ", ".join(map(str, self.shape))
         header = self.header.strip("\n") + "\n\n" if self.header else ""
@@ -209,9 +217,9 @@ class Case:
 train {{
     data = {data}
     loss = {self.loss}
-    optimizer = SGD(lr={self.lr})
+    {entries}
     batch_size = {self.batch}
-    epochs = {-(-STEPS // steps_per_epoch)}
+    epochs = {-(-self.steps // steps_per_epoch)}
     shuffle = false
 }}
 """
@@ -989,6 +997,7 @@ Conv2d(1, kernel_size=1)
         shape=(1, 28, 28), n=5120, batch=256, lr=0.9, layers=LENET, build=lenet, start=trained, lenet=True,
     ),
 ]  # fmt: skip
+CASES += updates.cases(Case, classes)
 
 
 # ---- Training ----
@@ -1000,7 +1009,7 @@ def state(model):
 
 
 def train(case, start, x, y, dtype, change=lambda model: None, onednn=False):
-    """Weights and losses of the 20 steps, from `start`, in `dtype`."""
+    """Weights and losses of the steps, from `start`, in `dtype`."""
     with torch.backends.mkldnn.flags(enabled=onednn), torch.backends.nnpack.flags(enabled=False):
         return steps(case, start, x, y, dtype, change)
 
@@ -1014,18 +1023,25 @@ def steps(case, start, x, y, dtype, change):
     x = x.to(dtype)
     y = y.to(dtype) if y.is_floating_point() else y
     criterion = case.criterion().to(dtype)
-    optimizer = torch.optim.SGD(model.parameters(), lr=case.lr)
+    make = case.optimizer or (lambda parameters: torch.optim.SGD(parameters, lr=case.lr))
+    optimizer = make(model.parameters())
+    schedule, each_step = case.schedule or (None, False)
+    schedule = schedule and schedule(optimizer)
     losses, at = [], 0
-    for _ in range(STEPS):
+    for step in range(case.steps):
         rows = slice(at, at + case.batch)
         optimizer.zero_grad()
         out = model(x[rows])
         assert out.shape == y[rows].shape or not y.is_floating_point(), f"{case.name}: {out.shape} and {y.shape}"
         loss = criterion(out, y[rows])
         loss.backward()
+        if case.clip:
+            case.clip(model.parameters())
         optimizer.step()
         losses.append(loss.item())
         at = at + case.batch if at + case.batch < len(x) else 0
+        if schedule and (each_step or at == 0) and step + 1 < case.steps:
+            schedule.step()
     return state(model), losses
 
 
@@ -1139,7 +1155,7 @@ def table(results):
         c = r.case
         ties = "" if r.ties is None else f"{r.ties:.0e}"
         lines.append(
-            f"| `{c.name}` | {c.about} | {c.n}, {c.batch} | {c.lr} | {r.losses[0]:.4g}, {r.losses[-1]:.4g} "
+            f"| `{c.name}` | {c.about} | {c.n}, {c.batch} | {c.lr or ''} | {r.losses[0]:.4g}, {r.losses[-1]:.4g} "
             f"| {r.moved:.2g} | {r.noise:.1e} (`{r.where}`) | {r.onednn:.1e} | {ties} |"
         )
     return "\n".join(lines)
@@ -1164,6 +1180,7 @@ def provenance(results):
         "onednn": False,
         "threads": torch.get_num_threads(),
         "steps": STEPS,
+        "steps_of_updates": updates.STEPS,
         "cases": {
             r.case.name: {
                 "f32_against_f64": float(f"{r.noise:.3g}"),

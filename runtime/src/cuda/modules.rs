@@ -98,9 +98,13 @@ impl Program {
     pub fn evaluation(mut self) -> Self {
         let launched = |k: &Kernel| self.eval.iter().any(|l| l.kernel == k.name);
         self.modules.retain(|m| m.kernels.iter().any(launched));
+        let mut places = self.eval.iter().flat_map(|l| &l.arguments);
+        let reads_partials = places.any(|place| matches!(place, super::Place::Partials(_)));
+        if !reads_partials {
+            self.partial_bytes = 0;
+        }
         Self {
             train: vec![],
-            partial_bytes: 0,
             ..self
         }
     }

@@ -114,8 +114,8 @@ struct Step {
     u32 batch;            // examples of a full batch
     u32 step;             // steps before this one
     u32 stopped;          // 1 from the first loss on that is not finite; updates test it
-    Scalars scalars;      // for the launches up to account
-    Scalars ending;       // the same for those behind it, the last of which moves on to the next batch
+    Scalars scalars;      // the numbers of the step
+    Scalars ending;       // the same from account on, for the launch that moves on to the next batch
 };
 
 // The sums of a step.

@@ -17,6 +17,7 @@ mod program;
 mod schedule;
 mod trial;
 pub mod tune;
+mod waves;
 pub mod wide;
 
 pub use bandwidth::bandwidth;

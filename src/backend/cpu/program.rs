@@ -10,6 +10,7 @@ use lenetc_runtime::exec::{Call, Phase, Place, Program};
 use super::choose::{Chosen, choose};
 use super::code::{Code, CodeError, Isa, Wide};
 use super::places::{OfBlocks, Placed};
+use super::waves;
 use crate::backend::beyond::Beyond;
 use crate::backend::origin::Origin;
 use crate::backend::phases::{Slot, Work};
@@ -60,6 +61,8 @@ pub struct Step {
     pub places: Vec<Place>,
     /// When it runs, in its modes.
     pub slot: Slot,
+    /// Which kernels of the slot that run once it waits for: those of the waves before.
+    pub wave: usize,
     pub modes: Modes,
     /// The operators that it computes.
     pub nodes: Vec<NodeId>,
@@ -159,9 +162,12 @@ struct Planner {
 impl Planner {
     /// The kernels of a part, each of these modes.
     fn steps(&self, placed: &Placed, of_blocks: &OfBlocks, modes: &[Modes]) -> Vec<Step> {
-        let numbered = modes.iter().enumerate();
+        let numbered = modes.iter().zip(waves::of(placed)).enumerate();
         numbered
-            .map(|(k, &modes)| self.step(placed, of_blocks, k, modes))
+            .map(|(k, (&modes, wave))| Step {
+                wave,
+                ..self.step(placed, of_blocks, k, modes)
+            })
             .collect()
     }
 
@@ -181,6 +187,7 @@ impl Planner {
             bytes: bytes_an_image(g, group, &places, images),
             places,
             slot,
+            wave: 0,
             modes,
             nodes: group.nodes.clone(),
             origin: Origin::of(g, &group.nodes),
@@ -211,7 +218,7 @@ impl Plan {
     pub fn in_order(&self) -> impl Iterator<Item = &Step> {
         let trained = self.steps.iter().filter(|step| step.modes.train);
         let mut steps: Vec<&Step> = trained.collect();
-        steps.sort_by_key(|step| step.slot);
+        steps.sort_by_key(|step| (step.slot, step.wave));
         steps.into_iter()
     }
 
@@ -221,9 +228,10 @@ impl Plan {
         let wide: Vec<&Wide> = self.steps.iter().map(|step| &step.chosen.code).collect();
         let code = Code::link(&kernels, &wide)?;
         let phases = |keep: &dyn Fn(&Step) -> bool| {
-            let mut phases: BTreeMap<Slot, Vec<Call>> = BTreeMap::new();
+            let mut phases: BTreeMap<(Slot, usize), Vec<Call>> = BTreeMap::new();
             for (k, step) in self.steps.iter().enumerate().filter(|(_, step)| keep(step)) {
-                phases.entry(step.slot).or_default().push(Call {
+                let phase = phases.entry((step.slot, step.wave)).or_default();
+                phase.push(Call {
                     name: step.kernel().name.clone(),
                     macs: step.macs.terms,
                     bytes: step.bytes,
@@ -231,13 +239,15 @@ impl Plan {
                     buffers: step.places.clone(),
                 });
             }
-            let phases = phases.into_iter().map(|(slot, calls)| match slot.work() {
-                Work::Once => Phase::Once(calls),
-                Work::Blocks => Phase::Blocks {
-                    sums: self.sums.get(&slot).cloned().unwrap_or_default(),
-                    calls,
-                },
-            });
+            let phases = phases
+                .into_iter()
+                .map(|((slot, _), calls)| match slot.work() {
+                    Work::Once => Phase::Once(calls),
+                    Work::Blocks => Phase::Blocks {
+                        sums: self.sums.get(&slot).cloned().unwrap_or_default(),
+                        calls,
+                    },
+                });
             phases.collect()
         };
         let eval = |mut phases: Vec<Phase>| {

@@ -132,8 +132,19 @@ impl<'a> Planner<'a> {
             let rounds = level.iter().map(|&k| vec![k]).collect();
             let key = |round: &[usize]| self.key(round);
             let launches = pack(self.g, self.groups, self.options.batch, work, rounds, key);
+            self.place_once(level);
             let last = end && k + 1 == levels.len();
             self.launches(&launches, last.then_some(Extra::Advance));
+        }
+    }
+
+    /// Places what groups that run once leave for others, beside the sums over images; what they leave in shards is placed
+    /// again.
+    fn place_once(&mut self, groups: &[usize]) {
+        for v in groups.iter().flat_map(|&k| self.groups[k].stores()) {
+            if !self.places.contains_key(&v) {
+                self.in_memory(v, 1);
+            }
         }
     }
 
@@ -194,17 +205,6 @@ impl<'a> Planner<'a> {
         self.arena_bytes = total;
     }
 
-    /// Places what is computed once, from no image, and is no state.
-    fn place_once(&mut self, groups: &[usize]) {
-        for v in groups.iter().flat_map(|&k| self.groups[k].stores()) {
-            if !self.places.contains_key(&v) {
-                let at = self.partial_bytes as usize;
-                self.partial_bytes += padded_bytes(self.g, v);
-                self.places.insert(v, Place::Partials(at));
-            }
-        }
-    }
-
     /// Equal for groups that are scheduled and printed alike, but for where their values lie.
     fn key(&self, groups: &[usize]) -> Vec<usize> {
         let mut out = self.classes.key(self.groups, groups);
@@ -230,9 +230,6 @@ impl<'a> Planner<'a> {
         if !self.written.contains_key(&key) {
             let written = self.write(launch, &mut numbers);
             self.written.insert(key.clone(), written);
-        }
-        if matches!(launch.work, Work::Between | Work::Update) {
-            self.place_once(&groups);
         }
         let written = self.written[&key].clone();
         for (v, shards) in written.shards {
@@ -434,10 +431,15 @@ impl<'a> Planner<'a> {
 
     /// Places a sum of so many shards.
     fn in_shards(&mut self, v: Value, shards: u32) {
-        let at = self.partial_bytes as usize;
-        self.partial_bytes += padded_bytes(self.g, v) * u64::from(shards);
-        self.places.insert(v, Place::Partials(at));
+        self.in_memory(v, shards);
         self.shards.insert(v, shards);
+    }
+
+    /// Places so many copies of a value of parameters.
+    fn in_memory(&mut self, v: Value, copies: u32) {
+        let at = self.partial_bytes as usize;
+        self.partial_bytes += padded_bytes(self.g, v) * u64::from(copies);
+        self.places.insert(v, Place::Partials(at));
     }
 }
 

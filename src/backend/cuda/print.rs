@@ -51,8 +51,11 @@ pub fn run(unit: &Unit, name: &str) -> Printed {
         names: Names::new(k),
         out: String::new(),
         order: None,
-        // Behind the account of the losses a launch may move on to the next batch while others read.
-        scalars: if unit.stops { "ending" } else { "scalars" },
+        // The launch that moves on to the next batch writes the row that the others read.
+        scalars: match unit.extra {
+            Some(Extra::Advance) => "ending",
+            _ => "scalars",
+        },
     };
     p.order = unit
         .places

@@ -31,7 +31,7 @@ pub struct Batches<'a> {
     pub indices: &'a [u32],
     /// Images in a batch.
     pub batch: usize,
-    pub numbers: Numbers<'a>,
+    pub numbers: &'a Numbers,
 }
 
 impl<'a> Batches<'a> {

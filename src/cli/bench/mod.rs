@@ -97,11 +97,11 @@ fn measure(a: &BenchArgs) -> Result<Report, Stop> {
     let mut session = Session::new(&plan, p.data, p.model.config, a.run.threads())?;
     session.initialise()?;
     let indices = lenetc::train::whole_batches(session.data.train.len(), &session.config);
-    let config = session.config.clone();
+    let numbers = Numbers::first(&session.config);
     let batches = Batches {
         indices: &indices,
         batch,
-        numbers: Numbers::first(&config),
+        numbers: &numbers,
     };
     let watch = Watch::start();
     let calls = session.with(|m, x| {

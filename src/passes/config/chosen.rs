@@ -1,4 +1,4 @@
-//! One value of a registry, as an entry of `train` names it: a loss, an optimizer, an initialiser or a data set.
+//! One value of a registry, as an entry of `train` names it: a loss, an optimizer, a schedule, an initialiser or a data set.
 //!
 //! Does not know which there are.
 

@@ -3,10 +3,10 @@
 //! The parts of an entry are the arguments of the value that it has, as `optimizer.lr`; which these are the value's
 //! signature says. Does not know how values are read.
 
-use super::{Chosen, Config, Kind, LARGEST_BATCH, Set, flag, whole};
+use super::{Chosen, Config, Kind, LARGEST_BATCH, Set, flag, positive, schedule, whole};
 use crate::data::AnyData;
 use crate::diag::nearest::known;
-use crate::ops::{AnyInitialiser, AnyLoss, AnyOptimizer, Registry, Signature};
+use crate::ops::{AnyInitialiser, AnyLoss, AnyOptimizer, AnySchedule, Registry, Signature};
 use crate::passes::known::argument;
 use crate::syntax::ast::Value;
 
@@ -31,9 +31,15 @@ pub(super) struct Parts {
 }
 
 /// All entries, by their names.
-pub const ENTRIES: [Setting; 10] = [
+pub const ENTRIES: [Setting; 13] = [
     plainly("batch_size", "32", |c, v| {
         whole(v, "batch_size", 1, LARGEST_BATCH).map(|n| c.batch_size = n as u32)
+    }),
+    plainly("clip_grad_norm", "1.0", |c, v| {
+        positive(v, "clip_grad_norm").map(|most| c.clip.norm = Some(most))
+    }),
+    plainly("clip_grad_value", "0.5", |c, v| {
+        positive(v, "clip_grad_value").map(|most| c.clip.value = Some(most))
     }),
     Setting {
         key: "data",
@@ -92,6 +98,24 @@ pub const ENTRIES: [Setting; 10] = [
     plainly("print_parameters", "true", |c, v| {
         flag(v, "print_parameters").map(|on| c.print_parameters = on)
     }),
+    Setting {
+        key: "schedule",
+        example: "ExponentialLR(0.9)",
+        set: |c, v| schedule(v).map(|list| c.schedule = list),
+        parts: Some(Parts {
+            all: AnySchedule::signatures,
+            // The parts of several would have one name.
+            current: |c| match &c.schedule[..] {
+                [one] => Some(one.signature()),
+                _ => None,
+            },
+            set: |c, part, v| {
+                let list = c.schedule.iter().map(|one| one.with(part, v));
+                c.schedule = list.collect::<Set<_>>()?;
+                Ok(())
+            },
+        }),
+    },
     plainly("seed", "3", |c, v| {
         whole(v, "seed", 0, i64::MAX).map(|n| c.seed = n as u64)
     }),
@@ -226,7 +250,11 @@ pub(super) mod tests {
                     let values = |c: &Config| {
                         let data = c.data.as_ref().map(|data| data.value().clone());
                         let (loss, optimizer) = (c.loss.value(), c.optimizer.value());
-                        format!("{data:?} {loss:?} {optimizer:?} {:?}", c.initial.value())
+                        let schedule = c.schedules();
+                        format!(
+                            "{data:?} {loss:?} {optimizer:?} {schedule:?} {:?}",
+                            c.initial.value()
+                        )
                     };
                     assert_eq!(values(&given), values(&bare), "{text}");
                 }

@@ -3,7 +3,7 @@
 //! Knows which entries there are and which parts they can have, but not how values are read.
 
 use super::Config;
-use super::entries::{ENTRIES, Setting, all, keys};
+use super::entries::{ENTRIES, Setting, all, entry, keys};
 use crate::data::BRACED;
 use crate::diag::nearest::{closest, few, nearest, plain};
 use crate::ops::{AnyOptimizer, Argument, Registry, Signature};
@@ -62,6 +62,14 @@ impl Meant {
             Some(part) => format!("{}.{}", self.entry, part.argument.name),
             None => self.entry.into(),
         }
+    }
+
+    /// The value of this name in any style, as `Adam` for `adam`, where an entry's values have names.
+    pub fn named(&self, value: &str) -> Option<&'static str> {
+        let entry = entry(self.entry).filter(|_| self.part.is_none())?;
+        let all = (entry.parts.as_ref()?.all)();
+        let same = all.iter().find(|s| plain(s.name) == plain(value));
+        same.map(|s| s.name)
     }
 
     /// How it is set to a value, else to an example. What the value of the entry does not take needs another value.
@@ -151,7 +159,7 @@ fn last(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-/// What is said of an argument of torch's optimizer that the one here does not take, as `momentum`, where none takes it.
+/// What is said of an argument of torch's optimizer that the one here does not take, as `maximize`, where none takes it.
 pub fn missing(name: &str, config: &Config) -> Option<String> {
     let name = plain(last(name));
     let owner = config.optimizer.signature();
@@ -218,12 +226,7 @@ mod tests {
     #[test]
     fn what_the_optimizer_lacks_is_told() {
         let config = Config::default();
-        for name in [
-            "momentum",
-            "weight_decay",
-            "weight-decay",
-            "optimizer.momentum",
-        ] {
+        for name in ["maximize", "Maximize", "optimizer.maximize"] {
             let said = missing(name, &config).unwrap_or_default();
             assert!(said.starts_with("SGD does not support `"), "{name}: {said}");
         }
@@ -236,10 +239,11 @@ mod tests {
             ("epoch", "did you mean `epochs`?"),
             ("lr", "write optimizer = SGD(lr=…)"),
             ("learning_rate", "write optimizer = SGD(lr=…)"),
-            ("momentum", "SGD does not support `momentum` yet"),
+            ("momentum", "write optimizer = SGD(momentum=…)"),
+            ("maximize", "SGD does not support `maximize` yet"),
         ] {
             assert_eq!(help(key), said);
         }
-        assert!(help("metrics").starts_with("known are: batch_size, data, "));
+        assert!(help("metrics").starts_with("known are: batch_size, clip_grad_norm, "));
     }
 }

@@ -28,6 +28,7 @@ fn what_train_takes_is_not_called_missing() {
     for (key, kind) in [
         ("loss", Kind::Loss),
         ("optimizer", Kind::Optimizer),
+        ("schedule", Kind::Schedule),
         ("init", Kind::Initialisation),
         ("data", Kind::Data),
     ] {

@@ -36,6 +36,9 @@ impl Scheduler<'_> {
     }
 
     pub(super) fn value(&mut self, place: &Place, e: ExprId) -> ValueId {
+        if let Some(&kept) = self.kept.get(&e) {
+            return kept;
+        }
         let operand = |s: &mut Self, x: &ExprId| s.value(place, *x);
         let v = match &place.stage.exprs[e.0 as usize] {
             Expr::Const(bits) => V::Const(*bits),

@@ -40,6 +40,8 @@ pub enum Lanes {
     Results,
     /// Neighbouring elements of parameters.
     Parameters,
+    /// Partial sums over parameters.
+    Total,
     /// Neighbouring results within one image,
     Row,
     /// from one row into the next.
@@ -209,6 +211,7 @@ impl fmt::Display for Lanes {
             Self::Sums => "sums over some of the images in each, added up at the end of a block",
             Self::Results => "neighbouring results in them, activations transposed",
             Self::Parameters => "neighbouring elements of parameters in them",
+            Self::Total => "sums over parameters in them",
             Self::Row => "neighbouring results in them",
             Self::Rows => "neighbouring results in them, from one row into the next",
             Self::Terms => "neighbouring terms in them, added up at the end",
@@ -262,7 +265,7 @@ impl fmt::Display for Choice {
         };
         for p in &self.parts {
             add(match p.lanes {
-                Lanes::Parameters => format!("{lanes} lanes, {}", p.lanes),
+                Lanes::Parameters | Lanes::Total => format!("{lanes} lanes, {}", p.lanes),
                 _ if block == 1 => format!("image by image, {lanes} lanes, {}", p.lanes),
                 _ => format!(
                     "blocks of {}, {}, {}",

@@ -22,7 +22,7 @@ use crate::backend::pieces::{self, Piece};
 use crate::ir::Leading;
 use crate::nest::loops::{At, BufId, Dim, Kernel, Kind, RegId, Space, Stmt, ValueId, Var};
 use crate::nest::{
-    Access, Affine, AxisId, Binary, Combine, Expr, Extent, Index, Nest, Stage, TensorRole,
+    Access, Affine, AxisId, Binary, Combine, Expr, ExprId, Extent, Index, Nest, Stage, TensorRole,
 };
 
 mod access;
@@ -30,6 +30,7 @@ mod bands;
 mod choice;
 mod row;
 mod tile;
+mod total;
 mod transposed;
 
 pub use choice::{Choice, Lanes, TileSize};
@@ -99,6 +100,7 @@ pub fn run(n: &Nest, options: Options) -> (Kernel, Choice) {
         options,
         k,
         tensors,
+        kept: BTreeMap::new(),
         choice: Choice::new(options),
         shared: vec![],
     };
@@ -152,6 +154,8 @@ struct Scheduler<'a> {
     options: Options,
     k: Kernel,
     tensors: Vec<Home>,
+    /// Formulas of the stage at hand whose values are in registers.
+    kept: BTreeMap<ExprId, ValueId>,
     choice: Choice,
     /// Variables of the axes that all stages share, but for the batch.
     shared: Vec<(AxisId, Trips)>,
@@ -225,6 +229,9 @@ impl Scheduler<'_> {
 
     /// Elements of parameters in the lanes. Row-major and alike, so one flat loop covers them.
     fn parameters(&mut self, s: &Stage) -> Vec<Stmt> {
+        if s.combine != Combine::None {
+            return self.total(s);
+        }
         self.note(Lanes::Parameters, None, vec![]);
         let v = self.k.var("e");
         let len: i64 = s.own.iter().map(|&a| self.n.size(a)).product();

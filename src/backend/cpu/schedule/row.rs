@@ -48,6 +48,13 @@ impl InRow {
         }
     }
 
+    /// Non-negative in the lanes whose terms count.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = &At> {
+        self.edges
+            .iter()
+            .chain(self.end.iter().filter(|_| !self.idle))
+    }
+
     /// The index in the first lane.
     pub(super) fn start(&self, at: &At) -> At {
         at.substitute(|v| match v == self.lane {

@@ -5,13 +5,17 @@
 use std::collections::BTreeMap;
 
 use super::bands::Part;
+use super::row::InRow;
 use super::{Home, Place, Scheduler, Tile, Trips, serial, unrolled};
+use crate::backend::beyond::vanishes;
 use crate::backend::combine;
 use crate::backend::pieces::{Piece, bounded};
 use crate::nest::loops::{
     At, BufId, Dim, Expr as V, Kind, RegId, Stmt, Uniform, ValueId, Var, Write,
 };
-use crate::nest::{Access, Affine, Binary, Combine, Compare, Expr, Stage, Tensor, TensorRole};
+use crate::nest::{
+    Access, Affine, Binary, Combine, Compare, Expr, ExprId, Stage, Tensor, TensorRole,
+};
 
 /// A loop with fewer taps written out than these is unrolled further,
 const MOST_TAPS: i64 = 3;
@@ -225,7 +229,7 @@ impl Scheduler<'_> {
             return None;
         };
         let moves = |at: At| positions.iter().any(|p| at.uses(p.0));
-        if self.selects_terms(s) {
+        if self.selects(place) {
             return None;
         }
         if s.combine != Combine::Sum || moves(self.address(place, a)) {
@@ -270,19 +274,20 @@ impl Scheduler<'_> {
             index: index.to_vec(),
             value,
         };
-        if let (Combine::Sum, Expr::Binary(Binary::Mul, a, b), false) = (
-            s.combine,
-            &s.exprs[s.body.0 as usize],
-            self.selects_terms(s),
-        ) {
+        if let (Combine::Sum, Expr::Binary(Binary::Mul, a, b), false) =
+            (s.combine, &s.exprs[s.body.0 as usize], self.selects(place))
+        {
             let (a, b) = (self.value(place, *a), self.value(place, *b));
             let old = self.k.get(acc[0], index);
             let fma = self.k.value(V::Fma(a, b, old));
             return vec![set(acc[0], fma)];
         }
         let mut x = self.value(place, s.body);
-        if self.selects_terms(s) {
-            x = self.valid(place, x);
+        if self.selects(place) {
+            x = match &place.row {
+                None => self.valid(place, x),
+                Some(row) => self.within(row, x),
+            };
         }
         let old: Vec<ValueId> = acc.iter().map(|&r| self.k.get(r, index)).collect();
         let here = (acc.len() > 1).then(|| self.position(place));
@@ -292,9 +297,32 @@ impl Scheduler<'_> {
         sets.map(|(&reg, value)| set(reg, value)).collect()
     }
 
-    /// Whether a sum over images has terms beyond the last one that are not 0.
-    fn selects_terms(&self, s: &Stage) -> bool {
-        self.options.beyond.terms && self.sums_images(s)
+    /// Whether a sum has terms that are not 0 in lanes which take no part: beyond the last image, or where a row of an
+    /// image ends.
+    fn selects(&self, place: &Place) -> bool {
+        let s = place.stage;
+        let Some(row) = &place.row else {
+            return self.options.beyond.terms && self.sums_images(s);
+        };
+        // What differs from lane to lane is not read there, and counts as 0.
+        let read = |a: &Access| row.varies(&self.address(place, a));
+        let all = row.conditions().count() == 0;
+        s.combine == Combine::Sum && !all && !vanishes(s, s.body, false, &read)
+    }
+
+    /// The value in the lanes that take part, 0 in the others.
+    fn within(&mut self, row: &InRow, value: ValueId) -> ValueId {
+        let conditions: Vec<At> = row.conditions().cloned().collect();
+        let zero = self.k.constant(0.0);
+        let lane = self.k.value(V::Lane(Affine::constant(0)));
+        conditions.iter().fold(value, |value, at| {
+            let start = self.k.value(V::Number(row.start(at)));
+            let step = self.k.constant(row.step(at) as f32);
+            let beside = self.k.binary(Binary::Mul, lane, step);
+            let here = self.k.binary(Binary::Add, beside, start);
+            let out = [here, zero, zero, value];
+            self.k.value(V::Select(Compare::Lt, out))
+        })
     }
 
     /// The position of an element, counted row-major over the reduction axes.
@@ -311,8 +339,14 @@ impl Scheduler<'_> {
         let summed = self.sums_images(s);
         let mut out = Vec::new();
         let mut stores = Vec::new();
+        // Several results of parameters may lie where the operands do: none is stored before all are computed.
+        let images = self.n.shared.iter().chain(&s.own).any(|a| self.is_batch(a));
+        let in_place = s.outs.len() > 1 && !images && !summed;
         for (access, &value) in s.outs.iter().zip(&s.finish) {
             let mut v = self.value(place, value);
+            if in_place {
+                v = self.kept_value(access, value, v, &mut out);
+            }
             match self.tensors[access.tensor.0 as usize] {
                 Home::Register(reg) => out.push(Stmt::Set {
                     reg,
@@ -330,7 +364,28 @@ impl Scheduler<'_> {
             }
         }
         out.extend(stores);
+        self.kept.clear();
         out
+    }
+
+    /// Computes the formula of a result into a register, from which it and the formulas that read it take the value.
+    fn kept_value(
+        &mut self,
+        result: &Access,
+        formula: ExprId,
+        value: ValueId,
+        out: &mut Vec<Stmt>,
+    ) -> ValueId {
+        let name = &self.n.tensors[result.tensor.0 as usize].name;
+        let reg = self.k.reg(name, &[]);
+        out.push(Stmt::Set {
+            reg,
+            index: vec![],
+            value,
+        });
+        let kept = self.k.get(reg, &[]);
+        self.kept.insert(formula, kept);
+        kept
     }
 
     /// The value added to what is there; images in lanes are summed first.

@@ -5,7 +5,7 @@
 //! - a sum of products ([`contraction`]): a block computes a tile of results from operands that it brings into
 //!   shared memory, each thread a tile of that in registers;
 //! - another sum over the images of the batch ([`sums`]): a tree over the threads of a block, unless a sum of products
-//!   beside it reads the same ([`row_sums`]);
+//!   beside it reads the same ([`row_sums`]); a sum over all elements of a parameter ([`totals`]) likewise;
 //! - stages over common axes, such as softmax's: a thread takes a row, or an image, through all of them;
 //! - everything else ([`elements`]): a thread takes an element.
 //!
@@ -32,6 +32,7 @@ mod elements;
 mod product;
 mod row_sums;
 mod sums;
+mod totals;
 
 /// Threads of a block. One number for all: parts of one launch share it, and trees over a block depend on it.
 pub const THREADS: u32 = 256;
@@ -101,6 +102,7 @@ pub fn run(
         rows_to,
         valid,
         shared: 0,
+        kept: BTreeMap::new(),
         out: Scheduled::default(),
     };
     if n.shared.is_empty() {
@@ -121,6 +123,8 @@ struct Builder<'a> {
     valid: Var,
     /// Shared memory of the part at hand that is taken, in elements.
     shared: u32,
+    /// Formulas of the stage at hand whose values are in registers.
+    kept: BTreeMap<ExprId, ValueId>,
     out: Scheduled,
 }
 
@@ -183,6 +187,8 @@ impl<'a> Builder<'a> {
                 self.contraction(&product, tile);
             } else if summed {
                 self.sum_of_images(s, &p);
+            } else if self.is_total(s) {
+                self.total(s, &p);
             } else {
                 singly.push(p);
             }
@@ -281,6 +287,9 @@ impl<'a> Builder<'a> {
     }
 
     fn value(&mut self, p: &Place, e: ExprId) -> ValueId {
+        if let Some(&kept) = self.kept.get(&e) {
+            return kept;
+        }
         let v = match &p.stage.exprs[e.0 as usize] {
             Expr::Const(bits) => V::Const(*bits),
             Expr::Scalar(x) => V::Uniform(Uniform::Scalar(*x)),
@@ -309,8 +318,25 @@ impl<'a> Builder<'a> {
     /// Stores what the stage finishes; `shard` is where a sum over images goes.
     fn finish(&mut self, p: &Place, shard: Option<&At>) -> Vec<Stmt> {
         let mut out = Vec::new();
-        for (access, &value) in p.stage.outs.iter().zip(&p.stage.finish) {
-            let value = self.value(p, value);
+        let mut stores = Vec::new();
+        // Several results of parameters may lie where the operands do: none is stored before all are computed.
+        let axes = self.n.shared.iter().chain(&p.stage.own);
+        let images = axes.copied().any(|a| self.is_batch(a));
+        let in_place = p.stage.outs.len() > 1 && !images;
+        for (access, &formula) in p.stage.outs.iter().zip(&p.stage.finish) {
+            let mut value = self.value(p, formula);
+            let in_memory = !matches!(self.homes[access.tensor.0 as usize], Home::Register(_));
+            if in_place && in_memory {
+                let name = &self.n.tensors[access.tensor.0 as usize].name;
+                let reg = self.k.reg(name, &[]);
+                out.push(Stmt::Set {
+                    reg,
+                    index: vec![],
+                    value,
+                });
+                value = self.k.get(reg, &[]);
+                self.kept.insert(formula, value);
+            }
             let (buf, at) = match self.homes[access.tensor.0 as usize] {
                 Home::Register(reg) => {
                     out.push(Stmt::Set {
@@ -324,13 +350,15 @@ impl<'a> Builder<'a> {
             };
             let len = self.n.ty(access.tensor).elements() as i64;
             let at = shard.map_or(at.clone(), |s| s.clone() * len + at);
-            out.push(Stmt::Store {
+            stores.push(Stmt::Store {
                 buf,
                 at,
                 how: Write::First,
                 value,
             });
         }
+        out.extend(stores);
+        self.kept.clear();
         out
     }
 

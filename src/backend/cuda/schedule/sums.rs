@@ -80,7 +80,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds up a block's sums: the upper half to the lower half, until one is left.
-    fn tree(&mut self, sums: BufId, t: Var) -> Vec<Stmt> {
+    pub(super) fn tree(&mut self, sums: BufId, t: Var) -> Vec<Stmt> {
         let mut out = Vec::new();
         let mut half = i64::from(THREADS) / 2;
         while half > 0 {
