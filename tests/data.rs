@@ -561,3 +561,42 @@ fn a_number_beyond_the_range_of_floats_is_named() {
         "{text}"
     );
 }
+
+/// What is shown of a model is what would run on its data, where that can be opened.
+#[test]
+fn a_model_is_shown_as_its_data_has_it_where_that_is_there() {
+    let case = Case::new(IMAGES);
+    let graph = || {
+        let o = case.run(&["emit", "m.nn", "--stage", "ir"]);
+        assert!(o.status.success(), "{}", stderr(&o));
+        stdout(&o)
+    };
+    assert!(graph().contains("f32[*,2,3,4]"), "{}", graph());
+    let bytes = (0..X).map(|k| [pixel(k)]);
+    case.npz(&[array("x", "|u1", &[6, 2, 3, 4], bytes), labels()]);
+    assert!(graph().contains("u8[*,2,3,4]"), "{}", graph());
+    case.npz(&[images(), labels()]);
+    assert!(graph().contains("f32[*,2,3,4]"), "{}", graph());
+    std::fs::write(case.path("x.npz"), "no archive").expect("writable");
+    assert!(graph().contains("f32[*,2,3,4]"), "{}", graph());
+}
+
+/// The mean of a loss with weights divides by the weights of what it is a mean of: of a batch, an epoch, an evaluation.
+#[test]
+fn a_weighted_mean_divides_by_the_weights_of_its_examples() {
+    let body = "model M {\n input(1)\n Linear(3)\n}\n";
+    let train = "train { data = inline { x = [[0], [0], [0], [0]] y = [0, 0, 1, 2] }\n \
+        loss = CrossEntropyLoss(weight=[0.5, 4, 1]); init = zeros; optimizer = SGD(lr=1e-30); batch_size = 3\n \
+        epochs = 1; shuffle = false; print_every = 1 }\n";
+    let case = Case::new(&format!("{body}{train}"));
+    let (out, _) = case.trains(&["--save", "w.safetensors"]);
+    // Each example has a loss of ln 3, whatever it weighs.
+    for step in [1, 2] {
+        let said = format!("step {step}: loss 1.098612");
+        assert!(out.contains(&said), "{out}");
+    }
+    assert!(out.contains("epoch  1/1: loss 1.099,"), "{out}");
+    let evaluated = case.run(&["eval", "m.nn", "--weights", "w.safetensors"]);
+    let evaluated = stdout(&evaluated);
+    assert!(evaluated.starts_with("train loss 1.099"), "{evaluated}");
+}
