@@ -1,8 +1,9 @@
 //! Softmax and its logarithm, over the channels of an image at each position, or over the features of a vector.
 //!
-//! With m = max x and S = Σ e^(x[c] − m): y[c] = e^(x[c] − m) / S, dx[c] = y[c] (dy[c] − Σ dy · y) (Dive into Deep
-//! Learning, 4.1); the logarithm is y[c] = (x[c] − m) − ln S, dx[c] = dy[c] − e^y[c] · Σ dy. Nothing is larger than the
-//! inputs' differences, so that a shift of all inputs changes nothing. ln S is off by less than 10⁻⁷, absolutely.
+//! With m = max x and S = Σ e^(x\[c\] − m): y\[c\] = e^(x\[c\] − m) / S, dx\[c\] = y\[c\] (dy\[c\] − Σ dy · y) (Dive into
+//! Deep Learning, 4.1); the logarithm is y\[c\] = (x\[c\] − m) − ln S, dx\[c\] = dy\[c\] − e^y\[c\] · Σ dy. Nothing is
+//! larger than the inputs' differences, so that a shift of all inputs changes nothing. ln S is off by less than 10⁻⁷,
+//! absolutely.
 
 use super::{
     ArgError, ArgValue, Args, Argument, GradCx, Layer, LayerCx, LayerState, Op, Operator,
