@@ -18,12 +18,15 @@ mod cases;
 #[allow(dead_code, reason = "its operand is made here")]
 #[path = "common/drawn.rs"]
 mod drawn;
+#[path = "common/elementary.rs"]
+mod elementary;
 #[path = "common/hard.rs"]
 mod hard;
 #[path = "common/tolerance.rs"]
 mod tolerance;
 use cases::{Case, activations};
-use hard::{Function, Hard};
+use elementary::Function;
+use hard::Hard;
 
 /// Images of a full batch, valid ones, multiprocessors.
 const BATCHES: [(u32, usize, u32); 2] = [(9, 4, 132), (40, 37, 16)];
@@ -54,7 +57,7 @@ enum Check {
     Hard(Hard),
     /// The first, a function at its points.
     Function(&'static Function),
-    /// The first, one of [`hard::EXTREMES`] of pairs, or of a constant and their second numbers.
+    /// The first, one of [`elementary::EXTREMES`] of pairs, or of a constant and their second numbers.
     Extremes(usize, Option<f32>),
 }
 
@@ -218,14 +221,14 @@ impl Family {
                 Check::Hard(hard) if r.output == 0 => hard.hold(&all(hard.wanted.len()), &on),
                 Check::Hard(_) => {}
                 Check::Extremes(f, first) => {
-                    hard::hold_extremes(*f, *first, &all(hard::pairs()[0].len()), &on)
+                    elementary::hold_extremes(*f, *first, &all(elementary::pairs()[0].len()), &on)
                 }
                 Check::Function(f) => {
                     let points = f.all();
                     for (x, y) in points.iter().zip(all(points.len())) {
-                        let off = hard::ulps(y as f32, (f.exact)(f64::from(*x)));
+                        let off = elementary::ulps(y as f32, (f.exact)(f64::from(*x)));
                         assert!(
-                            off <= hard::GPU_ULPS,
+                            off <= elementary::GPU_ULPS,
                             "{:?}({x:e}) = {y:e} is off by {off} ulp on {on}",
                             f.unary
                         );
@@ -293,15 +296,15 @@ fn hard_points() {
     sizes.dedup();
     for images in sizes {
         let mut family = Family::new(&[], (images as u32, images, 132));
-        for function in &hard::FUNCTIONS {
+        for function in &elementary::FUNCTIONS {
             let points: Vec<f64> = function.all().iter().map(|&x| f64::from(x)).collect();
             let nest = function.nest(points.len());
             family.add(&nest, &[points], Check::Function(function));
         }
-        let pairs = hard::pairs();
-        for (f, &(function, _)) in hard::EXTREMES.iter().enumerate() {
-            for first in hard::FIRST {
-                let nest = hard::extremes(function, first, pairs[0].len());
+        let pairs = elementary::pairs();
+        for (f, &(function, _)) in elementary::EXTREMES.iter().enumerate() {
+            for first in elementary::FIRST {
+                let nest = elementary::extremes(function, first, pairs[0].len());
                 family.add(&nest, &pairs, Check::Extremes(f, first));
             }
         }

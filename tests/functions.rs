@@ -10,13 +10,11 @@ use lenetc::nest::interp::{self, Env};
 use lenetc::nest::{Nest, Unary};
 use lenetc_runtime::exec::Uniforms;
 
-#[path = "common/activations.rs"]
-mod activations;
-#[path = "common/hard.rs"]
-mod hard;
+#[path = "common/elementary.rs"]
+mod elementary;
 #[path = "common/isas.rs"]
 mod isas;
-use hard::{EXTREMES, FIRST, FUNCTIONS, Function, ulps};
+use elementary::{EXTREMES, FIRST, FUNCTIONS, Function, ulps};
 
 const CHUNK: usize = 1 << 16;
 
@@ -153,20 +151,20 @@ fn zeros_keep_their_sign() {
 
 #[test]
 fn the_greater_and_the_smaller() {
-    let [a, b] = hard::pairs().map(|side| side.iter().map(|&x| x as f32).collect::<Vec<_>>());
+    let [a, b] = elementary::pairs().map(|side| side.iter().map(|&x| x as f32).collect::<Vec<_>>());
     for (f, &(function, _)) in EXTREMES.iter().enumerate() {
         for first in FIRST {
-            let nest = hard::extremes(function, first, a.len());
+            let nest = elementary::extremes(function, first, a.len());
             for (isa, baseline) in codes() {
                 let compiled = Compiled::new(&nest, isa, baseline);
                 let y = compiled.run(&mut [&mut a.clone(), &mut b.clone()]);
                 let y: Vec<f64> = y.into_iter().map(f64::from).collect();
-                hard::hold_extremes(f, first, &y, &format!("{isa}, baseline: {baseline}"));
+                elementary::hold_extremes(f, first, &y, &format!("{isa}, baseline: {baseline}"));
             }
             let env = Env::new(1, 0.0);
-            let [a, b] = hard::pairs();
+            let [a, b] = elementary::pairs();
             let y = interp::run(&nest, &[&a, &b], env);
-            hard::hold_extremes(f, first, &y[0], "the interpreter");
+            elementary::hold_extremes(f, first, &y[0], "the interpreter");
         }
     }
 }

@@ -9,6 +9,8 @@ use lenetc::ops::{CrossEntropyLoss, Op, Reads};
 
 #[path = "common/activations.rs"]
 mod activations;
+#[path = "common/elementary.rs"]
+mod elementary;
 #[path = "common/guard.rs"]
 mod guard;
 #[path = "common/hard.rs"]

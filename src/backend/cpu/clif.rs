@@ -15,17 +15,15 @@ use cranelift::jit::{JITBuilder, JITModule};
 use cranelift::module::{Module, ModuleError, default_libcall_names};
 use cranelift::prelude::*;
 
-use super::code::{first_offset, uniform_offset};
-use super::math::{Bits, Drawn, Vectors};
+use super::code::uniform_offset;
+use super::math::Vectors;
 use super::pointer::Pointer;
 use super::{math, order};
-use crate::ir::Scalar;
-use crate::nest::loops::{
-    At, BufId, Draw, Expr as V, Kernel, Kind, Lanes, RegId, Stmt, Uniform, ValueId, Var, Write,
-};
+use crate::nest::loops::{At, BufId, Expr as V, Kernel, Kind, RegId, Stmt, ValueId, Var, Write};
 
 mod loads;
 mod loops;
+mod random;
 mod rows;
 mod vectors;
 
@@ -468,33 +466,6 @@ impl Emitter<'_> {
         let load = self.b.ins();
         let x = load.load(types::F32, flags, self.uniforms, offset);
         self.b.ins().splat(types::F32X4, x)
-    }
-
-    fn random(&mut self, draw: &Draw) -> Value {
-        let [element, image] = [&draw.element, &draw.image].map(|x| self.integers(x));
-        let first = self.uniform(first_offset());
-        let image = self.bits(Bits::Add, image, first);
-        let [step, low, high] = [Scalar::Step, Scalar::SeedLow, Scalar::SeedHigh]
-            .map(|s| self.uniform(uniform_offset(Uniform::Scalar(s))));
-        let drawn = Drawn {
-            element,
-            image,
-            step,
-            seed: [low, high],
-            stream: draw.stream,
-        };
-        math::draw(self, drawn)
-    }
-
-    /// Integers in the lanes.
-    fn integers(&mut self, lanes: &Lanes) -> Value {
-        let (sum, constant) = self.affine(&lanes.at, 1);
-        let first = match sum {
-            None => self.b.ins().iconst(types::I64, constant),
-            Some(sum) => self.b.ins().iadd_imm_s(sum, constant),
-        };
-        let first = self.b.ins().ireduce(types::I32, first);
-        vectors::integers(&mut self.b, first, lanes.step)
     }
 
     fn number(&mut self, at: &At) -> Value {

@@ -135,18 +135,6 @@ impl Builder<'_> {
         Ok(self.bits(Bits::Add, first, apart))
     }
 
-    /// Lanes of two vectors in turn.
-    fn alternating(&mut self, even: Value, odd: Value) -> Value {
-        let lanes = 0..self.k.lanes;
-        let [first, second] = [0, 1].map(|k| {
-            let of = |l: u32| if l % 2 == k { u32::MAX } else { 0 };
-            self.lanes(lanes.clone().map(of).collect())
-        });
-        let even = self.vector(Op::And, &[even, first], None);
-        let odd = self.vector(Op::And, &[odd, second], None);
-        self.vector(Op::Or, &[even, odd], None)
-    }
-
     /// An index as a number.
     fn position(&mut self, at: &At) -> Result<Value, Declined> {
         Ok(match self.index(at)? {
@@ -380,16 +368,16 @@ impl Vectors for Builder<'_> {
         self.vector(Op::Number, &[x], None)
     }
 
-    /// The machine multiplies every second lane: these and the others, one place lower, in turn.
+    /// The machine multiplies every second lane, to a lower and an upper word: these lanes, and the others in their
+    /// place, interleaved.
     fn products(&mut self, x: Value, factor: u32) -> [Value; 2] {
         let factor = self.constant(factor);
         let others = self.vector(Op::Permute(0xf5), &[x], None);
-        let [even, odd] = [x, others].map(|x| self.vector(Op::RowTimes, &[x, factor], None));
-        let raised = self.vector(Op::Permute(0xa0), &[odd], None);
-        let lowered = self.vector(Op::Permute(0xf5), &[even], None);
-        [
-            self.alternating(even, raised),
-            self.alternating(lowered, odd),
-        ]
+        let both = [x, others].map(|x| self.vector(Op::RowTimes, &[x, factor], None));
+        let unpacked = |b: &mut Self, pairs, args: [Value; 2]| {
+            [false, true].map(|high| b.vector(Op::Unpack { pairs, high }, &args, None))
+        };
+        let halves = unpacked(self, false, both);
+        unpacked(self, true, halves)
     }
 }
