@@ -321,8 +321,8 @@ mod tests {
         assert_eq!(help("Conv"), "did you mean `Conv2d`?");
         assert_eq!(help("LeakyReLu6"), "did you mean `LeakyReLU`?");
         assert_eq!(
-            help("Bilinears"),
-            "did you mean `Bilinear`? It is not supported yet"
+            help("PixelShufle"),
+            "did you mean `PixelShuffle`? It is not supported yet"
         );
         for meant in ["AvgPool", "MaxPool"] {
             assert_eq!(help(meant), format!("did you mean `{meant}2d`?"));
