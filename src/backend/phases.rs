@@ -6,8 +6,10 @@
 //!
 //! - a group of images is in the phase of the images that it reads, and in the one behind the sums that it reads;
 //! - what is computed once runs right behind the sums that it reads, where a later phase needs it;
-//! - all else that is computed once, as the next values of states, runs at the end of the step: until then every group
-//!   reads the states as the step found them.
+//! - all else that is computed once, as the next values of parameters, runs at the end of the step.
+//!
+//! A state's next value lies where the state is, so it must not be there before every group that reads the state has run:
+//! all of them read states as the step found them.
 //!
 //! Does not know targets, nor where values lie.
 

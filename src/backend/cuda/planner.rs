@@ -246,8 +246,14 @@ impl<'a> Planner<'a> {
             rounds: written.rounds,
             extra,
             sums: launch.work == Work::Gradients,
-            stops: launch.work == Work::Update,
+            stops: launch.work == Work::Update || self.changes_states(&groups),
         });
+    }
+
+    /// Whether groups store the next value of a state, as a norm's statistics do between two phases.
+    fn changes_states(&self, groups: &[usize]) -> bool {
+        let mut stores = groups.iter().flat_map(|&k| self.groups[k].stores());
+        stores.any(|v| matches!(self.places.get(&v), Some(Place::Parameters(_))))
     }
 
     /// Schedules the groups of a launch into a kernel.
