@@ -123,6 +123,7 @@ fn any_number_of_threads_gives_the_same_bits() {
             ("models/lenet.nn", 181),
             ("models/branches.nn", 181),
             ("models/lenet.nn", isa.lanes() / 4),
+            ("tests/models/norms.nn", 181),
             ("tests/models/dropout.nn", 181),
             ("tests/models/dropout.nn", isa.lanes() / 4),
         ] {

@@ -98,11 +98,25 @@ fn branches() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A norm that any image fits.
+fn norm() -> impl Strategy<Value = String> {
+    let norms = vec![
+        "BatchNorm2d()",
+        "BatchNorm2d(affine=false, eps=0.1)",
+        "BatchNorm2d(momentum=None)",
+        "GroupNorm(1)",
+        "LayerNorm()",
+    ];
+    let drawn = (prop::sample::select(norms), activation());
+    drawn.prop_map(|(norm, then)| format!("{norm}{then}"))
+}
+
 fn layer() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => convolution(),
         2 => pool(),
         1 => branches(),
+        1 => norm(),
         1 => prop::sample::select(&ACTIVATIONS[..]).prop_map(String::from),
         1 => Just("Dropout2d".to_string()),
     ]

@@ -207,7 +207,7 @@ impl<'a> Loop<'a> {
         self.shares.begin(&order);
         let shares = &self.shares;
         let batch = self.config.batch_size as usize;
-        let (seed, before) = (self.config.seed, self.summary.steps);
+        let (seed, before) = (self.config.seed, self.earlier + self.summary.steps);
         let row = |step, images| {
             let first = step * batch;
             let row = shares.row(numbers.row(step, images), first..first + images);

@@ -68,6 +68,11 @@ pub enum RunError {
          `lenetc eval` gives the loss of the model as it is"
     )]
     NoParameters,
+    #[error(
+        "the last batch of an epoch has {}, and a batch norm of vectors takes {least} or more: choose another \
+         train.batch_size", diag::count(*last as u64, "image")
+    )]
+    FewImages { last: usize, least: usize },
     #[error("the model needs {need} MiB of memory, the machine has {have} MiB")]
     Memory { need: u64, have: u64 },
     #[error("cannot generate code: {0}")]

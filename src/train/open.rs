@@ -151,6 +151,9 @@ impl Prepared {
 
     /// Compiles it. Parameters are zero.
     pub fn session(self, setup: &Setup) -> Result<Session, RunError> {
+        if setup.purpose == Purpose::Training {
+            self.enough_images()?;
+        }
         match setup.on {
             On::Processor { isa, threads, tune } => {
                 let (plan, tuned) = self.plan(setup.passes, isa, tune);
@@ -158,6 +161,17 @@ impl Prepared {
                 Ok(Session { tuned, ..session })
             }
             On::Gpu(choice) => self.on_gpu(choice, setup),
+        }
+    }
+
+    /// Refuses a last batch of an epoch that has fewer images than a layer needs.
+    fn enough_images(&self) -> Result<(), RunError> {
+        let batch = self.model.config.batch_size;
+        let last = self.data.train.len() % batch.max(1) as usize;
+        let least = self.built.least_images as usize;
+        match (1..least).contains(&last) {
+            true => Err(RunError::FewImages { last, least }),
+            false => Ok(()),
         }
     }
 

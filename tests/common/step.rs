@@ -182,7 +182,7 @@ impl Feed {
     fn scalars_at(&self, rate: f64) -> Scalars {
         Scalars::new(self.indices.len(), rate)
             .drawn(0x5_7f80_0001, 3)
-            .with(Scalar::StepSize, 0.2)
+            .with(Scalar::StepSize, if rate == 0.0 { 0.0 } else { 0.2 })
             .with(Scalar::Momentum, 0.7)
             .with(Scalar::Blend, 0.4)
             .with(Scalar::Correction, 0.8)

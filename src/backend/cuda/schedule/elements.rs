@@ -38,6 +38,10 @@ impl<'a> Builder<'a> {
         }
         let own = pieces.first().map_or(&[][..], |p| &p.own);
         dims.extend(own.iter().map(|&(v, n)| Dim::count(v, n)));
+        if dims.is_empty() {
+            // One number, of one thread.
+            dims.push(Dim::count(self.k.var("e"), 1));
+        }
         self.push(dims, Kind::Spread, when(guard, body));
     }
 
