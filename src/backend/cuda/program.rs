@@ -128,7 +128,8 @@ pub fn plan(step: Part, eval: Option<Part>, options: Options) -> Plan {
         None => {
             let needed = needed_for_eval(step.graph, &groups);
             let groups = groups.iter().zip(needed);
-            let needed = groups.filter_map(|(group, needed)| needed.then(|| group.clone()));
+            let needed = groups.filter(|(_, needed)| *needed);
+            let needed = needed.map(|(group, _)| group.clone());
             needed.collect()
         }
     };
