@@ -44,6 +44,35 @@ fn shipped_models() {
     check("models/branches.nn", 6);
 }
 
+/// Channels that vanish in lanes beyond the last image beside channels that do not, behind which a norm sums over images;
+/// a norm beside a loss that weighs its classes.
+#[test]
+fn norms_behind_branches_and_before_weights() {
+    let branches = "Conv2d(1, kernel_size=1, bias=false)
+        Concat { { BatchNorm2d() } { Identity } }
+        BatchNorm2d()";
+    let plain = "Conv2d(3, kernel_size=2); BatchNorm2d(); ReLU";
+    let weighted = "CrossEntropyLoss(weight=[0.25, 2.0, 1.0, 4.0])";
+    for (layers, loss) in [
+        (branches, "CrossEntropyLoss"),
+        (branches, "MSELoss"),
+        (plain, weighted),
+    ] {
+        let text = format!(
+            "model M {{ input(1, 4, 3)\n{layers}\nFlatten; Linear(4) }}\ntrain {{ loss = {loss} }}"
+        );
+        let source = Text {
+            name: "m.nn".into(),
+            text: text.clone(),
+        };
+        let model = driver::read(source, &[]).unwrap_or_else(|f| panic!("{:?}", f.diagnostics));
+        for batch in [3, 6, 17] {
+            let checked = step::check(&text, &model, batch, false, None);
+            checked.unwrap_or_else(|| panic!("{text} is checked"));
+        }
+    }
+}
+
 #[test]
 fn varied_models() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torch");

@@ -87,7 +87,13 @@ fn branches() -> impl Strategy<Value = String> {
     let first = (1u32..=4).prop_flat_map(same);
     let branch = || (1u32..=4).prop_flat_map(same);
     let sum = (1u32..=4).prop_flat_map(|c| [same(c), same(c)]);
-    let with = prop::sample::select(vec!["Identity", "Tanh", "ReLU", "Dropout2d(0.25)"]);
+    let with = prop::sample::select(vec![
+        "Identity",
+        "Tanh",
+        "ReLU",
+        "Dropout2d(0.25)",
+        "BatchNorm2d()",
+    ]);
     prop_oneof![
         (first, branch(), with).prop_map(|(a, b, c)| format!(
             "Concat {{\n        {{ {a} }}\n        {{ {b} }}\n        {{ {c} }}\n    }}"

@@ -96,7 +96,8 @@ impl<'a> Zeros<'a> {
                 let zero = zeros.is_zero(stage, value, sum);
                 let known = &mut zeros.tensors[out.tensor.0 as usize];
                 // What several stages store is 0 where all of them store 0.
-                *known = zero && (stored.insert(out.tensor) || *known);
+                let first = stored.insert(out.tensor);
+                *known = zero && (first || *known);
             }
         }
         zeros
@@ -132,8 +133,9 @@ impl<'a> Zeros<'a> {
         let [Some(first), Some(_)] = loads else {
             return None;
         };
+        let batch = |tensor: TensorId| self.nest.ty(tensor).is_batch();
         match self.tensor(first) {
-            TensorRole::Input(k) if stage.combine == Combine::Sum => Some(k),
+            TensorRole::Input(k) if stage.combine == Combine::Sum && batch(first) => Some(k),
             _ => None,
         }
     }

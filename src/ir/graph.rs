@@ -102,6 +102,8 @@ pub struct Graph<O> {
     pub name: String,
     inner: StableDiGraph<Node<O>, Edge>,
     states: Vec<StateInfo>,
+    /// Streams of random numbers so far.
+    streams: u32,
     pub outputs: Vec<Output>,
 }
 
@@ -112,6 +114,7 @@ impl<O: Operation> Graph<O> {
             name: name.into(),
             inner: StableDiGraph::new(),
             states: Vec::new(),
+            streams: 0,
             outputs: Vec::new(),
         }
     }
@@ -137,6 +140,12 @@ impl<O: Operation> Graph<O> {
         let ty = info.ty.clone();
         self.states.push(info);
         self.source(Source::State(id), ty, layer, span)
+    }
+
+    /// A stream of random numbers that nothing else of the graph has: they are counted from 0 on.
+    pub fn new_stream(&mut self) -> u32 {
+        self.streams += 1;
+        self.streams - 1
     }
 
     /// All states, by their ids.

@@ -10,7 +10,8 @@ listed! {
     pub enum Scalar {
         /// The learning rate, as the schedule has it.
         LearningRate,
-        /// One over the number of images in the batch.
+        /// The share of an example's loss in a mean over the batch: one over the number of images, or over what they count
+        /// together where the loss weighs them.
         InverseBatch,
         /// What an optimizer multiplies its direction by: the learning rate with what changes it from step to step.
         StepSize,
@@ -27,6 +28,8 @@ listed! {
         /// The lower and the upper half of the run's seed: words that random numbers read.
         SeedLow,
         SeedHigh,
+        /// One over the number of images in the batch, whatever they count.
+        InverseImages,
     }
 }
 
@@ -35,6 +38,7 @@ impl Scalar {
     pub fn name(self) -> &'static str {
         match self {
             Scalar::InverseBatch => "1/batch",
+            Scalar::InverseImages => "1/images",
             scalar => scalar.word(),
         }
     }
@@ -52,6 +56,7 @@ impl Scalar {
             Scalar::Step => "step",
             Scalar::SeedLow => "seed_low",
             Scalar::SeedHigh => "seed_high",
+            Scalar::InverseImages => "inverse_images",
         }
     }
 
@@ -79,7 +84,7 @@ impl Scalars {
     pub fn new(images: usize, learning_rate: f64) -> Self {
         let value = |scalar: &Scalar| match scalar {
             Scalar::LearningRate | Scalar::StepSize => learning_rate,
-            Scalar::InverseBatch => 1.0 / images as f64,
+            Scalar::InverseBatch | Scalar::InverseImages => 1.0 / images as f64,
             Scalar::Momentum => 0.0,
             Scalar::Blend | Scalar::Correction | Scalar::Decay => 1.0,
             Scalar::Step | Scalar::SeedLow | Scalar::SeedHigh => 0.0,

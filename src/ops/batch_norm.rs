@@ -47,6 +47,7 @@ const ARGUMENTS: &[Argument] = &[
 impl Normalisation {
     fn signature(name: &'static str) -> Signature {
         Signature {
+            positional: 0,
             inferred: Some(Inferred {
                 name: "num_features",
                 what: "channels",
@@ -105,15 +106,15 @@ impl Normalisation {
             // One value has no variance.
             cx.least_images = 2;
         }
-        let inverse_batch = cx.scalar(Scalar::InverseBatch);
+        let inverse_images = cx.scalar(Scalar::InverseImages);
         let sum = cx.emit(ChannelSum, &[x])?;
-        let mean = cx.emit(ChannelMean { positions }, &[sum, inverse_batch])?;
+        let mean = cx.emit(ChannelMean { positions }, &[sum, inverse_images])?;
         let squares = cx.emit(CenteredSquares, &[x, mean])?;
-        let variance = cx.emit(ChannelMean { positions }, &[squares, inverse_batch])?;
+        let variance = cx.emit(ChannelMean { positions }, &[squares, inverse_images])?;
         let batches = cx.state("num_batches_tracked");
         let counted = cx.emit(Count, &[batches])?;
         cx.next(batches, counted);
-        let unbiased = cx.emit(Unbiased { positions }, &[variance, inverse_batch])?;
+        let unbiased = cx.emit(Unbiased { positions }, &[variance, inverse_images])?;
         let momentum = self.momentum;
         for (name, newest) in [("running_mean", mean), ("running_var", unbiased)] {
             let running = cx.state(name);
@@ -230,10 +231,10 @@ impl BatchNorm {
         let positions = positions(cx.graph.ty(x));
         let products = cx.emit(CenteredProducts, &[dy, x, mean]);
         let dx = cx.when_wanted(0, |cx| {
-            let inverse_batch = cx.scalar(Scalar::InverseBatch);
+            let inverse_images = cx.scalar(Scalar::InverseImages);
             let sum = cx.emit(BiasGrad, &[dy]);
-            let mean_dy = cx.emit(ChannelMean { positions }, &[sum, inverse_batch]);
-            let along = cx.emit(Projection { positions }, &[products, scale, inverse_batch]);
+            let mean_dy = cx.emit(ChannelMean { positions }, &[sum, inverse_images]);
+            let along = cx.emit(Projection { positions }, &[products, scale, inverse_images]);
             let mut all = vec![dy, x, mean, scale, mean_dy, along];
             all.extend(weight);
             cx.emit(BatchNormGrad, &all)
@@ -322,10 +323,10 @@ impl Formula {
     }
 
     /// 1/n from the operand that is 1/N.
-    fn share(&mut self, inverse_batch: ExprId, positions: u32) -> ExprId {
+    fn share(&mut self, inverse_images: ExprId, positions: u32) -> ExprId {
         // Divided by what f32 holds exactly, not multiplied by its rounded inverse.
         let positions = self.stage.constant(positions as f32);
-        self.stage.div(inverse_batch, positions)
+        self.stage.div(inverse_images, positions)
     }
 }
 
@@ -366,8 +367,8 @@ derived!(
     first,
     |op, inputs, outputs| {
         let mut f = Formula::new("channel_mean", &["sum", "share"], inputs, outputs, None);
-        let [sum, inverse_batch] = f.operands();
-        let share = f.share(inverse_batch, op.positions);
+        let [sum, inverse_images] = f.operands();
+        let share = f.share(inverse_images, op.positions);
         let mean = f.stage.mul(sum, share);
         f.stored(mean)
     }
@@ -426,9 +427,9 @@ derived!(
     first,
     |op, inputs, outputs| {
         let mut f = Formula::new("unbiased", &["variance", "share"], inputs, outputs, None);
-        let [variance, inverse_batch] = f.operands();
+        let [variance, inverse_images] = f.operands();
         // n / (n − 1) = 1 / (1 − 1/n).
-        let share = f.share(inverse_batch, op.positions);
+        let share = f.share(inverse_images, op.positions);
         let one = f.stage.constant(1.0);
         let rest = f.stage.sub(one, share);
         let unbiased = f.stage.div(variance, rest);
@@ -497,8 +498,8 @@ derived!(
     |op, inputs, outputs| {
         let names = ["products", "scale", "share"];
         let mut f = Formula::new("projection", &names, inputs, outputs, None);
-        let [products, scale, inverse_batch] = f.operands();
-        let share = f.share(inverse_batch, op.positions);
+        let [products, scale, inverse_images] = f.operands();
+        let share = f.share(inverse_images, op.positions);
         let square = f.stage.mul(scale, scale);
         let whole = f.stage.mul(products, square);
         let along = f.stage.mul(whole, share);

@@ -5,8 +5,8 @@
 //! stream: they are drawn again where the gradient needs them, and not kept. The gradient is the same operator of dy.
 
 use super::{
-    ArgError, Args, Argument, GradCx, Graph, Layer, LayerCx, LayerState, Op, Operator, Real,
-    ShapeError, Signature, image,
+    ArgError, Args, Argument, GradCx, Layer, LayerCx, LayerState, Operator, Real, ShapeError,
+    Signature, image,
 };
 use crate::ir::{Mode, TensorType, Value};
 use crate::nest::{Affine, AxisId, Compare, Nest, Stage, ax};
@@ -40,21 +40,11 @@ fn probability(args: &Args) -> Result<Real, ArgError> {
     args.real_or("p", 0.0..=1.0, 0.5)
 }
 
-/// A stream that no operator of the graph has.
-fn next_stream(graph: &Graph) -> u32 {
-    let nodes = graph.topological();
-    let drawn = nodes.iter().filter_map(|&id| match graph.operation(id) {
-        Some(Op::Drop(drop)) => Some(drop.stream + 1),
-        _ => None,
-    });
-    drawn.max().unwrap_or(0)
-}
-
 fn build(p: Real, channels: bool, cx: &mut LayerCx) -> Result<Value, ShapeError> {
     let x = cx.input;
     let drop = Drop {
         p,
-        stream: next_stream(cx.graph),
+        stream: cx.graph.new_stream(),
         channels,
     };
     // What does not fit is wrong in evaluation too.

@@ -593,26 +593,13 @@ impl<'a> Builder<'a> {
         let made = std::mem::take(&mut cx.made);
         self.depends_on_mode |= cx.depends_on_mode();
         let least = cx.least_images;
-        self.enough_images(least, name, span)?;
+        self.least_images = self.least_images.max(least);
         self.hold_sizes(&made).map_err(|e| placed(e, span))?;
         let rule = layer.formula(&ty);
         let macs = made.iter().map(|&node| self.macs(node));
         let macs = macs.fold(Macs::default(), Macs::plus);
         self.row(path, layer_text(name, &args), y, rule, count, macs);
         Ok(Some(y))
-    }
-
-    /// Refuses a batch size below what a layer needs.
-    fn enough_images(&mut self, least: u32, name: &str, span: Span) -> Checked<()> {
-        self.least_images = self.least_images.max(least);
-        match self.config {
-            Some(config) if config.batch_size < least => {
-                let rule = format!("train.batch_size is {}", config.batch_size);
-                let message = format!("{name} needs batches of {least} images or more here");
-                Err(placed(ShapeError::new("E0208", &message, rule), span))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Refuses values that are too large, among the operands and the results of these.

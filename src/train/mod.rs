@@ -69,10 +69,11 @@ pub enum RunError {
     )]
     NoParameters,
     #[error(
-        "the last batch of an epoch has {}, and a batch norm of vectors takes {least} or more: choose another \
-         train.batch_size", diag::count(*last as u64, "image")
+        "a batch of the epoch has {}, and a batch norm of one value an image takes {least} or more: choose another \
+         train.batch_size",
+        diag::count(*smallest as u64, "image")
     )]
-    FewImages { last: usize, least: usize },
+    FewImages { smallest: usize, least: usize },
     #[error("the model needs {need} MiB of memory, the machine has {have} MiB")]
     Memory { need: u64, have: u64 },
     #[error("cannot generate code: {0}")]
@@ -285,7 +286,11 @@ impl Session {
         self.set(|states, all| {
             for state in states.iter().filter(|state| is_stored(state)) {
                 let from = tensors.iter().find(|t| t.name == state.info.name);
-                all[floats(state)].copy_from_slice(from.map_or(&[], |t| t.data.as_slice()));
+                match from {
+                    Some(tensor) => all[floats(state)].copy_from_slice(&tensor.data),
+                    // A count that older files lack.
+                    None => all[floats(state)].fill(0.0),
+                }
             }
         })?;
         Ok(stored.notes)

@@ -164,13 +164,14 @@ impl Prepared {
         }
     }
 
-    /// Refuses a last batch of an epoch that has fewer images than a layer needs.
+    /// Refuses batches of an epoch that have fewer images than a layer needs.
     fn enough_images(&self) -> Result<(), RunError> {
-        let batch = self.model.config.batch_size;
-        let last = self.data.train.len() % batch.max(1) as usize;
+        let batch = self.model.config.batch_size.max(1) as usize;
+        let last = self.data.train.len() * self.data.permutations % batch;
+        let smallest = if last == 0 { batch } else { last };
         let least = self.built.least_images as usize;
-        match (1..least).contains(&last) {
-            true => Err(RunError::FewImages { last, least }),
+        match smallest < least {
+            true => Err(RunError::FewImages { smallest, least }),
             false => Ok(()),
         }
     }
@@ -249,6 +250,37 @@ mod tests {
             outside.contains("outside of the model's folder"),
             "{outside}"
         );
+    }
+
+    #[test]
+    fn a_norm_of_one_value_is_not_trained_on_one_image() {
+        let rows = ["[0, 1]", "[2, 0]", "[1, 1]", "[0, 3]", "[1, 2]"].join(", ");
+        let refused = |layers: &str, batch: u32, purpose: Purpose| {
+            let source = Source {
+                name: "m.nn".into(),
+                text: format!(
+                    "model M {{ input(2); {layers}; Linear(2) }}\n\
+                     train {{ data = inline {{ x = [{rows}] y = [0, 1, 0, 1, 0] }}; batch_size = {batch} }}"
+                ),
+            };
+            let model = driver::read(source, &[]).expect("is right");
+            let prepared = Prepared::new(model, Search::default()).expect("fits");
+            let setup = Setup {
+                purpose,
+                ..Setup::default()
+            };
+            prepared.session(&setup).err().map(|e| e.to_string())
+        };
+        use Purpose::{Evaluation, Training};
+        for batch in [1, 2, 4] {
+            let said = refused("BatchNorm1d()", batch, Training).expect("is refused");
+            assert!(said.contains("has 1 image, and a batch norm"), "{said}");
+            assert_eq!(refused("BatchNorm1d()", batch, Evaluation), None);
+            assert_eq!(refused("Tanh", batch, Training), None);
+        }
+        for batch in [3, 5, 64] {
+            assert_eq!(refused("BatchNorm1d()", batch, Training), None);
+        }
     }
 
     #[test]

@@ -784,6 +784,31 @@ Linear(5)
         ),
     ),
     Case(
+        "norm_weighted", "a batch norm before a loss whose mean divides by the weights of each batch's classes",
+        shape=(2, 6, 5), n=3 * 16 + 7, batch=16, lr=0.1, y=classes(4),
+        loss="CrossEntropyLoss(weight=[0.25, 2.0, 1.0, 4.0])",
+        torch_loss=lambda: nn.CrossEntropyLoss(weight=torch.tensor([0.25, 2.0, 1.0, 4.0])),
+        layers="""
+Conv2d(5, kernel_size=2, bias=false)
+BatchNorm2d()
+Tanh
+Concat {
+    { BatchNorm2d(affine=false) }
+    { Identity }
+}
+Conv2d(4, kernel_size=2, bias=false)
+BatchNorm2d()
+Tanh
+Flatten
+Linear(4)
+""",
+        build=lambda: net(
+            nn.Conv2d(2, 5, 2, bias=False), nn.BatchNorm2d(5), nn.Tanh(),
+            Concat([net(nn.BatchNorm2d(5, affine=False)), net(nn.Identity())]),
+            nn.Conv2d(10, 4, 2, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 4 * 3, 4),
+        ),
+    ),
+    Case(
         "residual_norms", "norms in branches that are added, behind a norm whose result both read",
         shape=(2, 8, 8), n=3 * 16 + 7, batch=16, lr=0.1, y=classes(4),
         layers="""
@@ -1051,7 +1076,7 @@ def evaluated(case, end, x, y):
     model.load_state_dict({name: torch.from_numpy(np.asarray(w)) for name, w in end.items()})
     model = model.double().eval()
     with torch.no_grad():
-        return case.criterion()(model(torch.from_numpy(x).double()), torch.from_numpy(y)).item()
+        return case.criterion().double()(model(torch.from_numpy(x).double()), torch.from_numpy(y)).item()
 
 
 def distances(start, a, b, but=()):

@@ -135,7 +135,7 @@ fn reading<'a>(given: impl Iterator<Item = &'a Arg>, cx: &Context) -> Option<Str
         let value = plain(&a.value);
         args.values
             .push((known.name, evaluate(&value, cx.names).ok()?));
-        texts.push(match a.name.is_none() && k == 0 {
+        texts.push(match a.name.is_none() && k < s.positional.min(1) {
             true => value.to_string(),
             false => format!("{}={value}", known.name),
         });
