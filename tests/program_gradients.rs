@@ -3,7 +3,7 @@
 //! A step of plain SGD moves each parameter by −rate · gradient, so the gradient of a program follows from what its step
 //! makes of the parameters. For each parameter and for random directions v, |g · v − (loss(w + h v) − loss(w − h v)) / 2h|
 //! is held to 10⁻⁶ of ‖g‖ where the fused groups run in f64, and to 10⁻⁴ where the machine code of each instruction set
-//! made the step in f32; of a thousandth and of a hundredth of the largest ‖g‖ where that is more, as for a bias that a
+//! made the step in f32; of a thousandth and of a tenth of the largest ‖g‖ where that is more, as for a bias that a
 //! norm takes back. The differences, of fourth order, are of the fused groups in f64. Dropout draws the same numbers in all of
 //! them. Does not look at single operators; `tests/gradients.rs` does.
 
@@ -250,7 +250,7 @@ fn check(layers: &str) {
             assert!(error <= IN_F64, "{name}: {error:e} of the gradient in f64");
             for (isa, next) in &compiled {
                 let gradient = program.gradient(*id, &next[id]);
-                let scale = size.max(1e-2 * largest);
+                let scale = size.max(0.1 * largest);
                 let error = (dot(&gradient, &direction) - slope).abs() / scale;
                 assert!(
                     error <= IN_F32,
