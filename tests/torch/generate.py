@@ -105,6 +105,42 @@ class LastMax(nn.Module):
         return windows.gather(4, windows.argmax(4, keepdim=True)).squeeze(4)
 
 
+def philox(counter, key):
+    """The first word of Philox4x32-10 for arrays of counters, after Salmon et al., 2011."""
+    a, b, c, d = (np.asarray(word, np.uint64) for word in counter)
+    low, high = key
+    mask = np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        first, third = a * np.uint64(0xD2511F53), c * np.uint64(0xCD9E8D57)
+        a = (third >> np.uint64(32)) ^ b ^ np.uint64(low)
+        c = (first >> np.uint64(32)) ^ d ^ np.uint64(high)
+        b, d = third & mask, first & mask
+        low, high = (low + 0x9E3779B9) & 0xFFFFFFFF, (high + 0xBB67AE85) & 0xFFFFFFFF
+    return a
+
+
+class Masked(nn.Module):
+    """Dropout with the mask that lenetc draws for a run of seed 0: by the element (or channel), the image's position in
+    the batch, the step, and the layer's number among those that draw."""
+
+    def __init__(self, p, stream, channels=False):
+        super().__init__()
+        self.p, self.stream, self.channels, self.step = p, stream, channels, 0
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        within = x.shape[1:2] if self.channels else x.shape[1:]
+        image, element = np.meshgrid(np.arange(len(x)), np.arange(int(np.prod(within))), indexing="ij")
+        counter = (element, image, np.full_like(image, self.step), np.full_like(image, 2 + self.stream))
+        number = (philox(counter, (0, 0)) >> np.uint64(8)).astype(np.float64) / 2**24
+        self.step += 1
+        mask = torch.from_numpy(number >= np.float32(self.p)).reshape(len(x), *within)
+        if self.channels:
+            mask = mask[:, :, None, None]
+        return x * mask * torch.tensor(1 / (1 - self.p), dtype=x.dtype)
+
+
 def net(*items):
     """nn.Sequential whose items may be labelled: ("conv1", layer). A label replaces the position."""
     seq = nn.Sequential()
@@ -781,6 +817,30 @@ Linear(5)
             nn.BatchNorm2d(6, eps=0.01, momentum=0.3), nn.Tanh(),
             nn.Conv2d(6, 8, 2, stride=2, bias=False), nn.BatchNorm2d(8, momentum=None), nn.Sigmoid(),
             nn.Flatten(), nn.Linear(8 * 3 * 3, 11, bias=False), nn.BatchNorm1d(11), nn.Tanh(), nn.Linear(11, 5),
+        ),
+    ),
+    Case(
+        "dropout", "Dropout of elements and of channels, also in a branch, with the masks of seed 0",
+        shape=(2, 8, 7), n=3 * 16 + 7, batch=16, lr=0.2, y=classes(5),
+        layers="""
+Conv2d(6, kernel_size=3)
+Tanh
+Dropout2d(0.3)
+Add {
+    { Conv2d(6, kernel_size=3, padding=1); Dropout(0.25) }
+    { Identity }
+}
+Tanh
+Flatten
+Linear(20)
+Sigmoid
+Dropout()
+Linear(5)
+""",
+        build=lambda: net(
+            nn.Conv2d(2, 6, 3), nn.Tanh(), Masked(0.3, 0, channels=True),
+            Add([net(nn.Conv2d(6, 6, 3, padding=1), Masked(0.25, 1)), net(nn.Identity())]),
+            nn.Tanh(), nn.Flatten(), nn.Linear(6 * 6 * 5, 20), nn.Sigmoid(), Masked(0.5, 2), nn.Linear(20, 5),
         ),
     ),
     Case(
