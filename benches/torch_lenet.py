@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""LeNet in PyTorch, eager: how many images a second it trains on and classifies.
+"""LeNet in PyTorch, eager, with batch norms or without: how many images a second it trains on and classifies.
 
-The net, loss, optimizer and rate are those of models/lenet.nn. The images lie as bytes in one tensor; each batch is
+The nets, the loss, the optimizer and the rates are those of models/lenet.nn and models/bn_lenet.nn. The images lie as bytes in one tensor; each batch is
 gathered by a shuffled index and divided by 255, as lenetc does. Needs nothing but torch. Prints one line of JSON:
 
     {"train_examples_per_sec": ..., "inference_images_per_sec": ..., "peak_rss_mb": ..., "torch": ..., "threads": ...}
@@ -28,10 +28,28 @@ def lenet():
         nn.Conv2d(6, 16, 5), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten(),
         nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Sigmoid(), nn.Linear(84, 10),
     )  # fmt: skip
+    return initialised(model)
+
+
+def bn_lenet():
+    model = nn.Sequential(
+        nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), nn.Sigmoid(), nn.AvgPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.BatchNorm2d(16), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(256, 120), nn.BatchNorm1d(120), nn.Sigmoid(),
+        nn.Linear(120, 84), nn.BatchNorm1d(84), nn.Sigmoid(), nn.Linear(84, 10),
+    )  # fmt: skip
+    return initialised(model)
+
+
+def initialised(model):
     for layer in model:
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             nn.init.xavier_uniform_(layer.weight)
     return model
+
+
+# Each net and its learning rate.
+MODELS = {"lenet": (lenet, 0.9), "bn_lenet": (bn_lenet, 1.0)}
 
 
 def read_idx(path):
@@ -93,6 +111,7 @@ def rate(step, indices, seconds, epochs):
 
 def main():
     parser = argparse.ArgumentParser(description="LeNet's speed in PyTorch.")
+    parser.add_argument("--model", choices=MODELS, default="lenet")
     parser.add_argument("--mode", choices=["train", "inference", "both"], default="both")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
@@ -105,9 +124,10 @@ def main():
     torch.manual_seed(0)
 
     x, y = dataset(options.data, options.images)
-    model = lenet()
+    build, lr = MODELS[options.model]
+    model = build()
     criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
 
     def train(index):
         optimizer.zero_grad()
@@ -115,6 +135,7 @@ def main():
         optimizer.step()
 
     def classify(index):
+        model.eval()
         with torch.inference_mode():
             model(x[index].float().div_(255)).argmax(1)
 
