@@ -42,7 +42,7 @@ fn check(name: &str, nest: &Nest, inputs: &[Vec<f64>], valid: usize, options: Op
             b[..given.len()].copy_from_slice(given);
         }
     }
-    interp::run_kernel(&k, &mut buffers, 0, valid, env);
+    interp::run_kernel(&k, &mut buffers, valid, env);
     for ((id, t), b) in tensors.iter().zip(&buffers) {
         let TensorRole::Output(o) = t.role else {
             continue;

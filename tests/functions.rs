@@ -49,7 +49,7 @@ impl Compiled {
         buffers.push(y.as_mut_ptr().cast());
         let u = Uniforms::new(1.0, &Scalars::new(1, 0.0).floats());
         // SAFETY: the buffers have the elements that the kernel's have, which is a multiple of all lanes.
-        unsafe { entry(buffers.as_ptr(), &u, 0) };
+        unsafe { entry(buffers.as_ptr(), &u) };
         y
     }
 }

@@ -182,7 +182,7 @@ fn an_emitter_starts_from_a_text() {
     let pointers = [&mut x[..], &mut w, &mut out].map(|b| b.as_mut_ptr().cast::<u8>());
     let uniforms = Uniforms::new(4.0, &Scalars::new(4, 0.5).floats());
     // SAFETY: each buffer has the length that the text states, and nothing else uses them meanwhile.
-    unsafe { code.call(0, &pointers, &uniforms, 0) };
+    unsafe { code.call(0, &pointers, &uniforms) };
     assert_eq!(out[..], want);
 }
 

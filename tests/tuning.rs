@@ -48,7 +48,7 @@ fn results(c: &Chosen, numbers: &[f64], valid: u32) -> Vec<Vec<u8>> {
     let pointers: Vec<*mut u8> = buffers.iter().map(Guarded::start).collect();
     let uniforms = Uniforms::new(valid as f32, &Scalars::new(valid as usize, 0.5).floats());
     // SAFETY: each buffer has the length that the kernel states, and nothing else uses them meanwhile.
-    unsafe { code.call(0, &pointers, &uniforms, 0) };
+    unsafe { code.call(0, &pointers, &uniforms) };
     buffers.iter().map(|b| b.bytes().to_vec()).collect()
 }
 

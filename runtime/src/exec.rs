@@ -30,8 +30,8 @@ const REDUCED_AT_ONCE: usize = 2048;
 /// Calls that run once stay on one thread where they move fewer bytes: others would be late.
 const BYTES_ALONE: f64 = (1 << 20) as f64;
 
-/// A compiled kernel: pointers to its buffers, the run-time numbers, and the number of its tile.
-pub type Entry = unsafe extern "C" fn(*const *mut u8, *const Uniforms, i64);
+/// A compiled kernel, which takes pointers to its buffers and the run-time numbers.
+pub type Entry = unsafe extern "C" fn(*const *mut u8, *const Uniforms);
 
 /// Numbers that a step can have beside those of its blocks.
 pub const MOST_SCALARS: usize = 15;
@@ -301,7 +301,7 @@ impl Frame {
         // SAFETY: the memory plan gave every buffer a place of its kernel's size, `Machine` allocated those
         // sizes and checked the data's, and frames of concurrent blocks do not overlap where they write. A kernel
         // reads as many entries of the table as it has buffers, which are written.
-        unsafe { (c.entry)(table, u, 0) }
+        unsafe { (c.entry)(table, u) }
     }
 }
 

@@ -230,11 +230,8 @@ impl Point<'_> {
 /// batch). The threads of a block run one after the other from barrier to barrier.
 ///
 /// Panics where the kernel reads or writes outside of a buffer.
-pub fn run_kernel(k: &Kernel, buffers: &mut [Vec<f64>], tile: i64, valid: usize, env: Env) {
+pub fn run_kernel(k: &Kernel, buffers: &mut [Vec<f64>], valid: usize, env: Env) {
     let mut vars = vec![0i64; k.vars.len()];
-    if let Some((v, _)) = k.tile {
-        vars[v.0 as usize] = tile;
-    }
     if let Some((v, _)) = k.valid {
         vars[v.0 as usize] = valid as i64;
     }

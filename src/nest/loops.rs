@@ -285,8 +285,6 @@ pub struct Kernel {
     pub regs: Vec<Reg>,
     pub exprs: Vec<Expr>,
     pub body: Vec<Stmt>,
-    /// A variable that the caller sets, from 0 to below the number, one call for each.
-    pub tile: Option<(Var, u32)>,
     /// The number of valid images of the batch, and the greatest that it can be, where indices depend on it.
     pub valid: Option<(Var, u32)>,
     /// Threads of a block; 1 where there are no blocks.
@@ -326,7 +324,6 @@ impl Kernel {
             regs: vec![],
             exprs: vec![],
             body: vec![],
-            tile: None,
             valid: None,
             threads: 1,
         }

@@ -71,7 +71,7 @@ pub fn check(
     let start = starts(nest, &k, inputs, block);
     let want = wanted(nest, interp::run(nest, &refs, env), &start);
     let mut buffers: Vec<Vec<f64>> = start.iter().map(Start::in_f64).collect();
-    interp::run_kernel(&k, &mut buffers, 0, valid, env);
+    interp::run_kernel(&k, &mut buffers, valid, env);
     close(&name, &results(&name, nest, &buffers, block), &want, 1e-9);
     if isa.available() {
         let tolerance = tolerance::of(nest, valid);
@@ -288,7 +288,7 @@ fn run_code(entry: Entry, k: &Kernel, start: &[Start], idle: u32, valid: usize) 
     let pointers: Vec<*mut u8> = bytes.iter().map(Guarded::start).collect();
     let uniforms = Uniforms::new(valid as f32, &scalars(valid).floats()).from(FIRST);
     // SAFETY: each buffer has the length that the kernel states, and nothing else uses them meanwhile.
-    unsafe { entry(pointers.as_ptr(), &uniforms, 0) };
+    unsafe { entry(pointers.as_ptr(), &uniforms) };
     let float = |c: &[u8]| f64::from(f32::from_ne_bytes([c[0], c[1], c[2], c[3]]));
     let after = bytes.iter().zip(&k.buffers);
     let after = after.map(|(data, b)| match b.dtype {

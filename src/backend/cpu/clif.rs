@@ -96,9 +96,9 @@ impl Code {
     /// `buffers` holds a pointer for each buffer of the kernel, in their order, each to as many elements as
     /// the buffer has, and looked-up indices are below the number of entries of the data that they index.
     /// No other thread writes what the kernel reads, or touches what it writes.
-    pub unsafe fn call(&self, kernel: usize, buffers: &[*mut u8], uniforms: &Uniforms, tile: i64) {
+    pub unsafe fn call(&self, kernel: usize, buffers: &[*mut u8], uniforms: &Uniforms) {
         // SAFETY: the caller keeps the contract above, and the code lives as long as `self`.
-        unsafe { self.entries[kernel](buffers.as_ptr(), uniforms, tile) }
+        unsafe { self.entries[kernel](buffers.as_ptr(), uniforms) }
     }
 }
 
@@ -220,7 +220,7 @@ pub fn function(
     assert_eq!(k.lanes, 4, "Cranelift's vectors hold four f32");
     let pointer = isa.pointer_type();
     let mut signature = Signature::new(isa.default_call_conv());
-    signature.params = [pointer, pointer, types::I64].map(AbiParam::new).to_vec();
+    signature.params = [pointer, pointer].map(AbiParam::new).to_vec();
     let mut f = codegen::ir::Function::with_name_signature(UserFuncName::user(0, index), signature);
     let mut b = FunctionBuilder::new(&mut f, context);
     let entry = b.create_block();
@@ -228,7 +228,6 @@ pub fn function(
     b.switch_to_block(entry);
     b.seal_block(entry);
     let (table, uniforms) = (b.block_params(entry)[0], b.block_params(entry)[1]);
-    let tile = b.block_params(entry)[2];
     let bases = (0..k.buffers.len() as i32)
         .map(|i| {
             b.ins().load(
@@ -249,10 +248,7 @@ pub fn function(
         })
         .collect();
     let fma = vectors::has_fma(isa);
-    let mut vars = BTreeMap::new();
-    if let Some((v, _)) = k.tile {
-        vars.insert(v, Index::Run(tile));
-    }
+    let vars = BTreeMap::new();
     let mut e = Emitter {
         k,
         b,

@@ -183,8 +183,8 @@ impl Code {
     ///
     /// # Safety
     /// As for `clif::Code::call`.
-    pub unsafe fn call(&self, kernel: usize, buffers: &[*mut u8], uniforms: &Uniforms, tile: i64) {
+    pub unsafe fn call(&self, kernel: usize, buffers: &[*mut u8], uniforms: &Uniforms) {
         // SAFETY: the caller keeps the contract, and the code lives as long as `self`.
-        unsafe { self.entries[kernel](buffers.as_ptr(), uniforms, tile) }
+        unsafe { self.entries[kernel](buffers.as_ptr(), uniforms) }
     }
 }

@@ -45,7 +45,7 @@ impl Trial {
         let pointers: Vec<*mut u8> = self.buffers.iter().map(Region::start).collect();
         let start = Instant::now();
         // SAFETY: every buffer has the length that the kernels state, and nothing else uses them meanwhile.
-        unsafe { self.code.call(kernel, &pointers, &self.uniforms, 0) };
+        unsafe { self.code.call(kernel, &pointers, &self.uniforms) };
         start.elapsed().as_secs_f64()
     }
 

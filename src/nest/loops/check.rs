@@ -34,9 +34,6 @@ struct Scope {
 /// The first violation, if there is one.
 pub fn verify(k: &Kernel) -> Result<(), String> {
     let mut ranges = Ranges::new();
-    if let Some((v, n)) = k.tile {
-        ranges.insert(v, (0, i64::from(n) - 1));
-    }
     if let Some((v, n)) = k.valid {
         ranges.insert(v, (0, i64::from(n)));
     }

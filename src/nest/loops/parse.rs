@@ -121,7 +121,7 @@ impl Parser {
             return Ok(false);
         }
         match word.as_str() {
-            "threads" | "variables" | "buffer" | "shared" | "register" | "tile" | "images" => {
+            "threads" | "variables" | "buffer" | "shared" | "register" | "images" => {
                 self.tokens.at += 1;
             }
             _ => return Ok(false),
@@ -131,11 +131,6 @@ impl Parser {
             "variables" => self.variables()?,
             "buffer" | "shared" => self.buffer(word == "shared")?,
             "register" => self.register()?,
-            "tile" => {
-                let var = self.variable()?;
-                self.tokens.expect("<")?;
-                self.k.tile = Some((var, self.tokens.count(1)?));
-            }
             _ => {
                 let var = self.variable()?;
                 self.tokens.expect("<=")?;

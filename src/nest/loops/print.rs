@@ -109,9 +109,6 @@ impl Printer<'_> {
             let dims: String = r.dims.iter().map(|d| format!("[{d}]")).collect();
             self.line(1, &format!("register {}{dims}", r.name));
         }
-        if let Some((v, n)) = k.tile {
-            self.line(1, &format!("tile {} < {n}", self.var(v)));
-        }
         if let Some((v, n)) = k.valid {
             self.line(1, &format!("images {} <= {n}", self.var(v)));
         }

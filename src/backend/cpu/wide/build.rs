@@ -68,10 +68,8 @@ pub(super) struct Builder<'a> {
 
 /// The vector program of a kernel.
 pub fn function(k: &Kernel) -> Result<Function, Declined> {
-    if k.tile.is_some() || k.valid.is_some() {
-        return Err(Declined(
-            "tiles and counts of images are run-time arguments",
-        ));
+    if k.valid.is_some() {
+        return Err(Declined("counts of images are run-time arguments"));
     }
     let mut f = Function::new(k.lanes);
     let entry = f.block();
