@@ -134,6 +134,12 @@ impl<O: Operation> Graph<O> {
         }
     }
 
+    /// Adds the source of a number of the step.
+    pub fn scalar(&mut self, scalar: Scalar) -> Value {
+        let ty = TensorType::fixed([]);
+        self.source(Source::Scalar(scalar), ty, "", Span::ZERO)
+    }
+
     /// Adds a state and its source.
     pub fn state(&mut self, info: StateInfo, layer: &str, span: Span) -> Value {
         let id = StateId(self.states.len() as u32);

@@ -106,7 +106,7 @@ impl Normalisation {
             // One value has no variance.
             cx.least_images = 2;
         }
-        let inverse_images = cx.scalar(Scalar::InverseImages);
+        let inverse_images = cx.graph.scalar(Scalar::InverseImages);
         let sum = cx.emit(ChannelSum, &[x])?;
         let mean = cx.emit(ChannelMean { positions }, &[sum, inverse_images])?;
         let squares = cx.emit(CenteredSquares, &[x, mean])?;
@@ -231,7 +231,7 @@ impl BatchNorm {
         let positions = positions(cx.graph.ty(x));
         let products = cx.emit(CenteredProducts, &[dy, x, mean]);
         let dx = cx.when_wanted(0, |cx| {
-            let inverse_images = cx.scalar(Scalar::InverseImages);
+            let inverse_images = cx.graph.scalar(Scalar::InverseImages);
             let sum = cx.emit(BiasGrad, &[dy]);
             let mean_dy = cx.emit(ChannelMean { positions }, &[sum, inverse_images]);
             let along = cx.emit(Projection { positions }, &[products, scale, inverse_images]);

@@ -4,7 +4,7 @@
 
 use super::{Graph, Op, ShapeError};
 use crate::diag::Span;
-use crate::ir::{Mode, NodeId, Role, Scalar, Source, TensorType, Value};
+use crate::ir::{Mode, NodeId, Role, TensorType, Value};
 
 /// A state of the layer and its source.
 #[derive(Clone, Debug)]
@@ -73,20 +73,9 @@ impl<'a> LayerCx<'a> {
 
     /// The source of the layer's state of this name. Panics where it declares none.
     pub fn state(&self, name: &str) -> Value {
-        self.find(name)
-            .unwrap_or_else(|| panic!("a bug in lenetc: {} has no state {name}", self.path))
-    }
-
-    /// The same, if the layer has it.
-    pub fn find(&self, name: &str) -> Option<Value> {
-        self.states.iter().find(|s| s.name == name).map(|s| s.value)
-    }
-
-    /// A number of the step.
-    pub fn scalar(&mut self, scalar: Scalar) -> Value {
-        let ty = TensorType::fixed([]);
-        self.graph
-            .source(Source::Scalar(scalar), ty, "", Span::ZERO)
+        let state = self.states.iter().find(|s| s.name == name);
+        let state = state.map(|s| s.value);
+        state.unwrap_or_else(|| panic!("a bug in lenetc: {} has no state {name}", self.path))
     }
 
     /// Adds an operation where its operands fit; its first result.

@@ -32,8 +32,7 @@ mod softmax;
 mod tests;
 mod window;
 
-use crate::diag::Span;
-use crate::ir::{self, NodeId, Operation, Scalar, Source, StateKind, TensorType, Value};
+use crate::ir::{self, NodeId, Operation, StateKind, TensorType, Value};
 use crate::nest::{Macs, Nest};
 pub use activation::{
     Activation, ActivationGrad, Approximation, ELU, GELU, Hardsigmoid, Hardswish, LeakyReLU, ReLU,
@@ -189,13 +188,6 @@ impl GradCx<'_> {
         });
         let node = self.graph.op(op, operands, results, &layer, span);
         Value { node, output: 0 }
-    }
-
-    /// A number of the step.
-    pub fn scalar(&mut self, scalar: Scalar) -> Value {
-        let ty = TensorType::fixed([]);
-        self.graph
-            .source(Source::Scalar(scalar), ty, "", Span::ZERO)
     }
 
     /// The gradient of the first result.

@@ -92,11 +92,13 @@ fn depends_on_parameters(g: &Graph, order: &[NodeId]) -> BTreeSet<NodeId> {
 
 /// The gradient of each example's loss.
 fn seed(g: &mut Graph, reduction: Reduction) -> Value {
-    let source = match reduction {
-        Reduction::Mean => Source::Scalar(Scalar::InverseBatch),
-        Reduction::Sum => Source::Constant(1f32.to_bits()),
+    let scalar = match reduction {
+        Reduction::Mean => g.scalar(Scalar::InverseBatch),
+        Reduction::Sum => {
+            let one = Source::Constant(1f32.to_bits());
+            g.source(one, TensorType::fixed([]), "", Span::ZERO)
+        }
     };
-    let scalar = g.source(source, TensorType::fixed([]), "", Span::ZERO);
     let node = g.op(
         Op::from(Fill),
         &[scalar],

@@ -4,18 +4,14 @@
 //! Does not know where gradients come from, nor when updates run.
 
 use super::grad::Gradient;
-use crate::diag::Span;
-use crate::ir::{Distribution, Role, Source, StateId, StateInfo, StateKind, TensorType, Value};
+use crate::ir::{Distribution, Role, StateId, StateInfo, StateKind, TensorType, Value};
 use crate::ops::{AnyOptimizer, Graph, Op};
 
 /// Adds an update of each parameter, and declares its results as [`Role::Next`]. Panics where a gradient is by something
 /// else.
 pub fn run(g: &mut Graph, gradients: &[Gradient], optimizer: &AnyOptimizer) {
-    let scalars = optimizer.scalars().into_iter().map(|scalar| {
-        let source = Source::Scalar(scalar);
-        g.source(source, TensorType::fixed([]), "", Span::ZERO)
-    });
-    let scalars: Vec<Value> = scalars.collect();
+    let scalars = optimizer.scalars().into_iter();
+    let scalars: Vec<Value> = scalars.map(|scalar| g.scalar(scalar)).collect();
     for found in gradients {
         update(g, found, optimizer, &scalars);
     }

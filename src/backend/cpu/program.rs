@@ -227,7 +227,7 @@ impl Plan {
         let kernels: Vec<&Kernel> = self.steps.iter().map(Step::kernel).collect();
         let wide: Vec<&Wide> = self.steps.iter().map(|step| &step.chosen.code).collect();
         let code = Code::link(&kernels, &wide)?;
-        let phases = |keep: &dyn Fn(&Step) -> bool| {
+        let phases = |keep: &dyn Fn(&Step) -> bool, sums: &BTreeMap<Slot, Range<usize>>| {
             let mut phases: BTreeMap<(Slot, usize), Vec<Call>> = BTreeMap::new();
             for (k, step) in self.steps.iter().enumerate().filter(|(_, step)| keep(step)) {
                 let phase = phases.entry((step.slot, step.wave)).or_default();
@@ -244,20 +244,11 @@ impl Plan {
                 .map(|((slot, _), calls)| match slot.work() {
                     Work::Once => Phase::Once(calls),
                     Work::Blocks => Phase::Blocks {
-                        sums: self.sums.get(&slot).cloned().unwrap_or_default(),
+                        sums: sums.get(&slot).cloned().unwrap_or_default(),
                         calls,
                     },
                 });
             phases.collect()
-        };
-        let eval = |mut phases: Vec<Phase>| {
-            // Nothing is summed.
-            for phase in &mut phases {
-                if let Phase::Blocks { sums, .. } = phase {
-                    *sums = 0..0;
-                }
-            }
-            phases
         };
         Ok(Program {
             block: self.block as usize,
@@ -266,8 +257,9 @@ impl Plan {
             shard_bytes: self.shard_bytes as usize,
             step_bytes: self.step_bytes as usize,
             parameter_bytes: self.parameter_bytes as usize,
-            train: phases(&|step| step.modes.train),
-            eval: eval(phases(&|step| step.modes.eval)),
+            train: phases(&|step| step.modes.train, &self.sums),
+            // Nothing is summed.
+            eval: phases(&|step| step.modes.eval, &BTreeMap::new()),
             code: Box::new(code),
         })
     }

@@ -5,7 +5,7 @@
 //! step_size = lr / (1 + (t − 1)·lr_decay)        t = 1, 2, …
 //! ```
 
-use super::{Elements, Moment, Numbers, Optimizer, OptimizerState, decays, kept, weight_decay};
+use super::{Elements, Moment, Numbers, Optimizer, OptimizerState, decay_of, kept, weight_decay};
 use crate::ir::{Scalar, TensorType, Value};
 use crate::nest::{Nest, Unary};
 use crate::ops::{
@@ -78,10 +78,7 @@ impl Operator for Adagrad {
         vec![None; cx.operands.len()]
     }
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
-        let decay = match decays(&inputs[0], self.decay_biases) {
-            true => self.weight_decay.single(),
-            false => 0.0,
-        };
+        let decay = decay_of(&inputs[0], self.weight_decay, self.decay_biases);
         let names = ["w", "g", "s", "size"];
         let mut n = Elements::new("adagrad", &names, inputs, outputs);
         let [w, g, sum] = [0, 1, 2].map(|k| n.element(k));

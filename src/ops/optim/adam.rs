@@ -7,7 +7,7 @@
 //! step_size = lr / (1 − β₁ᵗ)       correction = √(1 − β₂ᵗ)       t = 1, 2, …
 //! ```
 
-use super::{Elements, Moment, Numbers, Optimizer, OptimizerState, decays, kept, weight_decay};
+use super::{Elements, Moment, Numbers, Optimizer, OptimizerState, decay_of, kept, weight_decay};
 use crate::ir::{Scalar, TensorType, Value};
 use crate::nest::{Binary, Nest, Unary};
 use crate::ops::{
@@ -98,10 +98,7 @@ impl Rules {
 
     /// The update of a weight, which AdamW has multiplied before, by what stands in the operands.
     fn nest(&self, name: &str, apart: bool, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
-        let decay = match decays(&inputs[0], self.decay_biases) {
-            true => self.weight_decay.single(),
-            false => 0.0,
-        };
+        let decay = decay_of(&inputs[0], self.weight_decay, self.decay_biases);
         let mut names = vec!["w", "g", "m", "v"];
         names.extend(self.amsgrad.then_some("v_max"));
         let first = names.len() as u32;

@@ -73,9 +73,12 @@ fn kept(name: &'static str, parameter: &TensorType, start: f32) -> OptimizerStat
     }
 }
 
-/// Whether weight decay is for a parameter: `decay_biases=false` leaves out those of one axis, biases and what normalises.
-fn decays(parameter: &TensorType, decay_biases: bool) -> bool {
-    decay_biases || parameter.dims.len() > 1
+/// The weight decay of a parameter: `decay_biases=false` leaves out those of one axis, biases and what normalises.
+fn decay_of(parameter: &TensorType, decay: Real, decay_biases: bool) -> f32 {
+    match decay_biases || parameter.dims.len() > 1 {
+        true => decay.single(),
+        false => 0.0,
+    }
 }
 
 /// The part of the attributes that is about weight decay, behind others.

@@ -6,7 +6,7 @@
 //! w' = w − lr · d, or with a momentum  b' = μ·b + d, w' = w − lr · b'
 //! ```
 
-use super::{Elements, Moment, Numbers, Optimizer, OptimizerState, decays, kept, weight_decay};
+use super::{Elements, Moment, Numbers, Optimizer, OptimizerState, decay_of, kept, weight_decay};
 use crate::ir::{Scalar, TensorType, Value};
 use crate::nest::{Nest, Unary};
 use crate::ops::{
@@ -106,10 +106,7 @@ impl Operator for RmsProp {
         vec![None; cx.operands.len()]
     }
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
-        let decay = match decays(&inputs[0], self.decay_biases) {
-            true => self.weight_decay.single(),
-            false => 0.0,
-        };
+        let decay = decay_of(&inputs[0], self.weight_decay, self.decay_biases);
         let mut names = vec!["w", "g", "s"];
         names.extend(self.centered.then_some("a"));
         names.extend(self.has_momentum().then_some("b"));

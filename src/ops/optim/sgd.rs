@@ -5,7 +5,7 @@
 //! w' = w − lr · b', with Nesterov's momentum w − lr · (g' + μ·b'), without any w − lr · g'
 //! ```
 
-use super::{Elements, Moment, Numbers, Optimizer, OptimizerState, decays, kept, weight_decay};
+use super::{Elements, Moment, Numbers, Optimizer, OptimizerState, decay_of, kept, weight_decay};
 use crate::ir::{Scalar, TensorType, Value};
 use crate::nest::Nest;
 use crate::ops::args::beyond;
@@ -119,10 +119,7 @@ impl Operator for Sgd {
         vec![None; cx.operands.len()]
     }
     fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
-        let decay = match decays(&inputs[0], self.decay_biases) {
-            true => self.weight_decay.single(),
-            false => 0.0,
-        };
+        let decay = decay_of(&inputs[0], self.weight_decay, self.decay_biases);
         let names: &[&str] = match self.has_momentum() {
             true => &["w", "g", "b", "rate", "mu", "take"],
             false => &["w", "g", "rate"],
