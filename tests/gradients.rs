@@ -123,9 +123,14 @@ impl Net {
     }
 
     fn squares(mut self, mean: bool) -> Self {
+        let reduction = if mean {
+            Reduction::Mean
+        } else {
+            Reduction::Sum
+        };
         let t = self.targets(self.g.ty(self.at).dims.clone());
         let operands = [self.at, t];
-        self.apply(MseLoss { mean }.into(), &operands)
+        self.apply(MseLoss { reduction }.into(), &operands)
     }
 }
 

@@ -412,15 +412,16 @@ pub fn losses_and_batches() -> Vec<Case> {
         &[&[x.clone()][..], &vec![t.clone(); 5]].concat(),
     );
     cases.add("correct", Correct, &[x.clone(), t.clone()]);
-    for mean in [false, true] {
+    for reduction in [Reduction::Sum, Reduction::Mean] {
+        let loss = MseLoss { reduction };
         cases.add(
             "squares",
-            MseLoss { mean },
+            loss.clone(),
             &[image([2, 3, 2]), image([2, 3, 2])],
         );
         cases.add(
             "squares",
-            MseGrad { mean },
+            MseGrad { loss },
             &[x.clone(), x.clone(), t.clone()],
         );
     }
@@ -553,7 +554,9 @@ pub fn of_layer(name: &'static str, layer: &AnyLayer, input: &TensorType) -> Vec
     let y = apply(&mut g, "layer", layer, trained);
     let targets = g.ty(y).clone();
     let targets = g.source(Source::Targets, targets, "", Span::ZERO);
-    let loss = MseLoss { mean: true };
+    let loss = MseLoss {
+        reduction: Reduction::Mean,
+    };
     let types = loss
         .infer(&[g.ty(y).clone(), g.ty(targets).clone()])
         .expect("fits");

@@ -235,10 +235,11 @@ pub fn elementwise() -> Vec<Hard> {
     let one = TensorType::batch([1]);
     let images = pairs.len();
     let mut all = Vec::new();
-    for mean in [false, true] {
+    for reduction in [Reduction::Sum, Reduction::Mean] {
+        let loss = MseLoss { reduction };
         all.push(Hard {
             name: "squares",
-            op: MseLoss { mean }.into(),
+            op: loss.clone().into(),
             types: vec![one.clone(); 2],
             operands: vec![x.clone(), t.clone()],
             wanted: (0..images).map(|k| difference(k).powi(2)).collect(),
@@ -247,7 +248,7 @@ pub fn elementwise() -> Vec<Hard> {
         });
         all.push(Hard {
             name: "squares' gradient",
-            op: MseGrad { mean }.into(),
+            op: MseGrad { loss }.into(),
             types: vec![one.clone(), one.clone(), TensorType::batch([])],
             operands: vec![x.clone(), t.clone(), vec![1.0; images]],
             wanted: (0..images).map(|k| 2.0 * difference(k)).collect(),

@@ -107,7 +107,9 @@ pub fn absolutes() -> Vec<Hard> {
     };
     let rise = |d: f64| if d.abs() < 1.0 { d } else { sign(d) };
     let slopes = [
-        Op::from(L1Grad { reduction }),
+        Op::from(L1Grad {
+            loss: L1Loss { reduction },
+        }),
         SmoothL1Grad {
             loss: smooth.clone(),
         }

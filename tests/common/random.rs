@@ -310,7 +310,10 @@ fn loss() -> impl Strategy<Value = Case> {
             7 => named(L1Loss { reduction }, &[image.clone(), image]),
             8 => named(NllLoss::default(), &[x, t]),
             9 => named(BceWithLogitsLoss::default(), &[image.clone(), image]),
-            10 => named(L1Grad { reduction }, &[image.clone(), image, t]),
+            10 => {
+                let loss = L1Loss { reduction };
+                named(L1Grad { loss }, &[image.clone(), image, t])
+            }
             11 => {
                 let label_smoothing = 0.1.into();
                 let loss = CrossEntropyLoss {
@@ -321,8 +324,11 @@ fn loss() -> impl Strategy<Value = Case> {
             }
             1 => named(CrossEntropyGrad::default(), &[vec![x], vec![t; 5]].concat()),
             2 => named(Correct, &[x, t]),
-            3 => named(MseLoss { mean }, &[image.clone(), image]),
-            4 => named(MseGrad { mean }, &[image.clone(), image, t]),
+            3 => named(MseLoss { reduction }, &[image.clone(), image]),
+            4 => {
+                let loss = MseLoss { reduction };
+                named(MseGrad { loss }, &[image.clone(), image, t])
+            }
             5 => named(Fill, &[TensorType::fixed([])]),
             _ => {
                 let optimizer = cases::optimizer("Adam", vec![]);

@@ -1,90 +1,41 @@
 //! Mean squared error: of the difference d = x − t the term is d², its slope 2d.
 
-use super::elements::{self, Element, Types};
-use super::{Loss, LossState, Reduction, Targets, Weights};
-use crate::ir::{TensorType, Value};
-use crate::nest::{ExprId, Nest, Stage};
-use crate::ops::{ArgError, Args, GradCx, Op, Operator, ShapeError, Signature};
+use super::elements::{Element, ElementLoss, element_loss};
+use super::{Reduction, Weights};
+use crate::nest::{ExprId, Stage};
+use crate::ops::{ArgError, Args, Argument};
 
 /// (x, target) → loss
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MseLoss {
-    /// Divide by the number of elements.
-    pub mean: bool,
+    pub reduction: Reduction,
 }
 
-/// (x, target, g) → gradient of x
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct MseGrad {
-    pub mean: bool,
-}
+element_loss!(MseLoss, MseGrad);
 
-impl Loss for MseLoss {
-    fn signature() -> Signature {
-        Signature::plain("MSELoss", &[Reduction::ARGUMENT])
+impl ElementLoss for MseLoss {
+    const NAME: &'static str = "MSELoss";
+    const ARGUMENTS: &'static [Argument] = &[Reduction::ARGUMENT];
+    const NEST: &'static str = "mse";
+    const FACTOR: f32 = 2.0;
+    fn read(args: &Args) -> Result<Self, ArgError> {
+        let reduction = Reduction::read(args)?;
+        Ok(Self { reduction })
     }
-    fn from_args(args: &Args) -> Result<Self, ArgError> {
-        let mean = Reduction::read(args)? == Reduction::Mean;
-        Ok(Self { mean })
-    }
-    fn targets(&self, output: &TensorType) -> Targets {
-        Targets::Values(output.dims.clone())
+    fn shown(&self) -> String {
+        self.reduction.attribute()
     }
     fn reduction(&self) -> Reduction {
-        reduction(self.mean)
+        self.reduction
     }
-    fn shares(&self) -> Option<&Weights> {
+    fn weights(&self) -> Option<(&'static str, &Weights)> {
         None
     }
-    fn states(&self) -> Vec<LossState> {
-        vec![]
+    fn term(&self, s: &mut Stage, element: Element) -> ExprId {
+        let d = element.difference(s);
+        s.mul(d, d)
     }
-    fn metric(&self) -> Option<Op> {
-        None
-    }
-}
-
-fn reduction(mean: bool) -> Reduction {
-    match mean {
-        true => Reduction::Mean,
-        false => Reduction::Sum,
-    }
-}
-
-fn square(s: &mut Stage, element: Element) -> ExprId {
-    let d = element.difference(s);
-    s.mul(d, d)
-}
-
-impl Operator for MseLoss {
-    fn attributes(&self) -> String {
-        reduction(self.mean).attribute()
-    }
-    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        elements::infer("MSELoss", inputs)
-    }
-    fn grad(&self, cx: &mut GradCx) -> Vec<Option<Value>> {
-        elements::grad(cx, MseGrad { mean: self.mean })
-    }
-    fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
-        let types = Types { inputs, outputs };
-        elements::sum("mse", types, reduction(self.mean), square)
-    }
-}
-
-impl Operator for MseGrad {
-    fn attributes(&self) -> String {
-        reduction(self.mean).attribute()
-    }
-    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![inputs[0].clone()])
-    }
-    fn grad(&self, cx: &mut GradCx) -> Vec<Option<Value>> {
-        vec![None; cx.operands.len()]
-    }
-    fn lower(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Nest {
-        let types = Types { inputs, outputs };
-        let slope = |s: &mut Stage, element: Element| element.difference(s);
-        elements::slope("mse_grad", types, reduction(self.mean), 2.0, slope)
+    fn slope(&self, s: &mut Stage, element: Element) -> ExprId {
+        element.difference(s)
     }
 }
