@@ -79,17 +79,17 @@ mod tests {
     use super::*;
     use crate::exec::Uniforms;
 
-    /// `mov byte [rdi], dl; ret`: writes the third argument where the first one points.
-    const CODE: [u8; 3] = [0x88, 0x17, 0xc3];
+    /// `mov [rdi], rsi; ret`: writes the second argument where the first one points.
+    const CODE: [u8; 4] = [0x48, 0x89, 0x37, 0xc3];
 
     #[test]
     fn code_runs_where_it_was_copied() {
         let memory = Executable::new(&[&[0xcc; 64][..], &CODE].concat()).expect("there is memory");
         let mut target = [std::ptr::null_mut::<u8>()];
         let u = Uniforms::new(0.0, &[]);
-        // SAFETY: a function of this signature starts there; it writes the first byte of `target`.
-        unsafe { memory.entry(64)(target.as_mut_ptr().cast_const(), &u, 7) };
-        assert_eq!(target[0] as usize & 0xff, 7);
+        // SAFETY: a function of this signature starts there; it writes the first pointer of `target`.
+        unsafe { memory.entry(64)(target.as_mut_ptr().cast_const(), &u) };
+        assert_eq!(target[0].cast_const(), (&raw const u).cast());
     }
 
     #[test]
