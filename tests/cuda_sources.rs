@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use lenetc::backend::Origin;
-use lenetc::backend::cuda::{FUNCTIONS, Options, Plan, Printed, TooLarge, Unit};
+use lenetc::backend::cuda::{Options, Plan, Printed, TooLarge, Unit, functions};
 use lenetc::nest::loops::{Dim, Kernel, Kind, Stmt};
 use lenetc::train::{self, Doing, Epoch, Session, Watcher};
 use lenetc_runtime::cuda::{Arch, Launch, PRELUDE, compile, nvrtc, resources, scalars};
@@ -211,7 +211,11 @@ fn a_deep_net_and_resnet_18_compile_for_the_oldest_and_a_new_gpu() {
     ] {
         let (kernels, program) = plan.printed(|_, _| true);
         let texts: String = kernels.iter().map(|k| k.text.as_str()).collect();
-        let source = format!("{}{PRELUDE}{FUNCTIONS}{texts}", scalars(&program.scalars));
+        let source = format!(
+            "{}{PRELUDE}{}{texts}",
+            scalars(&program.scalars),
+            functions()
+        );
         let compiled = compile(&source, Arch::Real(capability));
         let compiled = compiled.unwrap_or_else(|e| panic!("{name}, sm_{capability}: {e}"));
         let all = resources(&compiled.log);

@@ -93,10 +93,10 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "there is no code at 3")]
+    #[should_panic(expected = "there is no code at 4")]
     fn an_entry_lies_within() {
         let memory = Executable::new(&CODE).expect("there is memory");
         // SAFETY: it panics.
-        unsafe { memory.entry(3) };
+        unsafe { memory.entry(4) };
     }
 }

@@ -45,7 +45,8 @@ pub const FACTORS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 /// What a round adds to each word of the key.
 pub const STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// The first word of the last counter.
+/// The first word of the last counter. The runtime has the same rounds for weights and shuffles; formulas know no runtime,
+/// and their emitters need the constants.
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> u32 {
     for _ in 0..ROUNDS {
         let products = [0, 1].map(|k| u64::from(counter[2 * k]) * u64::from(FACTORS[k]));

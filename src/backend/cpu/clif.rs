@@ -456,14 +456,6 @@ impl Emitter<'_> {
         }
     }
 
-    /// What stands at this place among the run-time numbers, in all lanes.
-    fn uniform(&mut self, offset: i32) -> Value {
-        let flags = memory().with_readonly();
-        let load = self.b.ins();
-        let x = load.load(types::F32, flags, self.uniforms, offset);
-        self.b.ins().splat(types::F32X4, x)
-    }
-
     fn number(&mut self, at: &At) -> Value {
         let (sum, constant) = self.affine(at, 1);
         match sum {

@@ -3,18 +3,10 @@
 //! The polynomials of log and tanh are those of the Cephes library's single-precision functions. Knows no kernel,
 //! and of an emitter only what [`Vectors`] asks.
 
+use super::code::{first_offset, uniform_offset};
+use crate::ir::Scalar;
+use crate::nest::loops::Uniform;
 use crate::nest::{Binary, Compare, Unary, random};
-
-/// Which random numbers are drawn, as patterns of bits.
-#[derive(Clone, Copy)]
-pub struct Drawn<V> {
-    pub element: V,
-    pub image: V,
-    pub step: V,
-    /// The lower half, the upper half.
-    pub seed: [V; 2],
-    pub stream: u32,
-}
 
 /// What lanes do as patterns of 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +31,8 @@ pub trait Vectors {
     type V: Copy;
     /// A number in all lanes.
     fn splat(&mut self, x: f32) -> Self::V;
+    /// What stands at this place among the run-time numbers, in all lanes.
+    fn uniform(&mut self, offset: i32) -> Self::V;
     /// The other sign, of a NaN too.
     fn negative(&mut self, x: Self::V) -> Self::V;
     /// The square root, rounded once.
@@ -371,12 +365,17 @@ fn erf<B: Vectors>(b: &mut B, x: B::V) -> B::V {
     b.select(Compare::Lt, size, border, near, far)
 }
 
-/// Random numbers as [`random`] defines them.
-pub fn draw<B: Vectors>(b: &mut B, drawn: Drawn<B::V>) -> B::V {
+/// Random numbers of a stream as [`random`] defines them: `element` and `image` are integers, the image's counted from
+/// the first of the block.
+pub fn draw<B: Vectors>(b: &mut B, stream: u32, element: B::V, image: B::V) -> B::V {
+    let first = b.uniform(first_offset());
+    let image = b.bits(Bits::Add, image, first);
+    let [step, low, high] = [Scalar::Step, Scalar::SeedLow, Scalar::SeedHigh]
+        .map(|s| b.uniform(uniform_offset(Uniform::Scalar(s))));
     let word = |b: &mut B, word: u32| b.splat(f32::from_bits(word));
-    let stream = word(b, random::stream_word(drawn.stream));
-    let mut counter = [drawn.element, drawn.image, drawn.step, stream];
-    let mut key = drawn.seed;
+    let stream = word(b, random::stream_word(stream));
+    let mut counter = [element, image, step, stream];
+    let mut key = [low, high];
     for round in 0..random::ROUNDS {
         if round > 0 {
             key = [0, 1].map(|k| {

@@ -11,6 +11,6 @@ pub mod ptx;
 mod schedule;
 mod segments;
 
-pub use print::FUNCTIONS;
+pub use print::functions;
 pub use program::{Extra, Plan, Printed, Rounds, TooLarge, Unit, plan, single};
 pub use schedule::Options;

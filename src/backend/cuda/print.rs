@@ -19,7 +19,7 @@ mod parameters;
 mod rounds;
 mod used;
 mod values;
-pub use functions::{FUNCTIONS, is_taken};
+pub use functions::{functions, is_taken};
 use names::Names;
 use used::Used;
 

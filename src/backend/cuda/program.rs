@@ -175,7 +175,7 @@ impl Plan {
         });
         let program = Program {
             scalars: Scalar::ALL.iter().map(|s| s.word().into()).collect(),
-            functions: print::FUNCTIONS.into(),
+            functions: print::functions(),
             modules: Module::group(texts.collect(), &train, &eval),
             train,
             eval,

@@ -178,7 +178,7 @@ impl Compilation<'_> {
                 out += &format!("//   {} <<<{}, {}>>>\n", l.kernel, l.blocks, l.threads);
             }
         }
-        out += &format!("\n{}", cuda::FUNCTIONS);
+        out += &format!("\n{}", cuda::functions());
         for k in kernels {
             out += &format!("\n{}{}", over_gpu_kernel(&k), k.text);
         }

@@ -358,7 +358,6 @@ impl Printer<'_> {
         }
     }
 
-    /// Elements of one image.
     /// An integer of each lane.
     fn lanes(&self, lanes: &Lanes) -> String {
         let step = match lanes.step {
@@ -368,6 +367,7 @@ impl Printer<'_> {
         format!("{}{step}", self.at(&lanes.at))
     }
 
+    /// Elements of one image.
     fn elements(&self, b: BufId, at: &At, row: &Row) -> String {
         let entry = row.entry.as_ref().map_or(String::new(), |e| {
             let (index, at) = (self.buffer(e.index), self.at(&e.at));

@@ -5,26 +5,13 @@
 use cranelift::prelude::*;
 
 use super::{Emitter, vectors};
-use crate::backend::cpu::code::{first_offset, uniform_offset};
-use crate::backend::cpu::math::{self, Bits, Drawn, Vectors};
-use crate::ir::Scalar;
-use crate::nest::loops::{Draw, Lanes, Uniform};
+use crate::backend::cpu::math;
+use crate::nest::loops::{Draw, Lanes};
 
 impl Emitter<'_> {
     pub(super) fn random(&mut self, draw: &Draw) -> Value {
         let [element, image] = [&draw.element, &draw.image].map(|x| self.integers(x));
-        let first = self.uniform(first_offset());
-        let image = self.bits(Bits::Add, image, first);
-        let [step, low, high] = [Scalar::Step, Scalar::SeedLow, Scalar::SeedHigh]
-            .map(|s| self.uniform(uniform_offset(Uniform::Scalar(s))));
-        let drawn = Drawn {
-            element,
-            image,
-            step,
-            seed: [low, high],
-            stream: draw.stream,
-        };
-        math::draw(self, drawn)
+        math::draw(self, draw.stream, element, image)
     }
 
     /// Integers in the lanes.

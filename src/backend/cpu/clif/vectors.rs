@@ -4,7 +4,7 @@
 
 use cranelift::prelude::*;
 
-use super::{Emitter, cast_flags};
+use super::{Emitter, cast_flags, memory};
 use crate::backend::cpu::math::{self, Bits, Vectors};
 use crate::nest::{Binary, Compare};
 
@@ -77,6 +77,12 @@ impl Vectors for Emitter<'_> {
 
     fn splat(&mut self, x: f32) -> Value {
         splat(&mut self.b, x)
+    }
+
+    fn uniform(&mut self, offset: i32) -> Value {
+        let (flags, load) = (memory().with_readonly(), self.b.ins());
+        let x = load.load(types::F32, flags, self.uniforms, offset);
+        self.b.ins().splat(types::F32X4, x)
     }
 
     fn negative(&mut self, x: Value) -> Value {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{Home, Lanes, Place, Scheduler, serial};
-use crate::nest::loops::{Dim, Expr as V, Quotient, RegId, Stmt, ValueId, Write};
+use crate::nest::loops::{At, Dim, Expr as V, Quotient, RegId, Stmt, ValueId, Write};
 use crate::nest::{Affine, Binary, Combine, Expr, Stage};
 
 /// Elements of a run.
@@ -69,12 +69,7 @@ impl Scheduler<'_> {
     }
 
     /// A sum with the terms from an element on.
-    fn added_term(
-        &mut self,
-        s: &Stage,
-        from: Affine<crate::nest::loops::Var>,
-        sum: ValueId,
-    ) -> ValueId {
+    fn added_term(&mut self, s: &Stage, from: At, sum: ValueId) -> ValueId {
         let place = Place {
             stage: s,
             axes: BTreeMap::new(),

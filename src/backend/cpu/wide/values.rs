@@ -4,10 +4,10 @@
 
 use super::build::{Builder, Declined};
 use super::ir::{Base, Class, Inst, Mem, Op, Value};
-use crate::backend::cpu::code::{first_offset, uniform_offset};
-use crate::backend::cpu::math::{self, Bits, Drawn, Vectors};
-use crate::ir::{DType, Scalar};
-use crate::nest::loops::{At, BufId, Draw, Expr as V, Lanes, Read, Uniform, ValueId};
+use crate::backend::cpu::code::uniform_offset;
+use crate::backend::cpu::math::{self, Bits, Vectors};
+use crate::ir::DType;
+use crate::nest::loops::{At, BufId, Draw, Expr as V, Lanes, Read, ValueId};
 use crate::nest::{Binary, Compare};
 
 impl Builder<'_> {
@@ -97,28 +97,7 @@ impl Builder<'_> {
 
     fn random(&mut self, draw: &Draw) -> Result<Value, Declined> {
         let (element, image) = (self.integers(&draw.element)?, self.integers(&draw.image)?);
-        let first = self.uniform(first_offset());
-        let image = self.bits(Bits::Add, image, first);
-        let [step, low, high] = [Scalar::Step, Scalar::SeedLow, Scalar::SeedHigh]
-            .map(|s| self.uniform(uniform_offset(Uniform::Scalar(s))));
-        let drawn = Drawn {
-            element,
-            image,
-            step,
-            seed: [low, high],
-            stream: draw.stream,
-        };
-        Ok(math::draw(self, drawn))
-    }
-
-    /// What stands at this place among the run-time numbers, in all lanes.
-    fn uniform(&mut self, disp: i32) -> Value {
-        let mem = Mem {
-            base: Base::Value(self.uniforms),
-            disp,
-            broadcast: false,
-        };
-        self.vector(Op::Splat, &[], Some(mem))
+        Ok(math::draw(self, draw.stream, element, image))
     }
 
     /// Integers in the lanes.
@@ -300,6 +279,15 @@ impl Vectors for Builder<'_> {
 
     fn splat(&mut self, x: f32) -> Value {
         self.constant(x.to_bits())
+    }
+
+    fn uniform(&mut self, offset: i32) -> Value {
+        let mem = Mem {
+            base: Base::Value(self.uniforms),
+            disp: offset,
+            broadcast: false,
+        };
+        self.vector(Op::Splat, &[], Some(mem))
     }
 
     fn negative(&mut self, x: Value) -> Value {

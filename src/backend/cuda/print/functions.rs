@@ -1,7 +1,15 @@
 //! Functions that printed kernels call, and names that CUDA C has already. Does not know kernels.
 
+use lenetc_runtime::cuda::PHILOX;
+
+use crate::nest::Unary;
+
 /// Functions that kernels call.
-pub const FUNCTIONS: &str = "\
+pub fn functions() -> String {
+    [VALUES, PHILOX, MEMORY].join("\n")
+}
+
+const VALUES: &str = "\
 __device__ __forceinline__ float sigmoid(float x) {
     return 1.0f / (1.0f + expf(-x));
 }
@@ -17,24 +25,9 @@ __device__ __forceinline__ float greater(float a, float b) {
 __device__ __forceinline__ float smaller(float a, float b) {
     return a < b || a != a ? a : b;
 }
+";
 
-// Philox4x32-10: the number in [0, 1) of a counter a, b, c, d under a key.
-__device__ __forceinline__ float random_number(u32 a, u32 b, u32 c, u32 d, u32 low, u32 high) {
-    #pragma unroll
-    for (int round = 0; round < 10; ++round) {
-        const u32 first = 0xd2511f53 * a;
-        const u32 third = 0xcd9e8d57 * c;
-        const u32 above = __umulhi(0xd2511f53, a);
-        a = __umulhi(0xcd9e8d57, c) ^ b ^ low;
-        b = third;
-        c = above ^ d ^ high;
-        d = first;
-        low += 0x9e3779b9;
-        high += 0xbb67ae85;
-    }
-    return (float)(a >> 8) * 5.9604645e-8f;
-}
-
+const MEMORY: &str = "\
 // The quotient rounded down.
 __device__ __forceinline__ int floor_div(int a, int b) {
     return a / b - (a % b < 0);
@@ -63,9 +56,6 @@ __device__ __forceinline__ void store4(float* to, const float* from) {
 
 /// Whether CUDA C has a function of this name already.
 pub fn is_taken(name: &str) -> bool {
-    [
-        "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "abs", "max",
-        "min", "greater", "smaller",
-    ]
-    .contains(&name)
+    let extremes = ["max", "min", "greater", "smaller"];
+    Unary::ALL.iter().any(|f| f.name() == name) || extremes.contains(&name)
 }

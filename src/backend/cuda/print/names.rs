@@ -159,7 +159,7 @@ mod tests {
         let text = format!(
             "{} {}",
             lenetc_runtime::cuda::PRELUDE,
-            super::super::FUNCTIONS
+            super::super::functions()
         );
         let mut names = Names::new(&Kernel::new("k", 1));
         let words = text.split('(').filter_map(|part| {

@@ -155,7 +155,7 @@ impl Printer<'_> {
     }
 }
 
-/// The function of CUDA C, or of [`super::FUNCTIONS`]; the sign alone has none.
+/// The function of CUDA C, or of [`super::functions()`]; the sign alone has none.
 fn unary(f: Unary) -> Option<&'static str> {
     Some(match f {
         Unary::Neg => return None,
